@@ -1,0 +1,207 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Default boxes of SSD-300: making, matching, encoding and decoding them.
+
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.2 (default
+boxes, matching) and 2.1 (offsets); scales and steps as in MLPerf's SSD-ResNet34.
+
+Glossary, used by the docstrings of every module:
+  N = 8732 default boxes, in the order level, row, column, box of the cell: the order
+    in which the network's NHWC outputs reshape.
+  G  ground truth boxes of one image.
+  ltrb  corners [ymin, xmin, ymax, xmax], as parts of the image's height and width.
+  xywh  center and size [cy, cx, h, w], likewise. (The two names are those of the
+    published code; the order is always y before x.)
+  offsets  what the network predicts: [y, x, h, w] relative to a default box.
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+IMAGE_SIZE = 300
+
+# One row a feature level: side of the feature map, pixels from cell to cell, the two
+# scales (in pixels of the 300) that its squares are made of, and the aspect ratios.
+LEVELS = (3, 4, 5, 6, 7, 8)
+FEATURE_SIZES = (38, 19, 10, 5, 3, 1)
+STEPS = (8, 16, 32, 64, 100, 300)
+SCALES = (21, 45, 99, 153, 207, 261, 315)
+ASPECT_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+
+# Two squares, and each ratio lying and standing: 4, 6, 6, 6, 4, 4 boxes a cell.
+BOXES_PER_CELL = tuple(2 + 2 * len(ratios) for ratios in ASPECT_RATIOS)
+NUM_DEFAULT_BOXES = sum(
+    size * size * boxes for size, boxes in zip(FEATURE_SIZES, BOXES_PER_CELL)
+)
+
+MATCH_IOU = 0.5
+# Factors that bring the offsets near unit variance: the inverse of SSD's "variances".
+CENTER_SCALE = 10.0
+SIZE_SCALE = 5.0
+# Added to every side before dividing by it or taking its logarithm.
+EPSILON = 1e-8
+
+
+class DefaultBoxes:
+    """The 8732 default boxes, computed in float64 and given as float32."""
+
+    def __init__(self):
+        cells = [_level_boxes(index) for index in range(len(LEVELS))]
+        # Clipped sizes with centers kept: the corners may still reach outside.
+        xywh = np.clip(np.concatenate(cells), 0.0, 1.0)
+        center, size = xywh[:, :2], xywh[:, 2:]
+        self._boxes = {
+            "xywh": xywh.astype(np.float32),
+            "ltrb": np.concatenate(
+                [center - size / 2, center + size / 2], axis=1
+            ).astype(np.float32),
+        }
+
+    def __call__(self, order="ltrb"):
+        """Gives the boxes.
+
+        Args:
+          order: "ltrb", corners that may reach outside the image, or "xywh", centers
+            and sizes in 0..1.
+
+        Returns:
+          float32 [N, 4] NumPy array.
+
+        Raises:
+          ValueError: for another order.
+        """
+        if order not in self._boxes:
+            raise ValueError(f"order is {order!r}, but must be 'ltrb' or 'xywh'")
+        return self._boxes[order]
+
+
+def _level_boxes(index):
+    """The boxes of one level as float64 [cells * boxes a cell, 4], xywh."""
+    scale, next_scale = SCALES[index], SCALES[index + 1]
+    sides = [(scale, scale), (np.sqrt(scale * next_scale),) * 2]
+    for ratio in ASPECT_RATIOS[index]:
+        long_side, short_side = scale * np.sqrt(ratio), scale / np.sqrt(ratio)
+        sides += [(short_side, long_side), (long_side, short_side)]
+    sides = np.array(sides) / IMAGE_SIZE
+    cells = FEATURE_SIZES[index]
+    centers = (np.arange(cells) + 0.5) * STEPS[index] / IMAGE_SIZE
+    boxes = np.empty((cells, cells, len(sides), 4))
+    boxes[..., 0] = centers[:, None, None]
+    boxes[..., 1] = centers[None, :, None]
+    boxes[..., 2:] = sides
+    return boxes.reshape(-1, 4)
+
+
+def iou_ltrb(boxes, others):
+    """Intersection over union of every pair.
+
+    Args:
+      boxes: float32 [A, 4], ltrb.
+      others: float32 [B, 4], ltrb.
+
+    Returns:
+      float32 [A, B], 0..1; 0 where both boxes are empty.
+    """
+    ymin_a, xmin_a, ymax_a, xmax_a = tf.split(boxes, 4, axis=1)
+    ymin_b, xmin_b, ymax_b, xmax_b = tf.unstack(others, axis=1)
+    height = tf.maximum(tf.minimum(ymax_a, ymax_b) - tf.maximum(ymin_a, ymin_b), 0.0)
+    width = tf.maximum(tf.minimum(xmax_a, xmax_b) - tf.maximum(xmin_a, xmin_b), 0.0)
+    intersection = height * width  # [A, B]
+    area_a = (ymax_a - ymin_a) * (xmax_a - xmin_a)
+    area_b = (ymax_b - ymin_b) * (xmax_b - xmin_b)
+    return tf.div_no_nan(intersection, area_a + area_b - intersection)
+
+
+def match(gt_boxes):
+    """Assigns ground truth to default boxes (SSD, section 2.2).
+
+    Each default box takes its best ground truth if their IoU is at least 0.5. Then
+    each ground truth takes its best default box by force, the first one on ties; of
+    two ground truths that force the same default box, the earlier row has it.
+
+    Args:
+      gt_boxes: float32 [G, 4], ltrb, G at least 1.
+
+    Returns:
+      (rows, matched): int32 [N], the row of gt_boxes for each default box (its best
+      one where nothing matched), and bool [N].
+    """
+    iou = iou_ltrb(gt_boxes, tf.constant(DefaultBoxes()("ltrb")))  # [G, N]
+    best_row = tf.argmax(iou, axis=0, output_type=tf.int32)
+    best_default = tf.argmax(iou, axis=1, output_type=tf.int32)
+    num_rows = tf.shape(gt_boxes)[0]
+    # The smallest row that forces each default box; a huge number where none does.
+    forced_row = tf.math.unsorted_segment_min(
+        tf.range(num_rows), best_default, NUM_DEFAULT_BOXES
+    )
+    forced = forced_row < num_rows
+    matched = tf.logical_or(forced, tf.reduce_max(iou, axis=0) >= MATCH_IOU)
+    return tf.where(forced, forced_row, best_row), matched
+
+
+def encode_labels(gt_boxes, gt_classes):
+    """Makes the training targets of one image.
+
+    Args:
+      gt_boxes: float32 [G, 4], ltrb, G at least 1.
+      gt_classes: integer [G], 1..80.
+
+    Returns:
+      classes: int32 [N], 0 (background) where nothing matched.
+      boxes: float32 [N, 4], offsets, zeros where nothing matched. The inverse of
+        `decode_offsets`.
+      num_matched: float32 scalar, how many default boxes matched.
+    """
+    rows, matched = match(gt_boxes)
+    classes = tf.gather(tf.cast(gt_classes, tf.int32), rows)
+    offsets = encode_offsets(tf.gather(gt_boxes, rows))
+    return (
+        tf.where(matched, classes, tf.zeros_like(classes)),
+        tf.where(matched, offsets, tf.zeros_like(offsets)),
+        tf.reduce_sum(tf.cast(matched, tf.float32)),
+    )
+
+
+def encode_offsets(boxes):
+    """Expresses boxes relative to the default boxes (the inverse of the next).
+
+    Args:
+      boxes: float32 [..., N, 4], ltrb: one for each default box.
+
+    Returns:
+      float32 [..., N, 4], offsets [y, x, h, w].
+    """
+    cy_a, cx_a, h_a, w_a = _center_and_size(tf.constant(DefaultBoxes()("ltrb")))
+    cy, cx, h, w = _center_and_size(boxes)
+    return tf.stack(
+        [
+            CENTER_SCALE * (cy - cy_a) / (h_a + EPSILON),
+            CENTER_SCALE * (cx - cx_a) / (w_a + EPSILON),
+            SIZE_SCALE * tf.log((h + EPSILON) / (h_a + EPSILON)),
+            SIZE_SCALE * tf.log((w + EPSILON) / (w_a + EPSILON)),
+        ],
+        axis=-1,
+    )
+
+
+def decode_offsets(offsets):
+    """Turns the network's offsets into boxes (the inverse of the one before).
+
+    Args:
+      offsets: float32 [..., N, 4], [y, x, h, w].
+
+    Returns:
+      float32 [..., N, 4], ltrb, not clipped to the image.
+    """
+    cy_a, cx_a, h_a, w_a = _center_and_size(tf.constant(DefaultBoxes()("ltrb")))
+    y, x, h, w = tf.unstack(offsets, axis=-1)
+    cy = y / CENTER_SCALE * h_a + cy_a
+    cx = x / CENTER_SCALE * w_a + cx_a
+    half_h = tf.exp(h / SIZE_SCALE) * h_a / 2
+    half_w = tf.exp(w / SIZE_SCALE) * w_a / 2
+    return tf.stack([cy - half_h, cx - half_w, cy + half_h, cx + half_w], axis=-1)
+
+
+def _center_and_size(boxes):
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    return (ymin + ymax) / 2, (xmin + xmax) / 2, ymax - ymin, xmax - xmin

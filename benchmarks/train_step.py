@@ -1,0 +1,121 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Measures a training step on a CPU against the CPU's own matrix product.
+
+  python3 benchmarks/train_step.py
+
+Takes about two minutes on two cores. For float32 and then for bfloat16 (where the CPU
+has it), each in a process of its own, it prints the rate of a large matrix product, the
+rate of the training step on a batch kept in memory, their ratio and the peak memory.
+Products and steps take turns, so that both see the same machine. Run it on an idle one.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import app, flags
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import anchors  # noqa: E402
+import runtime  # noqa: E402
+import ssd_model  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("batch_size", 8, "Images a step.", lower_bound=1)
+flags.DEFINE_integer("steps", 10, "Steps that are measured.", lower_bound=1)
+flags.DEFINE_enum(
+    "precision_mode", None, runtime.PRECISION_MODES, "Measure only this; default: both."
+)
+
+# Forward 31.7; the backward pass takes two products for each one of the forward pass.
+GFLOP_PER_IMAGE = 95.1
+MATMUL_SIDE = 4096
+MATMUL_GFLOP = 2 * MATMUL_SIDE**3 / 1e9
+
+
+def main(_):
+    """Runs one measurement, or one process for each precision."""
+    if FLAGS.precision_mode:
+        measure(FLAGS.precision_mode)
+        return
+    for mode in reversed(runtime.PRECISION_MODES):
+        command = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
+        subprocess.run(command + [f"--precision_mode={mode}"], check=True)
+
+
+def measure(precision_mode):
+    """Prints the two rates, their ratio and the peak memory of this process."""
+    config = runtime.create("cpu", precision_mode).session_config()
+    rewrites = config.graph_options.rewrite_options
+    is_mixed = getattr(rewrites, "auto_mixed_precision_onednn_bfloat16", 0)
+    dtype = tf.bfloat16 if is_mixed else tf.float32
+    with tf.Graph().as_default():
+        product = _matrix_product(dtype)
+        train_op = _train_op(FLAGS.batch_size)
+        with tf.Session(config=config) as session:
+            session.run(tf.global_variables_initializer())
+            seconds = _take_turns(session, [product, train_op])
+    matmul_rate = MATMUL_GFLOP / seconds[0]
+    images = FLAGS.batch_size / seconds[1]
+    step_rate = images * GFLOP_PER_IMAGE
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{dtype.name}: matmul {matmul_rate:.0f} GFLOP/s, "
+        f"step {step_rate:.0f} GFLOP/s = {images:.2f} images/s "
+        f"at batch {FLAGS.batch_size}, ratio {step_rate / matmul_rate:.2f}, "
+        f"peak memory {memory:.1f} GiB"
+    )
+
+
+def _take_turns(session, ops):
+    """Median seconds of each op, over runs that alternate."""
+    seconds = [[] for _ in ops]
+    for turn in range(FLAGS.steps + 2):
+        for op, kept in zip(ops, seconds):
+            start = time.time()
+            session.run(op)
+            # The first runs also optimize the graph and grow the memory.
+            if turn >= 2:
+                kept.append(time.time() - start)
+    return [statistics.median(kept) for kept in seconds]
+
+
+def _matrix_product(dtype):
+    shape = [MATMUL_SIDE, MATMUL_SIDE]
+    left, right = (
+        tf.Variable(tf.cast(tf.random_normal(shape), dtype), trainable=False)
+        for _ in range(2)
+    )
+    return tf.matmul(left, right).op
+
+
+def _train_op(batch_size):
+    """The train_op on random images, each with a few random matches."""
+    random = np.random.RandomState(0)
+    num_boxes = anchors.NUM_DEFAULT_BOXES
+    classes = random.randint(1, 81, [batch_size, num_boxes])
+    classes *= random.uniform(size=classes.shape) < 0.005
+    size = anchors.IMAGE_SIZE
+    images = random.uniform(size=[batch_size, size, size, 3])
+    boxes = random.normal(size=[batch_size, num_boxes, 4])
+    labels = {
+        "classes": tf.constant(classes, tf.int32),
+        "boxes": tf.constant(boxes, tf.float32),
+        "num_matched_boxes": tf.constant((classes > 0).sum(1), tf.float32),
+    }
+    features = {"image": tf.Variable(images.astype(np.float32), trainable=False)}
+    params = dict(ssd_model.DEFAULT_PARAMS, batch_size=batch_size)
+    mode = tf.estimator.ModeKeys.TRAIN
+    return ssd_model.ssd_model_fn(features, labels, mode, params).train_op
+
+
+if __name__ == "__main__":
+    tf.disable_eager_execution()
+    app.run(main)

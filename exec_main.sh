@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs one rank; started by run_npu_1p.sh and run_npu_8p.sh as
+#
+#   exec_main.sh RANK_ID RANK_SIZE CODE_DIR [more flags of ssd_main.py]
+#
+# Edit the paths and flags below; a flag given to the launcher wins over one here.
+set -euo pipefail
+
+# Folders of the TFRecords (train2017*, val2017*), of the pretrained ResNet34
+# (model.ckpt-28152; may stay empty: training from scratch) and of
+# instances_val2017.json. All empty: the built-in sample. Each may also come from the
+# environment. Relative paths start at CODE_DIR.
+path_to_tfrecord=${path_to_tfrecord:-}
+path_to_pretrain=${path_to_pretrain:-}
+path_to_annotations=${path_to_annotations:-}
+
+# Further flags for the built-in sample: 200 steps of 8 images, some minutes on a CPU.
+sample_flags=(
+    --train_batch_size=8
+    --num_examples_per_epoch=400
+    --num_epochs=4
+    --base_learning_rate=0.016 # for 32 images: 0.004 for 8
+    --warmup_epochs=0.4        # 20 steps
+    --decay_epochs=4
+    --save_checkpoints_steps=50
+    --log_every_n_steps=10
+)
+
+fail() {
+    echo "exec_main.sh: $*" >&2
+    exit 2
+}
+
+(($# >= 3)) || fail "usage: exec_main.sh RANK_ID RANK_SIZE CODE_DIR [flags]"
+export RANK_ID="$1" RANK_SIZE="$2"
+# shellcheck source=env.sh
+source "$3/env.sh"
+
+make_sample() {
+    (
+        # Ranks take turns: the first draws it, the others find it there.
+        if command -v flock >/dev/null; then
+            flock 9
+        fi
+        "${PYTHON}" "$1/tools/make_sample_dataset.py" --output_dir "$1/sample_dataset"
+    ) 9>"$1/.sample_dataset.lock"
+}
+
+further_flags=()
+if [[ -z "${path_to_tfrecord}${path_to_annotations}${path_to_pretrain}" ]]; then
+    echo "exec_main.sh: no path is set: a short training on the built-in sample," \
+        "$3/sample_dataset"
+    make_sample "$3"
+    path_to_tfrecord="$3/sample_dataset"
+    path_to_annotations="$3/sample_dataset"
+    further_flags=("${sample_flags[@]}")
+elif [[ -z "${path_to_tfrecord}" || -z "${path_to_annotations}" ]]; then
+    fail "path_to_tfrecord='${path_to_tfrecord}'" \
+        "path_to_annotations='${path_to_annotations}': set both, or none of the paths"
+fi
+for name in path_to_tfrecord path_to_pretrain path_to_annotations; do
+    path="${!name}"
+    [[ -z "${path}" || "${path}" == /* || "${path}" == *://* ]] ||
+        printf -v "${name}" '%s' "$3/${path}"
+done
+
+exec "${PYTHON}" "$3/ssd_main.py" \
+    --mode=train_and_eval \
+    --train_batch_size=32 \
+    --training_file_pattern="${path_to_tfrecord}/train2017*" \
+    ${path_to_pretrain:+--resnet_checkpoint="${path_to_pretrain}/model.ckpt-28152"} \
+    --validation_file_pattern="${path_to_tfrecord}/val2017*" \
+    --val_json_file="${path_to_annotations}/instances_val2017.json" \
+    --eval_batch_size=32 \
+    --model_dir=result_npu \
+    ${further_flags[@]+"${further_flags[@]}"} \
+    "${@:4}"

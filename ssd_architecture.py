@@ -1,0 +1,94 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The SSD network: backbone, extra feature levels, class and box predictors.
+
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, figure 2, on ResNet34.
+Level L has a feature map of side f (38, 19, 10, 5, 3, 1) and k default boxes a cell;
+C = 81 classes, 0 being background.
+"""
+
+import tensorflow.compat.v1 as tf
+
+import anchors
+import categories
+import resnet
+
+# name, filters of the 1x1, filters of the 3x3, stride and padding of the 3x3
+EXTRA_BLOCKS = (
+    ("block7", 256, 512, 2, "SAME"),
+    ("block8", 256, 512, 2, "SAME"),
+    ("block9", 128, 256, 2, "SAME"),
+    ("block10", 128, 256, 1, "VALID"),
+    ("block11", 128, 256, 1, "VALID"),
+)
+
+
+def ssd(images, is_training):
+    """Builds the network.
+
+    Args:
+      images: float32 [B, 300, 300, 3], normalized.
+      is_training: bool, for batch norm.
+
+    Returns:
+      (class_outputs, box_outputs), dicts by level 3..8 of float32 [B, f, f, C * k]
+      (logits) and [B, f, f, 4 * k] (offsets).
+    """
+    features = resnet.resnet34(images, is_training)
+    with tf.variable_scope("ssd"):
+        levels = _extra_levels(features)
+        with tf.variable_scope("class_net"):
+            class_outputs = _predictors(levels, "class", categories.NUM_CLASSES)
+        with tf.variable_scope("box_net"):
+            box_outputs = _predictors(levels, "box", 4)
+    return class_outputs, box_outputs
+
+
+def flatten_levels(outputs, depth):
+    """Joins the levels of one predictor in the order of the default boxes.
+
+    Args:
+      outputs: dict by level of float32 [B, f, f, depth * k].
+      depth: int, numbers for each default box.
+
+    Returns:
+      float32 [B, N, depth].
+    """
+    flat = []
+    for level in anchors.LEVELS:
+        shape = outputs[level].shape.as_list()
+        boxes = shape[1] * shape[2] * shape[3] // depth
+        flat.append(tf.reshape(outputs[level], [-1, boxes, depth]))
+    return tf.concat(flat, axis=1)
+
+
+def _extra_levels(net):
+    """All feature maps by level, from the backbone's and the extra blocks'."""
+    levels = {anchors.LEVELS[0]: net}
+    for level, block in zip(anchors.LEVELS[1:], EXTRA_BLOCKS):
+        name, narrow, wide, stride, padding = block
+        net = _conv(net, narrow, 1, 1, "SAME", tf.nn.relu, name + "-conv1x1")
+        net = _conv(net, wide, 3, stride, padding, tf.nn.relu, name + "-conv3x3")
+        levels[level] = net
+    return levels
+
+
+def _predictors(levels, prefix, depth):
+    """One 3x3 convolution a level, with depth outputs for each default box."""
+    outputs = {}
+    for level, boxes in zip(anchors.LEVELS, anchors.BOXES_PER_CELL):
+        name = f"{prefix}-{level}"
+        outputs[level] = _conv(levels[level], depth * boxes, 3, 1, "SAME", None, name)
+    return outputs
+
+
+def _conv(net, filters, kernel_size, stride, padding, activation, name):
+    return tf.layers.conv2d(
+        net,
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        activation=activation,
+        name=name,
+    )

@@ -1,0 +1,316 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The model_fn: losses, learning rate, optimizer and training log.
+
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2; schedule and
+constants as in MLPerf v0.6's SSD-ResNet34.
+
+Glossary: B images a batch on one device, N = 8732 default boxes, C = 81 classes with
+background as 0. `params` is a dict; its keys are those of DEFAULT_PARAMS. A step is
+one weight update of all ranks together.
+"""
+
+import time
+
+import tensorflow.compat.v1 as tf
+
+import categories
+import ssd_architecture
+
+# Of ImageNet, RGB, for pixel values in 0..1: what the backbone was trained with.
+MEAN_RGB = (0.485, 0.456, 0.406)
+STD_RGB = (0.229, 0.224, 0.225)
+
+# Everything that ssd_model_fn and the functions of the schedule read.
+DEFAULT_PARAMS = {
+    "batch_size": 32,  # of one device
+    "num_ranks": 1,
+    "num_examples_per_epoch": 120000,
+    "num_epochs": 115.2,
+    "base_learning_rate": 0.003,  # for a global batch of base_batch_size
+    "base_batch_size": 32,
+    "warmup_epochs": 0.8,
+    "decay_epochs": 106.0,
+    "decay_alpha": 0.01,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "negatives_per_positive": 3,
+    "huber_delta": 1.0,
+    "log_every_n_steps": 100,
+    "iterations_per_loop": 1,
+    # Takes an optimizer and gives one that averages gradients over the ranks.
+    "wrap_optimizer": None,
+}
+
+
+def steps_per_epoch(params):
+    """Steps that see every training image once: 468 on eight devices."""
+    per_device = params["num_examples_per_epoch"] / params["batch_size"]
+    return int(per_device // params["num_ranks"])
+
+
+def total_steps(params):
+    """Steps of the whole training: 432000 on one device, 54000 on eight."""
+    examples = params["num_epochs"] * params["num_examples_per_epoch"]
+    return int(examples / params["batch_size"] / params["num_ranks"])
+
+
+def learning_rate_schedule(params, global_step):
+    """Linear warm-up, then cosine decay counted from step 0.
+
+    On eight devices of batch 32 the peak is 0.003 x 8 = 0.024, the warm-up takes
+    int(0.8 x 468) = 374 steps, and step 3099 has 0.02377195.
+
+    Args:
+      params: dict, see DEFAULT_PARAMS.
+      global_step: integer scalar tensor, the steps already taken.
+
+    Returns:
+      float32 scalar tensor.
+    """
+    global_batch = params["batch_size"] * params["num_ranks"]
+    peak = params["base_learning_rate"] * global_batch / params["base_batch_size"]
+    warmup_steps = int(params["warmup_epochs"] * steps_per_epoch(params))
+    decay_steps = int(params["decay_epochs"] * steps_per_epoch(params))
+    decayed = tf.train.cosine_decay(
+        peak, global_step, decay_steps, alpha=params["decay_alpha"]
+    )
+    if not warmup_steps:
+        return decayed
+    step = tf.cast(global_step, tf.float32)
+    return tf.where(step < warmup_steps, peak * step / warmup_steps, decayed)
+
+
+def hardest_negatives(losses, is_negative, count):
+    """Marks exactly the `count` negatives of largest loss in every row.
+
+    The count-th largest value is found by bisection over the bits of the floats,
+    which for numbers from 0 up are in the order of the numbers: 31 rounds of
+    compare-and-count, exact, without the sort of a top_k (slow on an NPU for k in the
+    thousands). Of negatives with that very value, the first in the row are taken.
+
+    Args:
+      losses: float32 [B, N], not negative.
+      is_negative: bool [B, N].
+      count: int32 [B]; all negatives are taken where there are fewer.
+
+    Returns:
+      bool [B, N].
+    """
+    bits = tf.bitcast(tf.maximum(losses, 0.0), tf.int32)
+    bits = tf.where(is_negative, bits, -tf.ones_like(bits))
+    count = tf.expand_dims(count, 1)  # [B, 1]
+    threshold = tf.zeros_like(count)
+    for bit in reversed(range(31)):
+        candidate = threshold + (1 << bit)
+        enough = _count(bits >= candidate) >= count
+        threshold = tf.where(enough, candidate, threshold)
+    above = bits > threshold
+    ties = tf.equal(bits, threshold)
+    place = tf.cumsum(tf.cast(ties, tf.int32), axis=1)
+    return above | (ties & (place <= count - _count(above)))
+
+
+def _count(mask):
+    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True)  # [B, 1]
+
+
+def detection_loss(
+    class_outputs, box_outputs, labels, negatives_per_positive=3, huber_delta=1.0
+):
+    """Loss of class and box predictions, each image normalized by its matches.
+
+    Args:
+      class_outputs: dict by level of float32 [B, f, f, C * k], logits.
+      box_outputs: dict by level of float32 [B, f, f, 4 * k], offsets.
+      labels: dict with "classes", int32 [B, N]; "boxes", float32 [B, N, 4], offsets;
+        "num_matched_boxes", float32 [B] or [B, 1].
+      negatives_per_positive: int, hardest negatives per matched default box.
+      huber_delta: float, where the box loss turns from square to linear.
+
+    Returns:
+      (total, class, box): float32 scalars; total is class + box, without decay.
+    """
+    num_matched = tf.reshape(labels["num_matched_boxes"], [-1])  # [B]
+    is_positive = labels["classes"] > 0
+    class_logits = ssd_architecture.flatten_levels(
+        class_outputs, categories.NUM_CLASSES
+    )
+    offsets = ssd_architecture.flatten_levels(box_outputs, 4)
+
+    cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels["classes"], logits=class_logits
+    )
+    is_hard = hardest_negatives(
+        tf.stop_gradient(cross_entropy),
+        tf.logical_not(is_positive),
+        tf.cast(negatives_per_positive * num_matched, tf.int32),
+    )
+    selected = tf.cast(is_positive | is_hard, tf.float32)
+    class_loss = tf.reduce_sum(cross_entropy * selected, axis=1)
+
+    huber = tf.losses.huber_loss(
+        labels["boxes"],
+        offsets,
+        delta=huber_delta,
+        reduction=tf.losses.Reduction.NONE,
+        loss_collection=None,
+    )
+    positive = tf.cast(is_positive, tf.float32)
+    box_loss = tf.reduce_sum(tf.reduce_sum(huber, axis=2) * positive, axis=1)
+
+    # An image without any match has neither positives nor negatives: 0 / 1.
+    divisor = tf.maximum(num_matched, 1.0)
+    class_loss = tf.reduce_mean(class_loss / divisor)
+    box_loss = tf.reduce_mean(box_loss / divisor)
+    return class_loss + box_loss, class_loss, box_loss
+
+
+def weight_decay_loss(weight_decay):
+    """L2 loss of all trainable variables, batch norm and biases too, as published."""
+    return weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in tf.trainable_variables()])
+
+
+def ssd_model_fn(features, labels, mode, params):
+    """Model function of an Estimator.
+
+    Args:
+      features: dict with "image", float32 [B, 300, 300, 3] in 0..1, RGB; for PREDICT
+        also "source_id", int64 [B], and "raw_shape", int32 [B, 3].
+      labels: for TRAIN the dict that `detection_loss` takes, else None.
+      mode: TRAIN or PREDICT of tf.estimator.ModeKeys.
+      params: dict, see DEFAULT_PARAMS.
+
+    Returns:
+      tf.estimator.EstimatorSpec. Its predictions are the raw outputs ("class_logits",
+      float32 [B, N, C], "box_offsets", float32 [B, N, 4]) with source_id and raw_shape
+      passed through: suppression belongs on the host.
+
+    Raises:
+      ValueError: for mode EVAL; COCO's metrics need all predictions at once.
+    """
+    if mode == tf.estimator.ModeKeys.EVAL:
+        raise ValueError("mode EVAL is not supported: predict, then use coco_metric")
+    images = (features["image"] - MEAN_RGB) / STD_RGB
+    class_outputs, box_outputs = ssd_architecture.ssd(
+        images, is_training=mode == tf.estimator.ModeKeys.TRAIN
+    )
+    if mode == tf.estimator.ModeKeys.PREDICT:
+        return _predict_spec(features, class_outputs, box_outputs)
+    return _train_spec(class_outputs, box_outputs, labels, params)
+
+
+def _predict_spec(features, class_outputs, box_outputs):
+    predictions = {
+        "class_logits": ssd_architecture.flatten_levels(
+            class_outputs, categories.NUM_CLASSES
+        ),
+        "box_offsets": ssd_architecture.flatten_levels(box_outputs, 4),
+        "source_id": features["source_id"],
+        "raw_shape": features["raw_shape"],
+    }
+    return tf.estimator.EstimatorSpec(
+        tf.estimator.ModeKeys.PREDICT, predictions=predictions
+    )
+
+
+def _train_spec(class_outputs, box_outputs, labels, params):
+    loss, class_loss, box_loss = detection_loss(
+        class_outputs,
+        box_outputs,
+        labels,
+        params["negatives_per_positive"],
+        params["huber_delta"],
+    )
+    decay_loss = weight_decay_loss(params["weight_decay"])
+    loss += decay_loss
+
+    global_step = tf.train.get_or_create_global_step()
+    learning_rate = learning_rate_schedule(params, global_step)
+    tf.summary.scalar("learning_rate", learning_rate)
+    tf.summary.scalar("class_loss", class_loss)
+    tf.summary.scalar("box_loss", box_loss)
+    tf.summary.scalar("weight_decay_loss", decay_loss)
+    return tf.estimator.EstimatorSpec(
+        tf.estimator.ModeKeys.TRAIN,
+        loss=loss,
+        train_op=_train_op(loss, learning_rate, global_step, params),
+        training_hooks=[TrainingLogHook(learning_rate, loss, params)],
+    )
+
+
+def _train_op(loss, learning_rate, global_step, params):
+    optimizer = tf.train.MomentumOptimizer(learning_rate, params["momentum"])
+    if params["wrap_optimizer"]:
+        optimizer = params["wrap_optimizer"](optimizer)
+    # Batch norm's moving averages.
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        return optimizer.minimize(loss, global_step=global_step)
+
+
+class TrainingLogHook(tf.train.SessionRunHook):
+    """Logs speed, learning rate and loss, how far the training is, and resuming.
+
+    Works when one session run takes several steps (iterations_per_loop): it logs at
+    the first run that reaches or passes each multiple of log_every_n_steps.
+    """
+
+    def __init__(self, learning_rate, loss, params):
+        """Keeps what to log.
+
+        Args:
+          learning_rate: float32 scalar tensor.
+          loss: float32 scalar tensor.
+          params: dict, see DEFAULT_PARAMS.
+        """
+        self._tensors = {"learning_rate": learning_rate, "loss": loss}
+        self._every = params["log_every_n_steps"]
+        self._steps_per_run = params["iterations_per_loop"]
+        self._global_batch = params["batch_size"] * params["num_ranks"]
+        self._total = total_steps(params)
+
+    def after_create_session(self, session, coord):
+        """Notes where the training starts. See the base class."""
+        del coord
+        self._last_step = self._first_step = self._run_step = _step(session)
+        self._last_time = self._first_time = time.time()
+        if self._first_step:
+            tf.logging.info("resumed at step %d", self._first_step)
+
+    def before_run(self, run_context):
+        """Asks for the logged tensors when the run will reach a multiple."""
+        del run_context
+        self._run_step += self._steps_per_run
+        self._due = self._run_step // self._every > self._last_step // self._every
+        self._due = self._due or self._run_step >= self._total
+        return tf.train.SessionRunArgs(self._tensors) if self._due else None
+
+    def after_run(self, run_context, run_values):
+        """Writes the two lines. See the base class."""
+        if not self._due:
+            return
+        # Asked of the session, for a step may be skipped (overflow in float16).
+        step = self._run_step = _step(run_context.session)
+        now = time.time()
+        images = (step - self._last_step) * self._global_batch
+        tf.logging.info(
+            "FPS: %.2f, learning rate: %.8f, loss: %s",
+            images / max(now - self._last_time, 1e-9),
+            run_values.results["learning_rate"],
+            run_values.results["loss"],
+        )
+        self._log_progress(step, now)
+        self._last_step, self._last_time = step, now
+
+    def _log_progress(self, step, now):
+        seconds_a_step = (now - self._first_time) / max(step - self._first_step, 1)
+        left = int(seconds_a_step * max(self._total - step, 0))
+        tf.logging.info(
+            "step %d of %d (%.1f %%), %d:%02d:%02d left",
+            *(step, self._total, 100.0 * step / self._total),
+            *(left // 3600, left // 60 % 60, left % 60),
+        )
+
+
+def _step(session):
+    return int(session.run(tf.train.get_global_step(session.graph)))

@@ -169,7 +169,7 @@ def parse_record(serialized):
     table = tf.constant(categories.class_of_category_table(), tf.int32)
     return {
         "encoded": parsed["image/encoded"],
-        "source_id": tf.strings.to_number(parsed["image/source_id"], tf.int64),
+        "source_id": tf.string_to_number(parsed["image/source_id"], tf.int64),
         "boxes": tf.stack(corners, axis=1),
         "classes": tf.gather(table, parsed["image/object/class/label"]),
     }

@@ -1,0 +1,378 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Converts a COCO json and its folder of images to sharded TFRecords.
+
+  python3 tools/create_tf_record.py --annotations=instances_train2017.json \
+    --image_dir=train2017 --output_prefix=tfrecord/train2017 --num_shards=256
+
+writes tfrecord/train2017-00000-of-00256.tfrecord and so on, with all cores, and counts
+what went in and what was left out. Images are stored as they are (JPEG or PNG). The
+same input and number of shards give the same bytes. A shard is written under another
+name and renamed when it is whole, so that whatever has a shard's name is complete.
+"""
+
+import collections
+import glob
+import json
+import multiprocessing
+import os
+import sys
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+
+_NO_SIZE = "boxes of no size or outside their image"
+_UNKNOWN_IMAGE = "boxes of an image that the json does not list"
+_UNKNOWN_CATEGORY = "boxes of a category that the json does not list"
+_CLIPPED = "boxes clipped to their image"
+_WITHOUT_BOX = "images without a box (evaluated, not trained on)"
+
+
+class InputError(Exception):
+    """What the user can mend; one line that names the file or flag."""
+
+
+def _define_flags():
+    flags.DEFINE_string("annotations", None, "COCO instances json.")
+    flags.DEFINE_string("image_dir", None, "Folder of the images.")
+    flags.DEFINE_string(
+        "output_prefix", None, "Folder and start of the shards' names: DIR/train2017."
+    )
+    flags.DEFINE_integer("num_shards", 16, "Files to write.", lower_bound=1)
+    flags.DEFINE_integer(
+        "workers", os.cpu_count(), "Processes that convert.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "max_images", 0, "Convert the first N images by id; 0: all.", lower_bound=0
+    )
+
+
+def read_annotations(path: str) -> dict:
+    """Reads a COCO instances json.
+
+    Args:
+      path: the json.
+
+    Returns:
+      its dict, with lists of images, annotations and categories.
+
+    Raises:
+      InputError: when it cannot be read or is no such json.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            dataset = json.load(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--annotations: cannot read {path}: {error}") from error
+    for section in ("images", "annotations", "categories"):
+        if not isinstance(dataset, dict) or not isinstance(dataset.get(section), list):
+            raise InputError(
+                f"--annotations: {path} is no COCO instances json: no list of {section}"
+            )
+    return dataset
+
+
+def plan(dataset: dict, image_dir: str, max_images: int = 0):
+    """Brings images and boxes together and checks that every image is there.
+
+    Args:
+      dataset: what `read_annotations` gives.
+      image_dir: folder of the images.
+      max_images: keep the first so many by id; 0 for all.
+
+    Returns:
+      (entries, counts): a list of dicts (path, id, width, height, file_name, objects),
+      in the order of the ids; and a collections.Counter of what was found.
+
+    Raises:
+      InputError: for an entry that is broken, a file name that leaves image_dir, or an
+        image that is missing; it names the first.
+    """
+    names = {c["id"]: c["name"] for c in dataset["categories"]}
+    images = sorted(dataset["images"], key=lambda image: image["id"])
+    known = {image["id"] for image in images}
+    if len(known) < len(images):
+        raise InputError("--annotations: an image id occurs twice")
+    images = images[: max_images or None]
+    kept = {image["id"] for image in images}
+    counts = collections.Counter()
+    objects = collections.defaultdict(list)
+    for annotation in dataset["annotations"]:
+        if annotation["image_id"] not in known:
+            counts[_UNKNOWN_IMAGE] += 1
+        elif annotation["image_id"] not in kept:
+            continue
+        elif annotation["category_id"] not in names:
+            counts[_UNKNOWN_CATEGORY] += 1
+        else:
+            objects[annotation["image_id"]].append(annotation)
+    entries = [_entry(image, image_dir) for image in images]
+    for entry in entries:
+        entry["objects"] = _clean(entry, objects[entry["id"]], names, counts)
+    counts["images"] = len(entries)
+    return entries, counts
+
+
+def _entry(image, image_dir):
+    file_name, size = image["file_name"], (image["width"], image["height"])
+    if not all(isinstance(side, int) and side > 0 for side in size):
+        raise InputError(
+            f"--annotations: image {file_name} has width and height {size}"
+        )
+    root = os.path.realpath(image_dir)
+    path = os.path.join(image_dir, file_name)
+    if os.path.commonpath([root, os.path.realpath(path)]) != root:
+        raise InputError(f"--annotations: file name {file_name} leaves {image_dir}")
+    if not os.path.isfile(path):
+        raise InputError(
+            f"--image_dir: {path} is missing; it is image {image['id']} of the json"
+        )
+    return {
+        "path": path,
+        "file_name": file_name,
+        "id": image["id"],
+        "width": size[0],
+        "height": size[1],
+    }
+
+
+def _clean(entry, annotations, names, counts):
+    """The image's objects with boxes [ymin, xmin, ymax, xmax] in 0..1."""
+    objects = []
+    width, height = entry["width"], entry["height"]
+    for annotation in annotations:
+        x, y, w, h = (float(number) for number in annotation["bbox"])
+        left, right = max(x, 0.0), min(x + w, width)
+        top, bottom = max(y, 0.0), min(y + h, height)
+        # Written so that a NaN counts as no size.
+        if not (left < right and top < bottom):
+            counts[_NO_SIZE] += 1
+            continue
+        # COCO's own boxes end up to a rounding of 0.01 pixels past the border.
+        counts[_CLIPPED] += max(left - x, top - y, x + w - right, y + h - bottom) > 0.02
+        objects.append(
+            {
+                "box": (top / height, left / width, bottom / height, right / width),
+                "category_id": annotation["category_id"],
+                "name": names[annotation["category_id"]],
+                "is_crowd": int(annotation.get("iscrowd", 0)),
+                "area": float(annotation.get("area", w * h)),
+            }
+        )
+    counts["boxes"] += len(objects)
+    counts["crowd"] += sum(item["is_crowd"] for item in objects)
+    counts[_WITHOUT_BOX] += not objects
+    return objects
+
+
+def serialize(entry: dict) -> bytes:
+    """Makes one record.
+
+    Args:
+      entry: one of those that `plan` gives.
+
+    Returns:
+      bytes of a tf.train.Example with the features of the usual COCO converters.
+
+    Raises:
+      InputError: when the file is neither JPEG nor PNG.
+    """
+    # Imported here: the processes that only plan do not need it.
+    import tensorflow.compat.v1 as tf
+
+    with open(entry["path"], "rb") as file:
+        encoded = file.read()
+    example = tf.train.Example()
+    feature = example.features.feature
+
+    def put(name, kind, values):
+        getattr(feature[name], kind + "_list").value.extend(values)
+
+    objects = entry["objects"]
+    put("image/encoded", "bytes", [encoded])
+    put("image/format", "bytes", [_image_format(encoded, entry["path"])])
+    put("image/filename", "bytes", [entry["file_name"].encode()])
+    put("image/source_id", "bytes", [str(entry["id"]).encode()])
+    put("image/height", "int64", [entry["height"]])
+    put("image/width", "int64", [entry["width"]])
+    for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
+        put("image/object/bbox/" + name, "float", [o["box"][i] for o in objects])
+    put("image/object/class/label", "int64", [o["category_id"] for o in objects])
+    put("image/object/class/text", "bytes", [o["name"].encode() for o in objects])
+    put("image/object/is_crowd", "int64", [o["is_crowd"] for o in objects])
+    put("image/object/area", "float", [o["area"] for o in objects])
+    # Maps have no order of their own; without this the bytes differ from run to run.
+    return example.SerializeToString(deterministic=True)
+
+
+def _image_format(encoded, path):
+    if encoded.startswith(b"\xff\xd8\xff"):
+        return b"jpeg"
+    if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"png"
+    raise InputError(f"--image_dir: {path} is neither a JPEG nor a PNG")
+
+
+def write_shard(path: str, entries: list) -> int:
+    """Writes one shard, whole or not at all.
+
+    Args:
+      path: of the shard.
+      entries: as `plan` gives them.
+
+    Returns:
+      int, the number of records.
+
+    Raises:
+      InputError: as `serialize`.
+      OSError: when it cannot be written.
+    """
+    import tensorflow.compat.v1 as tf
+
+    # Not matched by a glob of the shards' names.
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
+    try:
+        with tf.python_io.TFRecordWriter(partial) as writer:
+            for entry in entries:
+                writer.write(serialize(entry))
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+    return len(entries)
+
+
+def _write_job(job):
+    """write_shard in another process; errors come back as text."""
+    try:
+        return write_shard(*job), None
+    except (InputError, OSError) as error:
+        return 0, str(error)
+
+
+def shard_paths(output_prefix: str, num_shards: int) -> list:
+    """Names of the shards, as TFRecord datasets usually have them."""
+    return [
+        f"{output_prefix}-{shard:05d}-of-{num_shards:05d}.tfrecord"
+        for shard in range(num_shards)
+    ]
+
+
+def convert(entries: list, output_prefix: str, num_shards: int, workers: int):
+    """Writes all shards; image i goes into shard i modulo their number.
+
+    Args:
+      entries: as `plan` gives them.
+      output_prefix: folder and start of the names.
+      num_shards: files to write.
+      workers: processes.
+
+    Raises:
+      InputError: when the output cannot be written, shards of another number lie
+        there, or an image is broken.
+    """
+    paths = shard_paths(output_prefix, num_shards)
+    _check_output(output_prefix, paths)
+    jobs = [(path, entries[i::num_shards]) for i, path in enumerate(paths)]
+    # Not fork: it is not safe beside the threads of TensorFlow and of NPU drivers.
+    context = multiprocessing.get_context("forkserver")
+    with context.Pool(min(workers, num_shards)) as pool, _progress(entries) as bar:
+        for written, error in pool.imap_unordered(_write_job, jobs):
+            if error:
+                raise InputError(error)
+            bar.update(written)
+
+
+def _check_output(output_prefix, paths):
+    try:
+        os.makedirs(os.path.dirname(output_prefix) or ".", exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output_prefix={output_prefix}: {error}") from error
+    present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
+    others = sorted(set(present) - set(paths))
+    if others:
+        raise InputError(
+            f"--output_prefix={output_prefix}: {len(others)} files of another run lie "
+            f"there, {others[0]} first, and would be read together with the new ones; "
+            "move them away"
+        )
+
+
+class _PlainProgress:
+    """What tqdm does, in a line for every tenth of the images."""
+
+    def __init__(self, total):
+        self._total, self._done = total, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        pass
+
+    def update(self, count):
+        tenth = self._done * 10 // self._total
+        self._done += count
+        if self._done * 10 // self._total > tenth:
+            print(f"{self._done} of {self._total} images", file=sys.stderr)
+
+
+def _progress(entries):
+    try:
+        import tqdm
+    except ImportError:
+        return _PlainProgress(max(len(entries), 1))
+    return tqdm.tqdm(total=len(entries), unit="image")
+
+
+def print_counts(counts: collections.Counter, output_prefix: str):
+    """Prints what went into the shards and what was left out, and why."""
+    print(
+        f"{output_prefix}: {counts['images']} images, {counts['boxes']} boxes, "
+        f"{counts['crowd']} of them crowd"
+    )
+    for reason in (_WITHOUT_BOX, _CLIPPED):
+        print(f"  {counts[reason]} {reason}")
+    for reason in (_NO_SIZE, _UNKNOWN_IMAGE, _UNKNOWN_CATEGORY):
+        print(f"  left out: {counts[reason]} {reason}")
+
+
+def main(_):
+    """Converts as the flags say."""
+    for name in ("annotations", "image_dir", "output_prefix"):
+        if not FLAGS[name].value:
+            raise InputError(f"--{name} is missing")
+    dataset = read_annotations(FLAGS.annotations)
+    try:
+        entries, counts = plan(dataset, FLAGS.image_dir, FLAGS.max_images)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"--annotations: an entry of {FLAGS.annotations} is wrong: {error!r}"
+        ) from error
+    convert(entries, FLAGS.output_prefix, FLAGS.num_shards, FLAGS.workers)
+    print_counts(counts, FLAGS.output_prefix)
+
+
+def run(main_function, define_flags):
+    """Runs a tool: what the user can mend becomes one line and status 2.
+
+    Args:
+      main_function: takes the arguments that are no flags.
+      define_flags: defines the tool's flags.
+    """
+    define_flags()
+    app.define_help_flags()
+    name = os.path.basename(sys.argv[0])
+    try:
+        rest = FLAGS(sys.argv)
+        if rest[1:]:
+            raise InputError(f"{rest[1]}: not a flag; flags look like --name=value")
+        main_function(rest)
+    except (InputError, flags.Error) as error:
+        print(f"{name}: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run(main, _define_flags)

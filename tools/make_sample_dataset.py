@@ -1,0 +1,247 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Draws a small dataset of simple shapes, to try training and evaluation with.
+
+  python3 tools/make_sample_dataset.py --output_dir=sample_dataset
+
+writes, in some seconds, JPEGs of one to four shapes before a soft background, their
+COCO jsons (instances_train2017.json, instances_val2017.json) and the TFRecords
+train2017-* and val2017-*. Each shape stands for a category of COCO. The same flags
+give the same bytes.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+from absl import flags
+
+# The folder of this file comes first on the path; categories.py lies above it.
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import categories  # noqa: E402
+import create_tf_record  # noqa: E402
+
+FLAGS = flags.FLAGS
+
+# Settings of a finished sample; written last.
+_MARKER = "sample.json"
+_SHARDS = {"train2017": 4, "val2017": 2}
+_SMALLEST_SIDE, _LARGEST_SIDE = 240, 480
+_MAX_OBJECTS = 4
+# Of the picture's shorter side.
+_MIN_EXTENT, _MAX_EXTENT = 0.2, 0.55
+# Free pixels around every object, so that none hides another.
+_GAP = 6
+_TRIES = 50
+_MIN_CONTRAST = 90
+
+
+def _ball(y, x):
+    return y**2 + x**2 <= 1
+
+
+def _sign(y, x):
+    """A diamond."""
+    return abs(y) + abs(x) <= 1
+
+
+def _kite(y, x):
+    """A triangle that points up."""
+    return abs(x) <= (y + 1) / 2
+
+
+def _clock(y, x):
+    """A ring."""
+    return (0.3 <= y**2 + x**2) & (y**2 + x**2 <= 1)
+
+
+# COCO's category id: the shape, as a mask over y and x in -1..1.
+SHAPES = {37: _ball, 13: _sign, 38: _kite, 85: _clock}
+
+
+def _define_flags():
+    flags.DEFINE_string("output_dir", None, "Folder to make.")
+    flags.DEFINE_integer("num_train", 400, "Training pictures.", lower_bound=1)
+    flags.DEFINE_integer("num_val", 80, "Evaluation pictures.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Another seed, other pictures.", lower_bound=0)
+
+
+def draw(random):
+    """Draws one picture.
+
+    Args:
+      random: numpy.random.RandomState.
+
+    Returns:
+      pixels: uint8 [height, width, 3].
+      objects: list of (category id, [x, y, width, height] in pixels, area in pixels);
+        the boxes fit the shapes to the pixel.
+    """
+    height, width = random.randint(_SMALLEST_SIDE, _LARGEST_SIDE + 1, 2)
+    if height == width:
+        width += 1
+    pixels = _background(random, height, width)
+    is_taken = np.zeros([height, width], bool)
+    objects = []
+    for _ in range(random.randint(1, _MAX_OBJECTS + 1)):
+        placed = _place(random, is_taken)
+        # A later object may find no room; the first always does.
+        if placed is not None:
+            objects.append(_paint(random, pixels, is_taken, *placed))
+    return np.clip(pixels, 0, 255).astype(np.uint8), objects
+
+
+def _background(random, height, width):
+    """A gradient between two colors of the four corners, with noise."""
+    corners = random.uniform(60, 190) + random.uniform(-40, 40, [2, 2, 3])
+    y = np.linspace(0, 1, height)[:, None, None]
+    x = np.linspace(0, 1, width)[None, :, None]
+    top = corners[0, 0] * (1 - x) + corners[0, 1] * x
+    bottom = corners[1, 0] * (1 - x) + corners[1, 1] * x
+    return top * (1 - y) + bottom * y + random.normal(0, 6, [height, width, 3])
+
+
+def _place(random, is_taken):
+    """Finds room: (top, left, height, width) in pixels, or None."""
+    height, width = is_taken.shape
+    for _ in range(_TRIES):
+        extent = random.uniform(_MIN_EXTENT, _MAX_EXTENT) * min(height, width)
+        stretch = random.uniform(0.8, 1.25)
+        h, w = int(extent * stretch), int(extent / stretch)
+        top, left = random.randint(0, height - h), random.randint(0, width - w)
+        around = (
+            slice(max(top - _GAP, 0), top + h + _GAP),
+            slice(max(left - _GAP, 0), left + w + _GAP),
+        )
+        if not is_taken[around].any():
+            return top, left, h, w
+    return None
+
+
+def _paint(random, pixels, is_taken, top, left, height, width):
+    """Paints a shape in place; gives (category id, box, area)."""
+    category_id = sorted(SHAPES)[random.randint(len(SHAPES))]
+    y = (np.arange(height) + 0.5)[:, None] / height * 2 - 1
+    x = (np.arange(width) + 0.5)[None, :] / width * 2 - 1
+    mask = SHAPES[category_id](y, x)
+    region = (slice(top, top + height), slice(left, left + width))
+    is_taken[region] = True
+    color = _contrasting(random, pixels[region][mask].mean(axis=0))
+    noise = random.normal(0, 6, [int(mask.sum()), 3])
+    pixels[region][mask] = color + noise
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = [
+        int(left + columns[0]),
+        int(top + rows[0]),
+        int(columns[-1] - columns[0] + 1),
+        int(rows[-1] - rows[0] + 1),
+    ]
+    return category_id, box, int(mask.sum())
+
+
+def _contrasting(random, background):
+    """A random color that stands out from another."""
+    while True:
+        color = random.uniform(0, 255, 3)
+        if np.abs(color - background).max() >= _MIN_CONTRAST:
+            return color
+
+
+def make_split(folder, split, count, first_id, seed):
+    """Draws the pictures of one split; writes them, their json and their TFRecords.
+
+    Args:
+      folder: str, root of the sample.
+      split: "train2017" or "val2017".
+      count: int, pictures.
+      first_id: int, image id of the first.
+      seed: what numpy.random.RandomState takes.
+    """
+    import tensorflow.compat.v1 as tf
+
+    images, annotations = [], []
+    random = np.random.RandomState(seed)
+    image_dir = os.path.join(folder, "images", split)
+    os.makedirs(image_dir)
+    with tf.Graph().as_default(), tf.Session() as session:
+        pixels = tf.placeholder(tf.uint8, [None, None, 3])
+        jpeg = tf.image.encode_jpeg(pixels, quality=92)
+        for image_id in range(first_id, first_id + count):
+            picture, objects = draw(random)
+            name = f"{image_id:012d}.jpg"
+            with open(os.path.join(image_dir, name), "wb") as file:
+                file.write(session.run(jpeg, {pixels: picture}))
+            height, width = picture.shape[:2]
+            images.append(
+                {"id": image_id, "file_name": name, "width": width, "height": height}
+            )
+            for category_id, box, area in objects:
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image_id,
+                        "category_id": category_id,
+                        "bbox": box,
+                        "area": area,
+                        "iscrowd": 0,
+                    }
+                )
+    names = categories.CATEGORY_NAMES.items()
+    dataset = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in names],
+    }
+    with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
+        json.dump(dataset, file)
+    entries, counts = create_tf_record.plan(dataset, image_dir)
+    prefix = os.path.join(folder, split)
+    shards = _SHARDS[split]
+    create_tf_record.convert(entries, prefix, shards, workers=os.cpu_count())
+    create_tf_record.print_counts(counts, split)
+
+
+def main(_):
+    """Makes the sample, unless it is there already."""
+    if not FLAGS.output_dir:
+        raise create_tf_record.InputError("--output_dir is missing")
+    folder = os.path.abspath(FLAGS.output_dir)
+    settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
+    if os.path.isdir(folder) and os.listdir(folder):
+        _check_finished(folder, settings)
+        return
+    # Beside its place and renamed at the end: an interrupted run leaves nothing
+    # that looks like a sample.
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    partial = tempfile.mkdtemp(prefix=".sample-", dir=os.path.dirname(folder))
+    try:
+        make_split(partial, "train2017", FLAGS.num_train, 1, [FLAGS.seed, 0])
+        first_id = FLAGS.num_train + 1
+        make_split(partial, "val2017", FLAGS.num_val, first_id, [FLAGS.seed, 1])
+        with open(os.path.join(partial, _MARKER), "w") as file:
+            json.dump(settings, file)
+        os.chmod(partial, 0o755)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_finished(folder, settings):
+    try:
+        with open(os.path.join(folder, _MARKER)) as file:
+            is_same = json.load(file) == settings
+    except (OSError, ValueError):
+        is_same = False
+    if not is_same:
+        raise create_tf_record.InputError(
+            f"--output_dir={folder} holds something else; name another folder"
+        )
+    print(f"the sample is there: {folder}")
+
+
+if __name__ == "__main__":
+    create_tf_record.run(main, _define_flags)

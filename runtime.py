@@ -161,14 +161,17 @@ class Runtime:
 
 def _cpu_has_bfloat16(rewrites):
     """Whether this CPU and this TensorFlow can both mix bfloat16 in."""
-    if not hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16"):
-        return False
+    has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
+    return has_rewrite and bool(_BFLOAT16_FLAGS & _cpu_flags())
+
+
+def _cpu_flags():
+    """Names of the instruction sets of this CPU; empty where Linux doesn't tell."""
     try:
         with open("/proc/cpuinfo") as file:
-            flags = next(line for line in file if line.startswith("flags"))
+            return set(next(line for line in file if "flags" in line).split())
     except (OSError, StopIteration):
-        return False
-    return bool(_BFLOAT16_FLAGS & set(flags.split()))
+        return set()
 
 
 class NpuRuntime(Runtime):

@@ -169,7 +169,7 @@ def _check_pattern(flag):
     _check(files, "--%s=%s matches no file", flag, pattern)
     for path in files:
         _check(
-            os.path.isdir(path) or os.path.getsize(path),
+            tf.gfile.Stat(path).length,
             "--%s=%s: %s is empty; make it again",
             *(flag, pattern, path),
         )
@@ -233,10 +233,10 @@ def make_params(num_ranks):
     return params
 
 
-def _model_fn(is_fresh):
+def _training_model_fn():
     """The model_fn, with the pretrained backbone for a fresh start."""
     path = FLAGS.resnet_checkpoint
-    if not is_fresh:
+    if checkpoints.newest_step(FLAGS.model_dir) is not None:
         return ssd_model.ssd_model_fn
     if not path:
         tf.logging.warning(
@@ -263,20 +263,20 @@ def _estimator(device, model_fn, params):
     )
 
 
-def train(device, params):
+def train(device, model_fn, params):
     """Trains to the last step, from the newest checkpoint where there is one.
 
     Args:
       device: runtime.Runtime, started.
+      model_fn: function of (features, labels, mode, params).
       params: dict, see ssd_model.DEFAULT_PARAMS.
 
     Raises:
-      UserError: when the checkpoint of the backbone does not fit, the training files
-        hold no image with a box, or the loss is not a number any more.
+      UserError: when the training files hold no image with a box, or the loss is not
+        a number any more.
     """
     total = ssd_model.total_steps(params)
-    newest = checkpoints.newest_step(FLAGS.model_dir)
-    step = newest or 0
+    step = checkpoints.newest_step(FLAGS.model_dir) or 0
     if step >= total:
         tf.logging.info("the training is finished: step %d of %d", step, total)
         return
@@ -287,7 +287,7 @@ def train(device, params):
         ),
         wrap_optimizer=device.optimizer_wrapper(),
     )
-    estimator = _estimator(device, _model_fn(is_fresh=newest is None), params)
+    estimator = _estimator(device, model_fn, params)
     reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
     reader_params = dict(params, rank=device.rank)
     try:
@@ -367,12 +367,13 @@ def _run():
         with _blaming("val_json_file"):
             coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
         _check_record_in_json(coco_gt)
+    model_fn = _training_model_fn() if _trains() else None
     with _blaming("device"):
         device = runtime.create(FLAGS.device, FLAGS.precision_mode)
     params = make_params(device.num_ranks)
     with device:
         if _trains():
-            train(device, params)
+            train(device, model_fn, params)
         if _evaluates():
             evaluate(device, params, coco_gt)
 

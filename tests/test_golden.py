@@ -185,7 +185,7 @@ def test_learning_rate_0_02377195_at_step_3099_on_eight_devices(graph):
     params = dict(ssd_model.DEFAULT_PARAMS, num_ranks=8)
     rate = ssd_model.learning_rate_schedule(params, tf.constant(3099))
     with tf.Session() as session:
-        assert "%.8f" % session.run(rate) == "0.02377195"
+        assert f"{session.run(rate):.8f}" == "0.02377195"
 
 
 def test_variables_have_the_names_and_shapes_of_published_checkpoints(golden, graph):

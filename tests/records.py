@@ -1,0 +1,46 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Makes small TFRecord files for the tests: real JPEGs and PNGs of unequal sides."""
+
+import tensorflow.compat.v1 as tf
+
+
+def encode_image(pixels, kind="jpeg"):
+    """JPEG (of best quality) or PNG bytes of a uint8 [height, width, 3] array."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        if kind == "png":
+            return session.run(tf.image.encode_png(pixels))
+        return session.run(tf.image.encode_jpeg(pixels, quality=100))
+
+
+def record(source_id, encoded, boxes=(), category_ids=()):
+    """A serialized example; boxes are ltrb in 0..1."""
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["image/encoded"].bytes_list.value.append(encoded)
+    feature["image/source_id"].bytes_list.value.append(str(source_id).encode())
+    feature["image/object/class/label"].int64_list.value.extend(category_ids)
+    for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
+        values = [box[i] for box in boxes]
+        feature["image/object/bbox/" + name].float_list.value.extend(values)
+    return example.SerializeToString()
+
+
+def write(path, records):
+    """Writes a TFRecord file."""
+    with tf.python_io.TFRecordWriter(str(path)) as writer:
+        for serialized in records:
+            writer.write(serialized)
+
+
+def elements(dataset, limit=None):
+    """Elements of a tf.data.Dataset of the current graph."""
+    fetched = []
+    element = tf.data.make_one_shot_iterator(dataset).get_next()
+    with tf.Session() as session:
+        while limit is None or len(fetched) < limit:
+            try:
+                fetched.append(session.run(element))
+            except tf.errors.OutOfRangeError:
+                break
+    return fetched

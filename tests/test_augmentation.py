@@ -1,0 +1,239 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of augmentation: what SSD's paper and MLPerf's reference describe.
+
+Limits are five standard errors of the figure that is compared; they are written out
+where they are used.
+"""
+
+import colorsys
+
+import numpy as np
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import anchors
+import dataset_parser
+
+DRAWS = 3000
+# Two boxes that a window can lose, of unequal sides.
+BOXES = np.array([[0.2, 0.1, 0.7, 0.5], [0.4, 0.35, 0.95, 0.9]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """(window, boxes, classes) of some thousand draws of random_crop."""
+    with tf.Graph().as_default():
+        boxes, classes = tf.constant(BOXES), tf.constant([3, 4])
+        dataset = tf.data.Dataset.range(DRAWS).map(
+            lambda _: dataset_parser.random_crop(boxes, classes), 2
+        )
+        return records.elements(dataset)
+
+
+@pytest.fixture(scope="module")
+def expected_windows():
+    """The same number of windows from a plain NumPy version of the description."""
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    return np.array([numpy_window(random) for _ in range(DRAWS)])
+
+
+def numpy_window(random):
+    while True:
+        choice = random.randint(7)
+        if choice == 0:
+            return [0.0, 0.0, 1.0, 1.0]
+        min_iou = (0, 0.1, 0.3, 0.5, 0.7, 0.9)[choice - 1]
+        accepted = None
+        for _ in range(50):
+            height, width = random.uniform(0.3, 1, 2)
+            top, left = random.uniform(0, 1 - height), random.uniform(0, 1 - width)
+            window = [top, left, top + height, left + width]
+            if is_valid(window, min_iou):
+                accepted = window
+        if accepted:
+            return accepted
+
+
+def is_valid(window, min_iou):
+    top, left, bottom, right = window
+    if not 0.5 < (bottom - top) / (right - left) < 2:
+        return False
+    if min(numpy_iou(window, box) for box in BOXES) <= min_iou:
+        return False
+    return any(center_inside(window, box) for box in BOXES)
+
+
+def center_inside(window, box):
+    y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return window[0] < y < window[2] and window[1] < x < window[3]
+
+
+def numpy_iou(a, b):
+    height = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    width = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    both = height * width
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return both / (areas - both)
+
+
+def is_whole(windows):
+    return (windows == [0, 0, 1, 1]).all(axis=1)
+
+
+def test_share_of_whole_images(crops, expected_windows):
+    windows = np.array([window for window, _, _ in crops])
+    share, expected = is_whole(windows).mean(), is_whole(expected_windows).mean()
+    limit = 5 * np.sqrt(2 * expected * (1 - expected) / DRAWS)
+    assert abs(share - expected) < limit, (share, expected)
+
+
+def test_window_sizes_and_positions(crops, expected_windows):
+    windows = np.array([window for window, _, _ in crops])
+    windows = windows[~is_whole(windows)]
+    expected = expected_windows[~is_whole(expected_windows)]
+    for name, figure in (
+        ("height", lambda w: w[:, 2] - w[:, 0]),
+        ("width", lambda w: w[:, 3] - w[:, 1]),
+        ("top", lambda w: w[:, 0]),
+        ("left", lambda w: w[:, 1]),
+    ):
+        # Kolmogorov and Smirnov: the largest distance of two distributions; 1.95 is
+        # exceeded once in a thousand runs, 2.6 once in a million.
+        ours, theirs = np.sort(figure(windows)), np.sort(figure(expected))
+        points = np.concatenate([ours, theirs])
+        distance = np.abs(
+            np.searchsorted(ours, points, "right") / len(ours)
+            - np.searchsorted(theirs, points, "right") / len(theirs)
+        ).max()
+        limit = 2.6 * np.sqrt(1 / len(ours) + 1 / len(theirs))
+        assert distance < limit, name
+
+
+def test_every_window_is_valid(crops):
+    for window, _, _ in crops:
+        if (window == [0, 0, 1, 1]).all():
+            continue
+        size = window[2:] - window[:2]
+        assert (size >= 0.3 - 1e-6).all() and (size <= 1).all()
+        assert window.min() >= 0 and window.max() <= 1 + 1e-6
+        assert is_valid(window, min_iou=0)
+
+
+def test_boxes_whose_center_is_inside_stay_and_are_clipped(crops):
+    lost = 0
+    for window, boxes, classes in crops:
+        whole = (window == [0, 0, 1, 1]).all()
+        inside = [whole or center_inside(window, box) for box in BOXES]
+        assert classes.tolist() == [c for c, i in zip([3, 4], inside) if i]
+        origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+        expected = np.clip((BOXES[inside] - origin) / size, 0, 1)
+        np.testing.assert_allclose(boxes, expected, atol=1e-5)
+        lost += len(BOXES) - len(boxes)
+    assert lost > 0
+
+
+def test_a_tiny_box_still_ends_with_a_crop():
+    # No window has an IoU above 0.1 with it: only the minimum 0 and the whole image.
+    with tf.Graph().as_default():
+        boxes, classes = tf.constant([[0.5, 0.5, 0.501, 0.501]]), tf.constant([1])
+        dataset = tf.data.Dataset.range(200).map(
+            lambda _: dataset_parser.random_crop(boxes, classes), 2
+        )
+        windows = np.array([window for window, _, _ in records.elements(dataset)])
+    # Of seven choices one is the whole image, and one gives a window.
+    share = is_whole(windows).mean()
+    assert abs(share - 0.5) < 5 * np.sqrt(0.25 / 200)
+
+
+@pytest.fixture(scope="module")
+def red_object(tmp_path_factory):
+    """Augmented examples of a red box on green; the left half is darker."""
+    pixels = np.zeros([200, 320, 3], np.uint8)
+    pixels[..., 1] = np.where(np.arange(320) < 160, 110, 190)
+    box = (0.25, 0.3125, 0.6, 0.625)
+    pixels[50:120, 100:200] = [220, 30, 30]
+    path = tmp_path_factory.mktemp("red") / "train"
+    encoded = records.encode_image(pixels, "png")
+    records.write(path, [records.record(1, encoded, [box], [1])])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(path), is_training=True)
+        return records.elements(reader({"batch_size": 40}), limit=15)
+
+
+def test_targets_still_frame_their_object_after_augmentation(red_object):
+    with tf.Graph().as_default(), tf.Session() as session:
+        offsets = tf.placeholder(tf.float32, [None, 8732, 4])
+        decoded = anchors.decode_offsets(offsets)
+        for features, labels in red_object[:3]:
+            boxes = session.run(decoded, {offsets: labels["boxes"]})
+            for image, matched, candidates in zip(
+                features["image"], labels["classes"] > 0, boxes
+            ):
+                is_red = image[..., 0] > image[..., 1]
+                rows = np.flatnonzero(is_red.any(axis=1))
+                columns = np.flatnonzero(is_red.any(axis=0))
+                edges = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
+                # Resizing blurs an edge over some pixels of the 300.
+                np.testing.assert_allclose(candidates[matched][0] * 300, edges, atol=4)
+
+
+def test_half_of_the_images_are_flipped(red_object):
+    # Whether the brighter side of the green lies left, where both can be seen.
+    flipped = []
+    for features, _ in red_object:
+        for image in features["image"]:
+            green = image[..., 1][:, [0, -1]].mean(axis=0)
+            if abs(green[0] - green[1]) > 0.05:
+                flipped.append(green[0] > green[1])
+    assert len(flipped) > 200
+    assert abs(np.mean(flipped) - 0.5) < 5 * np.sqrt(0.25 / len(flipped))
+
+
+def assert_uniform(values, low, high):
+    """Within the range, and with the mean and spread of a uniform distribution."""
+    values, width = np.asarray(values), high - low
+    assert values.min() >= low - 1e-3 and values.max() <= high + 1e-3
+    error = width / np.sqrt(12 * len(values))
+    assert abs(values.mean() - (low + high) / 2) < 5 * error
+    assert abs(values.std() - width / np.sqrt(12)) < 5 * error
+    assert values.min() < low + 0.05 * width and values.max() > high - 0.05 * width
+
+
+@pytest.fixture(scope="module")
+def distorted():
+    """A picture of two equal halves of one color, distorted a thousand times."""
+
+    def distort(color):
+        with tf.Graph().as_default():
+            image = tf.constant(np.broadcast_to(color, [2, 2, 3]), tf.float32)
+            dataset = tf.data.Dataset.range(1000).map(
+                lambda _: dataset_parser.distort_color(image)
+            )
+            return np.array(records.elements(dataset))
+
+    return distort
+
+
+def test_brightness_moves_by_an_eighth(distorted):
+    # On an even gray nothing else has an effect.
+    images = distorted([0.5, 0.5, 0.5])
+    assert_uniform(images[:, 0, 0, 0] - 0.5, -0.125, 0.125)
+
+
+def test_contrast_scales_by_half_to_one_and_a_half(distorted):
+    # Rows of 0.45 and 0.55: their distance of 0.1 is scaled.
+    images = distorted([[[0.45] * 3], [[0.55] * 3]])
+    assert_uniform((images[:, 1, 0, 0] - images[:, 0, 0, 0]) / 0.1, 0.5, 1.5)
+
+
+def test_saturation_scales_by_half_to_one_and_a_half_and_hue_turns(distorted):
+    # Contrast leaves an even color alone. Brightness adds to all three channels, so
+    # that the largest minus the smallest stays 0.2, and saturation scales that.
+    colors = distorted([0.6, 0.4, 0.4])[:, 0, 0]
+    assert_uniform((colors.max(axis=1) - colors.min(axis=1)) / 0.2, 0.5, 1.5)
+    hues = np.array([colorsys.rgb_to_hsv(*color)[0] for color in colors])
+    assert_uniform((hues + 0.5) % 1 - 0.5, -0.05, 0.05)

@@ -1,0 +1,210 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The converter: what goes into the shards, what is left out, what stops it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import create_tf_record
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = os.path.join(ROOT, "tools", "create_tf_record.py")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Five images of 30 x 50 with good and odd boxes: (dict, folder)."""
+    image_dir = tmp_path / "images"
+    image_dir.mkdir()
+    pixels = np.full([30, 50, 3], 90, np.uint8)
+    for i in range(1, 6):
+        kind = "png" if i == 2 else "jpeg"
+        (image_dir / f"{i}.jpg").write_bytes(records.encode_image(pixels, kind))
+    boxes = [
+        (1, 18, [5, 6, 20, 12]),  # ends within the image
+        (1, 18, [-10, 6, 20, 12]),  # clipped on the left
+        (2, 44, [40, 20, 10.01, 10.01]),  # COCO's rounding: not counted as clipped
+        (2, 44, [10, 10, 0, 5]),  # no width
+        (3, 44, [60, 10, 5, 5]),  # outside
+        (3, 44, [10, 10, float("nan"), 5]),
+        (3, 99, [10, 10, 5, 5]),  # no such category
+        (77, 18, [10, 10, 5, 5]),  # no such image
+        (4, 18, [0, 0, 50, 30]),
+    ]
+    annotations = [
+        {"image_id": i, "category_id": c, "bbox": box, "area": 7.5, "iscrowd": i == 4}
+        for i, c, box in boxes
+    ]
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{i}.jpg", "height": 30, "width": 50}
+            for i in (3, 1, 2, 5, 4)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 18, "name": "dog"}, {"id": 44, "name": "bottle"}],
+    }
+    return content, image_dir
+
+
+def run(tmp_path, content, image_dir, *flags):
+    path = tmp_path / "instances.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return subprocess.run(
+        [sys.executable, TOOL, f"--annotations={path}", f"--image_dir={image_dir}"]
+        + [f"--output_prefix={tmp_path / 'out' / 'train2017'}", "--num_shards=2"]
+        + list(flags),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def features_of(path):
+    examples = {}
+    for line in tf.python_io.tf_record_iterator(str(path)):
+        feature = tf.train.Example.FromString(line).features.feature
+        values = {}
+        for name in feature:
+            kind = feature[name].WhichOneof("kind")
+            values[name] = list(getattr(feature[name], kind).value) if kind else []
+        examples[values["image/source_id"][0]] = values
+    return examples
+
+
+def test_shards_hold_every_image_and_the_counts_tell_what_was_left_out(
+    tmp_path, dataset
+):
+    content, image_dir = dataset
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0].endswith("5 images, 4 boxes, 1 of them crowd")
+    assert lines[1:] == [
+        "2 images without a box (evaluated, not trained on)",
+        "1 boxes clipped to their image",
+        "left out: 3 boxes of no size or outside their image",
+        "left out: 1 boxes of an image that the json does not list",
+        "left out: 1 boxes of a category that the json does not list",
+    ]
+    names = sorted(os.listdir(str(tmp_path / "out")))
+    assert names == [f"train2017-0000{i}-of-00002.tfrecord" for i in range(2)]
+    # In the order of the ids, dealt out in turn.
+    assert list(features_of(tmp_path / "out" / names[0])) == [b"1", b"3", b"5"]
+    assert list(features_of(tmp_path / "out" / names[1])) == [b"2", b"4"]
+
+
+def test_features_are_those_of_the_usual_converters(tmp_path, dataset):
+    content, image_dir = dataset
+    run(tmp_path, content, image_dir)
+    first = features_of(tmp_path / "out" / "train2017-00000-of-00002.tfrecord")[b"1"]
+    assert first["image/encoded"] == [(image_dir / "1.jpg").read_bytes()]
+    assert first["image/format"] == [b"jpeg"]
+    assert first["image/filename"] == [b"1.jpg"]
+    assert (first["image/height"], first["image/width"]) == ([30], [50])
+    boxes = [first["image/object/bbox/" + n] for n in ("ymin", "xmin", "ymax", "xmax")]
+    expected = [[6 / 30, 5 / 50, 18 / 30, 25 / 50], [6 / 30, 0, 18 / 30, 10 / 50]]
+    np.testing.assert_allclose(np.transpose(boxes), expected, rtol=1e-6)
+    assert first["image/object/class/label"] == [18, 18]
+    assert first["image/object/class/text"] == [b"dog", b"dog"]
+    assert first["image/object/area"] == [7.5, 7.5]
+    second = features_of(tmp_path / "out" / "train2017-00001-of-00002.tfrecord")
+    assert second[b"2"]["image/format"] == [b"png"]
+    assert second[b"4"]["image/object/is_crowd"] == [1]
+
+
+def test_the_number_of_workers_does_not_change_a_byte(tmp_path, dataset):
+    content, image_dir = dataset
+    paths = create_tf_record.shard_paths(str(tmp_path / "out" / "train2017"), 2)
+    contents = []
+    for workers in (1, 2):
+        run(tmp_path, content, image_dir, f"--workers={workers}")
+        contents.append([open(path, "rb").read() for path in paths])
+    assert contents[0] == contents[1]
+
+
+def test_max_images_takes_the_first_by_id(tmp_path, dataset):
+    content, image_dir = dataset
+    result = run(tmp_path, content, image_dir, "--max_images=2")
+    assert "2 images, 3 boxes" in result.stdout
+
+
+def without_image(content, image_dir):
+    (image_dir / "2.jpg").unlink()
+
+
+def with_text_as_image(content, image_dir):
+    (image_dir / "2.jpg").write_text("no picture")
+
+
+def with_escape(content, image_dir):
+    content["images"][0]["file_name"] = "../../etc/passwd"
+
+
+def without_width(content, image_dir):
+    del content["images"][0]["width"]
+
+
+def with_width_zero(content, image_dir):
+    content["images"][0]["width"] = 0
+
+
+def with_same_id(content, image_dir):
+    content["images"][0]["id"] = 1
+
+
+def with_two_numbers_as_box(content, image_dir):
+    content["annotations"][0]["bbox"] = [1, 2]
+
+
+def without_categories(content, image_dir):
+    del content["categories"]
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (without_image, "2.jpg is missing; it is image 2 of the json"),
+        (with_text_as_image, "2.jpg is neither a JPEG nor a PNG"),
+        (with_escape, "file name ../../etc/passwd leaves"),
+        (without_width, "is wrong: KeyError('width')"),
+        (with_width_zero, "image 3.jpg has width and height (0, 30)"),
+        (with_same_id, "an image id occurs twice"),
+        (with_two_numbers_as_box, "is wrong: ValueError"),
+        (without_categories, "is no COCO instances json: no list of categories"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, message):
+    content, image_dir = dataset
+    spoil(content, image_dir)
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("create_tf_record.py: --") and message in line
+    assert "Traceback" not in result.stderr
+    left = list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else []
+    assert not [path for path in left if "00001" in path.name]
+    assert not [path for path in left if path.name.startswith(".")]
+
+
+def test_shards_of_another_number_are_not_mixed_with(tmp_path, dataset):
+    content, image_dir = dataset
+    run(tmp_path, content, image_dir)
+    result = run(tmp_path, content, image_dir, "--num_shards=3")
+    assert result.returncode == 2
+    assert "2 files of another run lie there" in result.stderr
+    assert len(os.listdir(str(tmp_path / "out"))) == 2
+
+
+def test_real_coco_annotations(tmp_path, coco_sample):
+    with open(coco_sample + "/instances.json") as file:
+        content = file.read()
+    result = run(tmp_path, content, coco_sample + "/images")
+    assert "128 images, 939 boxes, 10 of them crowd" in result.stdout

@@ -1,0 +1,201 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reading, sharding, decoding and evaluation batches."""
+
+import numpy as np
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import anchors
+import dataset_parser
+
+# Black to white from left to right, red from top to bottom: 40 high, 60 wide.
+Y, X = np.mgrid[0:40, 0:60]
+GRADIENT = np.stack([Y * 6, X * 4, X * 4], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def jpeg():
+    return records.encode_image(GRADIENT)
+
+
+def write_numbered(folder, jpeg, records_a_file):
+    """Files of records with ids 1, 2, ...; every third image has no box."""
+    number = 0
+    for index, count in enumerate(records_a_file):
+        lines = []
+        for _ in range(count):
+            number += 1
+            boxes = [[0.1, 0.2, 0.6, 0.9]] if number % 3 else []
+            lines.append(records.record(number, jpeg, boxes, [1] * len(boxes)))
+        records.write(folder / f"train2017-{index:05d}.tfrecord", lines)
+    return str(folder / "train2017*")
+
+
+def read_ids(pattern, **params):
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(pattern, is_training=False)
+        batches = records.elements(reader(dict(params, batch_size=4)))
+    return np.concatenate([batch["source_id"] for batch in batches])
+
+
+@pytest.mark.parametrize(
+    "records_a_file, num_ranks",
+    [([5], 1), ([5], 3), ([3, 4, 2], 2), ([3, 4, 2, 6], 2), ([1, 0, 7], 8)],
+)
+def test_every_record_belongs_to_exactly_one_rank(
+    tmp_path, jpeg, records_a_file, num_ranks
+):
+    pattern = write_numbered(tmp_path, jpeg, records_a_file)
+    ids = []
+    for rank in range(num_ranks):
+        found = read_ids(pattern, num_ranks=num_ranks, rank=rank)
+        ids += [number for number in found if number != dataset_parser.PADDING_ID]
+    assert sorted(ids) == list(range(1, sum(records_a_file) + 1))
+
+
+def test_training_shards_hold_each_record_once_in_random_file_order(tmp_path, jpeg):
+    pattern = write_numbered(tmp_path, jpeg, [3, 4, 2, 6, 1])
+    files = sorted(tf.gfile.Glob(pattern))
+    seen = []
+    for rank in range(2):
+        with tf.Graph().as_default():
+            shard = dataset_parser.shard_records(files, 2, rank, is_training=True)
+            seen += records.elements(shard)
+    assert len(seen) == len(set(seen)) == 16
+
+
+def test_the_last_evaluation_batch_is_filled_up_and_marked(tmp_path, jpeg):
+    pattern = write_numbered(tmp_path, jpeg, [6])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(pattern, is_training=False)
+        dataset = reader({"batch_size": 4})
+        shapes = tf.data.get_output_shapes(dataset)
+        first, last = records.elements(dataset)
+    assert shapes["image"].as_list() == [4, 300, 300, 3]
+    assert first["source_id"].tolist() == [1, 2, 3, 4]
+    assert last["source_id"].tolist() == [5, 6, -1, -1]
+    assert last["image"].shape == (4, 300, 300, 3)
+    assert last["raw_shape"][1].tolist() == [40, 60, 3]
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_eval_samples_takes_the_first_images_of_all_ranks(tmp_path, jpeg, num_ranks):
+    pattern = write_numbered(tmp_path, jpeg, [9])
+    ids = []
+    for rank in range(num_ranks):
+        ids += read_ids(
+            pattern, eval_samples=5, num_ranks=num_ranks, rank=rank
+        ).tolist()
+    assert sorted(number for number in ids if number > 0) == [1, 2, 3, 4, 5]
+
+
+def test_evaluation_resizes_the_whole_image_as_tensorflow_1_does(tmp_path, jpeg):
+    records.write(tmp_path / "val", [records.record(1, jpeg)])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(tmp_path / "val"), False)
+        image = records.elements(reader({"batch_size": 1}))[0]["image"][0]
+        pixels = tf.image.decode_jpeg(jpeg)
+        with tf.Session() as session:
+            pixels = session.run(pixels).astype(np.float32) / 255
+    # Legacy bilinear sampling: output pixel i reads input position i * 40 / 300.
+    y, x = 31, 233
+    top, left = y * 40 / 300, x * 60 / 300
+    part_y, part_x = top % 1, left % 1
+    top, left = int(top), int(left)
+    corners = pixels[top : top + 2, left : left + 2]
+    rows = corners[0] * (1 - part_y) + corners[1] * part_y
+    expected = rows[0] * (1 - part_x) + rows[1] * part_x
+    np.testing.assert_allclose(image[y, x], expected, atol=1e-5)
+
+
+def test_no_matching_file_is_an_error(tmp_path):
+    reader = dataset_parser.SSDInputReader(str(tmp_path / "none*"), True)
+    with pytest.raises(ValueError, match="no file matches .*none"):
+        reader({"batch_size": 1})
+
+
+def test_training_batches_have_static_shapes_and_targets(tmp_path, jpeg):
+    pattern = write_numbered(tmp_path, jpeg, [4, 3])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(pattern, is_training=True)
+        dataset = reader({"batch_size": 3})
+        features, labels = tf.data.get_output_shapes(dataset)
+        batch_features, batch_labels = records.elements(dataset, limit=1)[0]
+    assert features["image"].as_list() == [3, 300, 300, 3]
+    assert labels["classes"].as_list() == [3, 8732]
+    assert labels["boxes"].as_list() == [3, 8732, 4]
+    assert labels["num_matched_boxes"].as_list() == [3]
+    assert batch_features["image"].dtype == np.float32
+    matched = (batch_labels["classes"] > 0).sum(axis=1)
+    np.testing.assert_array_equal(matched, batch_labels["num_matched_boxes"])
+    assert (matched > 0).all()  # the images without boxes were dropped
+
+
+def test_files_without_any_box_end_instead_of_hanging(tmp_path, jpeg):
+    records.write(tmp_path / "train", [records.record(1, jpeg)])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(tmp_path / "train"), True)
+        assert records.elements(reader({"batch_size": 1})) == []
+
+
+def decode(encoded, window, is_flipped=False):
+    with tf.Graph().as_default(), tf.Session() as session:
+        image = dataset_parser.decode_window(
+            tf.constant(encoded), tf.constant(window), tf.constant(is_flipped)
+        )
+        return session.run(image)
+
+
+def reference_crop(pixels, window):
+    """The whole image, cropped and resized by TensorFlow."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        image = tf.constant(pixels[None] / 255, tf.float32)
+        size = [anchors.IMAGE_SIZE] * 2
+        return session.run(tf.image.crop_and_resize(image, [window], [0], size))[0]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize(
+    "window", [[0.1, 0.3, 0.55, 0.95], [0.0, 0.0, 1.0, 1.0], [0.7, 0.0, 1.0, 0.3]]
+)
+def test_decoding_a_window_equals_cropping_the_whole_image(kind, window):
+    encoded = records.encode_image(GRADIENT, kind)
+    with tf.Graph().as_default(), tf.Session() as session:
+        pixels = session.run(tf.image.decode_jpeg(encoded, channels=3))
+    inner = slice(1, -1)  # at the border the reference may read black by rounding
+    np.testing.assert_allclose(
+        decode(encoded, window)[inner, inner],
+        reference_crop(pixels, window)[inner, inner],
+        atol=2.5 / 255,  # chroma is interpolated a little differently at the edges
+    )
+
+
+def test_no_sample_falls_outside_the_image():
+    # White everywhere: a sample past the border would be black.
+    for height, width in [(2, 3), (37, 53), (300, 299), (480, 333), (1, 5)]:
+        white = np.full([height, width, 3], 255, np.uint8)
+        encoded = records.encode_image(white)
+        for is_flipped in (False, True):
+            image = decode(encoded, [0.0, 0.0, 1.0, 1.0], is_flipped)
+            assert image.min() > 0.99, (height, width, is_flipped)
+
+
+def test_flipping_mirrors_image_and_boxes(jpeg):
+    window = [0.1, 0.3, 0.9, 0.8]
+    image, mirrored = decode(jpeg, window), decode(jpeg, window, True)
+    np.testing.assert_allclose(mirrored, image[:, ::-1], atol=1e-4)
+    with tf.Graph().as_default(), tf.Session() as session:
+        box = session.run(dataset_parser.flip_left_right([[0.1, 0.2, 0.5, 0.9]]))
+    np.testing.assert_allclose(box, [[0.1, 0.1, 0.5, 0.8]], atol=1e-6)
+
+
+def test_real_photographs_go_in(tmp_path, coco_sample):
+    import create_tf_record
+
+    dataset = create_tf_record.read_annotations(coco_sample + "/instances.json")
+    entries, _ = create_tf_record.plan(dataset, coco_sample + "/images", max_images=9)
+    create_tf_record.write_shard(str(tmp_path / "coco"), entries)
+    ids = read_ids(str(tmp_path / "coco"))
+    assert sorted(ids[ids > 0]) == sorted(i["id"] for i in dataset["images"])[:9]

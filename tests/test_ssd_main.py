@@ -1,0 +1,132 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input ends at once: one line that names it, status 2, no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Good and bad files of every kind."""
+    folder = tmp_path_factory.mktemp("input")
+    record = records.record(1, b"", [[0, 0, 1, 1]], [1])
+    records.write(folder / "train", [record])
+    records.write(folder / "no_records", [])
+    (folder / "garbage").write_bytes(b"this is no TFRecord file at all" * 9)
+    (folder / "file").write_text("a file, no folder")
+    dataset = {"images": [{"id": 1}], "annotations": [], "categories": []}
+    (folder / "good.json").write_text(json.dumps(dataset))
+    dataset["images"] = [{"id": 2}]
+    (folder / "other.json").write_text(json.dumps(dataset))
+    (folder / "list.json").write_text("[]")
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.get_variable("conv2d/kernel", [7, 7, 3, 32])
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(folder / "narrow"))
+    return folder
+
+
+def run(folder, flags, **environment):
+    """Runs ssd_main.py with good flags, some of them replaced."""
+    good = {
+        "training_file_pattern": "train",
+        "validation_file_pattern": "train",
+        "val_json_file": "good.json",
+        "model_dir": "model",
+    }
+    good.update(flags)
+    command = [sys.executable, os.path.join(ROOT, "ssd_main.py")]
+    command += [f"--{k}={v}" for k, v in good.items() if v is not None]
+    env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", **environment)
+    return subprocess.run(
+        command,
+        cwd=str(folder),
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+BAD_FLAGS = {
+    "no training pattern": (
+        {"training_file_pattern": None},
+        "--training_file_pattern is missing",
+    ),
+    "training pattern without a match": (
+        {"training_file_pattern": "none*"},
+        "--training_file_pattern=none* matches no file",
+    ),
+    "evaluation pattern without a match": (
+        {"validation_file_pattern": "none*"},
+        "--validation_file_pattern=none* matches no file",
+    ),
+    "empty TFRecord file": (
+        {"training_file_pattern": "no_records"},
+        "no_records is empty",
+    ),
+    "no TFRecord file": (
+        {"validation_file_pattern": "garbage"},
+        "--validation_file_pattern: garbage is no TFRecord file",
+    ),
+    "missing json": ({"val_json_file": "none.json"}, "--val_json_file: cannot read"),
+    "no COCO json": ({"val_json_file": "list.json"}, "list.json is no COCO"),
+    "json of other images": (
+        {"val_json_file": "other.json"},
+        "other.json has no image '1'",
+    ),
+    "checkpoint without files": (
+        {"resnet_checkpoint": "none/model.ckpt-28152"},
+        "--resnet_checkpoint: cannot read none/model.ckpt-28152",
+    ),
+    "checkpoint of another shape": (
+        {"resnet_checkpoint": "narrow"},
+        "variable conv2d/kernel of narrow has shape [7, 7, 3, 32]",
+    ),
+    "unknown mode": ({"mode": "evaluate"}, "--mode=evaluate"),
+    "batch 0": ({"train_batch_size": 0}, "--train_batch_size=0"),
+    "less than one step": (
+        {"num_examples_per_epoch": 8},
+        "--num_examples_per_epoch=8 --num_epochs=115.2 --train_batch_size=32",
+    ),
+    "model_dir is a file": ({"model_dir": "file"}, "--model_dir=file cannot be"),
+    "eval without a checkpoint": (
+        {"mode": "eval", "model_dir": "nowhere"},
+        "--model_dir=nowhere holds no checkpoint",
+    ),
+    "unknown flag": ({"modle": "eval"}, "Unknown command line flag 'modle'"),
+    "no NPU": ({"device": "npu"}, "--device=npu"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD_FLAGS))
+def test_bad_flag_is_one_line_that_names_it(folder, name):
+    flags, message = BAD_FLAGS[name]
+    result = run(folder, flags)
+    assert result.returncode == 2
+    errors = [line for line in result.stderr.splitlines() if "INFO:" not in line]
+    assert len(errors) == 1, result.stderr
+    assert errors[0].startswith("ssd_main.py: ")
+    assert message in errors[0]
+    assert result.stdout == ""
+
+
+def test_bad_rank_in_the_environment_is_named(folder):
+    result = run(folder, {}, RANK_ID="8", RANK_SIZE="8")
+    assert result.returncode == 2
+    assert "RANK_ID=8 RANK_SIZE=8: the rank must lie in" in result.stderr
+
+
+def test_help_lists_the_flags(folder):
+    result = run(folder, {"help": "true"})
+    assert "--training_file_pattern" in result.stdout
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,144 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Losses, schedule and training log beyond the reference's figures."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import ssd_model
+
+
+def hardest(losses, is_negative, count):
+    with tf.Graph().as_default(), tf.Session() as session:
+        mask = ssd_model.hardest_negatives(
+            tf.constant(losses, tf.float32),
+            tf.constant(is_negative),
+            tf.constant(count),
+        )
+        return session.run(mask)
+
+
+@pytest.mark.parametrize(
+    "count, expected",
+    [
+        (0, [0, 0, 0, 0, 0]),
+        (1, [0, 0, 0, 1, 0]),  # 9 is the largest negative; the 10 is a positive
+        (2, [0, 1, 0, 1, 0]),  # of the two 5s the first
+        (3, [0, 1, 0, 1, 1]),
+        (4, [1, 1, 0, 1, 1]),
+        (5, [1, 1, 0, 1, 1]),  # no more negatives than four
+        (100, [1, 1, 0, 1, 1]),
+    ],
+)
+def test_hardest_negatives_with_ties_and_too_few(count, expected):
+    losses = [[0.0, 5.0, 10.0, 9.0, 5.0]]
+    is_negative = [[True, True, False, True, True]]
+    assert hardest(losses, is_negative, [count]).astype(int).tolist() == [expected]
+
+
+def test_hardest_negatives_equal_a_sort_for_random_losses():
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    losses = random.exponential(size=[6, 500]).astype(np.float32)
+    losses[3:] = np.round(losses[3:], 1)  # many ties, zeros too
+    is_negative = random.uniform(size=losses.shape) < 0.9
+    count = random.randint(0, 520, 6).astype(np.int32)
+    mask = hardest(losses, is_negative, count)
+    assert not (mask & ~is_negative).any()
+    for row in range(6):
+        negatives = np.sort(losses[row][is_negative[row]])[::-1]
+        taken = np.sort(losses[row][mask[row]])[::-1]
+        np.testing.assert_array_equal(taken, negatives[: count[row]])
+
+
+def test_an_image_without_any_match_has_no_loss():
+    classes = np.zeros([1, 8732], np.int32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        labels = {
+            "classes": tf.constant(classes),
+            "boxes": tf.zeros([1, 8732, 4]),
+            "num_matched_boxes": tf.zeros([1]),
+        }
+        sides = zip(range(3, 9), (38, 19, 10, 5, 3, 1), (4, 6, 6, 6, 4, 4))
+        shapes = {level: (1, side, side, k) for level, side, k in sides}
+        class_outputs = {x: tf.ones(s[:3] + (81 * s[3],)) for x, s in shapes.items()}
+        box_outputs = {x: tf.ones(s[:3] + (4 * s[3],)) for x, s in shapes.items()}
+        losses = ssd_model.detection_loss(class_outputs, box_outputs, labels)
+        assert session.run(losses) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "num_ranks, epoch, total", [(1, 3750, 432000), (8, 468, 54000)]
+)
+def test_steps_of_the_users_schedule(num_ranks, epoch, total):
+    params = dict(ssd_model.DEFAULT_PARAMS, num_ranks=num_ranks)
+    assert ssd_model.steps_per_epoch(params) == epoch
+    assert ssd_model.total_steps(params) == total
+
+
+def test_without_warm_up_the_rate_starts_at_its_peak(graph):
+    params = dict(ssd_model.DEFAULT_PARAMS, warmup_epochs=0)
+    with tf.Session() as session:
+        rate = session.run(ssd_model.learning_rate_schedule(params, tf.constant(0)))
+    assert rate == pytest.approx(0.003)
+
+
+def test_mode_eval_is_refused():
+    with pytest.raises(ValueError, match="predict"):
+        ssd_model.ssd_model_fn({}, None, "eval", ssd_model.DEFAULT_PARAMS)
+
+
+def log_of_a_run(caplog, steps_per_run, start, total, every):
+    """Log lines of a training whose every session run takes steps_per_run steps."""
+    params = dict(
+        ssd_model.DEFAULT_PARAMS,
+        batch_size=1,
+        num_ranks=4,
+        num_examples_per_epoch=4 * total,
+        num_epochs=1,
+        log_every_n_steps=every,
+        iterations_per_loop=steps_per_run,
+    )
+    tf.logging.set_verbosity(tf.logging.INFO)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    # Tests are not the root handlers' business; caplog listens at the root.
+    logging.getLogger("tensorflow").propagate = True
+    with tf.Graph().as_default():
+        step = tf.train.get_or_create_global_step()
+        train_op = tf.assign_add(step, steps_per_run)
+        hook = ssd_model.TrainingLogHook(
+            tf.constant(0.02377195), tf.constant(7.5), params
+        )
+        scaffold = tf.train.Scaffold(
+            init_op=tf.group(tf.global_variables_initializer()),
+            init_fn=lambda _, session: step.load(start, session),
+        )
+        creator = tf.train.ChiefSessionCreator(scaffold)
+        with tf.train.MonitoredSession(creator, [hook]) as session:
+            for _ in range((total - start) // steps_per_run):
+                session.run(train_op)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_log_has_the_users_line_and_the_progress_every_n_steps(caplog):
+    lines = log_of_a_run(caplog, steps_per_run=1, start=0, total=10, every=5)
+    rates = [line for line in lines if line.startswith("FPS: ")]
+    assert len(rates) == 2
+    assert rates[0].endswith(", learning rate: 0.02377195, loss: 7.5")
+    progress = [line for line in lines if line.startswith("step ")]
+    assert progress[0].startswith("step 5 of 10 (50.0 %), 0:00:0")
+    assert progress[1] == "step 10 of 10 (100.0 %), 0:00:00 left"
+    assert not any(line.startswith("resumed") for line in lines)
+
+
+def test_log_copes_with_steps_that_jump(caplog):
+    # 40 steps a run never hit 100 or 200 exactly.
+    lines = log_of_a_run(caplog, steps_per_run=40, start=40, total=320, every=100)
+    steps = [line.split()[1] for line in lines if line.startswith("step ")]
+    assert steps == ["120", "200", "320"]
+    assert "resumed at step 40" in lines

@@ -50,9 +50,9 @@ def test_backbone_is_taken_and_everything_else_is_left_aside(tmp_path, graph):
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         found = {v.op.name: v for v in tf.global_variables()}
-        for name, value in values.items():
-            taken = session.run(found["resnet34/" + name])
-            np.testing.assert_array_equal(taken, value)
+        taken = session.run([found["resnet34/" + name] for name in values])
+        for array, value in zip(taken, values.values()):
+            np.testing.assert_array_equal(array, value)
         assert session.run(found["global_step"]) == 0
         momentum = [v for name, v in found.items() if name.endswith("Momentum")]
         assert len(momentum) == len(tf.trainable_variables())

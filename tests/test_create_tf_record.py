@@ -58,7 +58,11 @@ def run(tmp_path, content, image_dir, *flags):
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return subprocess.run(
         [sys.executable, TOOL, f"--annotations={path}", f"--image_dir={image_dir}"]
-        + [f"--output_prefix={tmp_path / 'out' / 'train2017'}", "--num_shards=2"]
+        + [
+            f"--output_prefix={tmp_path / 'out' / 'train2017'}",
+            "--num_shards=2",
+            "--workers=1",
+        ]
         + list(flags),
         cwd="/",
         capture_output=True,

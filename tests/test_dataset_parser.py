@@ -37,7 +37,7 @@ def read_ids(pattern, **params):
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(pattern, is_training=False)
         batches = records.elements(reader(dict(params, batch_size=4)))
-    return np.concatenate([batch["source_id"] for batch in batches])
+    return np.concatenate([[]] + [batch["source_id"] for batch in batches])
 
 
 @pytest.mark.parametrize(

@@ -80,14 +80,15 @@ def test_boxes_fit_the_shapes_to_the_pixel():
             kinds.add(category_id)
             assert 0 <= x and x + w <= width and 0 <= y and y + h <= height
             assert w * h * 0.4 < area < w * h * 0.9
-            # Around the box there is background only: the object's own color, which
-            # lies 90 or more away, is found inside but on none of the four sides.
+            # Every row and column of the box holds some of the object, whose color
+            # differs from the background by more than its noise (6); the frame
+            # around the box holds none.
             inside = pixels[y : y + h, x : x + w].astype(int)
             border = border_of(pixels.astype(int), x - 1, y - 1, x + w, y + h)
             distance = np.abs(inside[:, :, None] - border.mean(0)).max(axis=(2, 3))
-            assert (distance.max(axis=1) > 50).all()
-            assert (distance.max(axis=0) > 50).all()
-            assert np.abs(border - border.mean(0)).max() < 90
+            assert (distance.max(axis=1) > 30).all()
+            assert (distance.max(axis=0) > 30).all()
+            assert np.abs(border - border.mean(0)).max() < 60
     assert kinds == set(make_sample_dataset.SHAPES)
     assert len(sizes) > 30
 

@@ -275,13 +275,22 @@ def convert(entries: list, output_prefix: str, num_shards: int, workers: int):
     paths = shard_paths(output_prefix, num_shards)
     _check_output(output_prefix, paths)
     jobs = [(path, entries[i::num_shards]) for i, path in enumerate(paths)]
-    # Not fork: it is not safe beside the threads of TensorFlow and of NPU drivers.
-    context = multiprocessing.get_context("forkserver")
-    with context.Pool(min(workers, num_shards)) as pool, _progress(entries) as bar:
-        for written, error in pool.imap_unordered(_write_job, jobs):
+    with _progress(entries) as bar:
+        for written, error in _run_jobs(jobs, min(workers, num_shards)):
             if error:
                 raise InputError(error)
             bar.update(written)
+
+
+def _run_jobs(jobs, workers):
+    """Results of _write_job as they come."""
+    if workers == 1:
+        # Starting a process would take longer than a small dataset does.
+        yield from map(_write_job, jobs)
+        return
+    # Not fork: it is not safe beside the threads of TensorFlow and of NPU drivers.
+    with multiprocessing.get_context("forkserver").Pool(workers) as pool:
+        yield from pool.imap_unordered(_write_job, jobs)
 
 
 def _check_output(output_prefix, paths):

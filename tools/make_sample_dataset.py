@@ -10,6 +10,7 @@ train2017-* and val2017-*. Each shape stands for a category of COCO. The same fl
 give the same bytes.
 """
 
+import colorsys
 import json
 import os
 import shutil
@@ -33,34 +34,32 @@ _SHARDS = {"train2017": 4, "val2017": 2}
 _SMALLEST_SIDE, _LARGEST_SIDE = 240, 480
 _MAX_OBJECTS = 4
 # Of the picture's shorter side.
-_MIN_EXTENT, _MAX_EXTENT = 0.2, 0.55
+_MIN_EXTENT, _MAX_EXTENT = 0.25, 0.6
 # Free pixels around every object, so that none hides another.
 _GAP = 6
 _TRIES = 50
-_MIN_CONTRAST = 90
 
 
-def _ball(y, x):
+def _disc(y, x):
     return y**2 + x**2 <= 1
 
 
-def _sign(y, x):
-    """A diamond."""
-    return abs(y) + abs(x) <= 1
+def _octagon(y, x):
+    return (abs(y) + abs(x) <= 1.414) & (abs(y) <= 1) & (abs(x) <= 1)
 
 
-def _kite(y, x):
-    """A triangle that points up."""
+def _triangle(y, x):
+    """It points up."""
     return abs(x) <= (y + 1) / 2
 
 
-def _clock(y, x):
-    """A ring."""
-    return (0.3 <= y**2 + x**2) & (y**2 + x**2 <= 1)
-
-
-# COCO's category id: the shape, as a mask over y and x in -1..1.
-SHAPES = {37: _ball, 13: _sign, 38: _kite, 85: _clock}
+# COCO's category id: the shape, as a mask over y and x in -1..1, and the hue, 0..1.
+SHAPES = {
+    13: (_octagon, 0.0),  # stop sign, red
+    37: (_disc, 0.15),  # sports ball, yellow
+    38: (_triangle, 0.6),  # kite, blue
+}
+_HUE_SPREAD = 0.04
 
 
 def _define_flags():
@@ -96,8 +95,8 @@ def draw(random):
 
 
 def _background(random, height, width):
-    """A gradient between two colors of the four corners, with noise."""
-    corners = random.uniform(60, 190) + random.uniform(-40, 40, [2, 2, 3])
+    """A gradient between the grayish colors of the four corners, with noise."""
+    corners = random.uniform(60, 190) + random.uniform(-25, 25, [2, 2, 3])
     y = np.linspace(0, 1, height)[:, None, None]
     x = np.linspace(0, 1, width)[None, :, None]
     top = corners[0, 0] * (1 - x) + corners[0, 1] * x
@@ -127,12 +126,12 @@ def _paint(random, pixels, is_taken, top, left, height, width):
     category_id = sorted(SHAPES)[random.randint(len(SHAPES))]
     y = (np.arange(height) + 0.5)[:, None] / height * 2 - 1
     x = (np.arange(width) + 0.5)[None, :] / width * 2 - 1
-    mask = SHAPES[category_id](y, x)
+    shape, hue = SHAPES[category_id]
+    mask = shape(y, x)
     region = (slice(top, top + height), slice(left, left + width))
     is_taken[region] = True
-    color = _contrasting(random, pixels[region][mask].mean(axis=0))
     noise = random.normal(0, 6, [int(mask.sum()), 3])
-    pixels[region][mask] = color + noise
+    pixels[region][mask] = _color(random, hue) + noise
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = [
         int(left + columns[0]),
@@ -143,12 +142,11 @@ def _paint(random, pixels, is_taken, top, left, height, width):
     return category_id, box, int(mask.sum())
 
 
-def _contrasting(random, background):
-    """A random color that stands out from another."""
-    while True:
-        color = random.uniform(0, 255, 3)
-        if np.abs(color - background).max() >= _MIN_CONTRAST:
-            return color
+def _color(random, hue):
+    """A strong color near a hue, RGB in 0..255."""
+    hue = (hue + random.uniform(-_HUE_SPREAD, _HUE_SPREAD)) % 1
+    saturation, value = random.uniform(0.75, 1), random.uniform(0.7, 1)
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
 def make_split(folder, split, count, first_id, seed):
@@ -200,8 +198,7 @@ def make_split(folder, split, count, first_id, seed):
         json.dump(dataset, file)
     entries, counts = create_tf_record.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
-    shards = _SHARDS[split]
-    create_tf_record.convert(entries, prefix, shards, workers=os.cpu_count())
+    create_tf_record.convert(entries, prefix, _SHARDS[split], workers=1)
     create_tf_record.print_counts(counts, split)
 
 

@@ -160,19 +160,30 @@ def parse_record(serialized):
 
     Returns:
       dict: "encoded", string scalar, the JPEG or PNG; "source_id", int64 scalar;
-      "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..80.
+      "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..80. Boxes of a category
+      that COCO does not have are left out.
     """
     parsed = tf.parse_single_example(serialized, _FEATURES)
     corners = [
         parsed["image/object/bbox/" + name] for name in ("ymin", "xmin", "ymax", "xmax")
     ]
-    table = tf.constant(categories.class_of_category_table(), tf.int32)
+    boxes = tf.stack(corners, axis=1)
+    classes = _classes_of(parsed["image/object/class/label"])
+    is_known = classes > 0
     return {
         "encoded": parsed["image/encoded"],
         "source_id": tf.string_to_number(parsed["image/source_id"], tf.int64),
-        "boxes": tf.stack(corners, axis=1),
-        "classes": tf.gather(table, parsed["image/object/class/label"]),
+        "boxes": tf.boolean_mask(boxes, is_known),
+        "classes": tf.boolean_mask(classes, is_known),
     }
+
+
+def _classes_of(category_ids):
+    """int32 classes of int64 category ids, 0 where COCO has no such id."""
+    # One entry more than there are ids: everything past the last goes there.
+    table = categories.class_of_category_table() + [0]
+    index = tf.clip_by_value(category_ids, 0, len(table) - 1)
+    return tf.gather(tf.constant(table, tf.int32), index)
 
 
 def _training_example(example):

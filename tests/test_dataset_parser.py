@@ -133,6 +133,15 @@ def test_training_batches_have_static_shapes_and_targets(tmp_path, jpeg):
     assert (matched > 0).all()  # the images without boxes were dropped
 
 
+def test_boxes_of_a_category_that_coco_lacks_are_left_out(graph):
+    boxes = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.6, 0.7], [0, 0, 1, 1], [0, 0, 0.5, 1]]
+    serialized = records.record(1, b"", boxes, [12, 90, 91, -3])
+    with tf.Session() as session:
+        parsed = session.run(dataset_parser.parse_record(tf.constant(serialized)))
+    assert parsed["classes"].tolist() == [80]
+    np.testing.assert_allclose(parsed["boxes"], boxes[1:2])
+
+
 def test_files_without_any_box_end_instead_of_hanging(tmp_path, jpeg):
     records.write(tmp_path / "train", [records.record(1, jpeg)])
     with tf.Graph().as_default():

@@ -124,12 +124,12 @@ def _check(ok, message, *values):
 
 
 @contextlib.contextmanager
-def _blaming(flag):
-    """Makes a ValueError of another module a UserError that names the flag."""
+def _blaming(flag=""):
+    """Makes a ValueError of another module a UserError that names the flag first."""
     try:
         yield
     except ValueError as error:
-        raise UserError(f"--{flag}: {error}") from error
+        raise UserError(f"{flag} {error}") from error
 
 
 def _trains():
@@ -244,7 +244,7 @@ def _training_model_fn():
             "(about 0.17 instead of 0.24 to 0.25 is known from others)"
         )
         return ssd_model.ssd_model_fn
-    with _blaming("resnet_checkpoint"):
+    with _blaming("--resnet_checkpoint:"):
         assignment, in_checkpoint = checkpoints.backbone_variables(path)
     tf.logging.info(
         "--resnet_checkpoint=%s: %d variables taken, out of %d",
@@ -364,12 +364,12 @@ def _run():
     check_flags()
     coco_gt = None
     if _evaluates():
-        with _blaming("val_json_file"):
+        with _blaming("--val_json_file:"):
             coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
         _check_record_in_json(coco_gt)
-    model_fn = _training_model_fn() if _trains() else None
-    with _blaming("device"):
+    with _blaming():
         device = runtime.create(FLAGS.device, FLAGS.precision_mode)
+    model_fn = _training_model_fn() if _trains() else None
     params = make_params(device.num_ranks)
     with device:
         if _trains():

@@ -190,7 +190,7 @@ def test_without_paths_the_sample_is_used_with_a_short_schedule(project):
     assert f"--val_json_file={sample}/instances_val2017.json" in report["argv"]
     # The last of equal flags counts.
     sizes = [flag for flag in report["argv"] if flag.startswith("--train_batch_size")]
-    assert sizes == ["--train_batch_size=32", "--train_batch_size=8"]
+    assert sizes == ["--train_batch_size=32", "--train_batch_size=4"]
     assert report["argv"][-1] == "--num_epochs=2"
     assert sample.is_dir()
 

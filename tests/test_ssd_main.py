@@ -76,7 +76,7 @@ BAD_FLAGS = {
     ),
     "no TFRecord file": (
         {"validation_file_pattern": "garbage"},
-        "--validation_file_pattern: garbage is no TFRecord file",
+        "garbage is no TFRecord file",
     ),
     "missing json": ({"val_json_file": "none.json"}, "--val_json_file: cannot read"),
     "no COCO json": ({"val_json_file": "list.json"}, "list.json is no COCO"),

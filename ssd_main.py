@@ -22,6 +22,7 @@ import warnings
 
 import tensorflow.compat.v1 as tf
 from absl import app, flags
+from google.protobuf import message
 
 import checkpoints
 import coco_metric
@@ -148,11 +149,10 @@ def check_flags():
     """
     _check(FLAGS.model_dir, "--model_dir is missing: where should checkpoints go?")
     if _trains():
-        _check_pattern("training_file_pattern")
-        _check_schedule()
+        _first_record("training_file_pattern")
         _check_writable(FLAGS.model_dir)
     if _evaluates():
-        _check_pattern("validation_file_pattern")
+        _first_record("validation_file_pattern")
         _check(FLAGS.val_json_file, "--val_json_file is missing: a COCO json")
     if FLAGS.mode == "eval":
         _check(
@@ -162,46 +162,53 @@ def check_flags():
         )
 
 
-def _check_pattern(flag):
+def _first_record(flag):
+    """The first record of the files that a flag's pattern matches.
+
+    Files without any record may be among them: more shards than images.
+    """
     pattern = FLAGS[flag].value
     _check(pattern, "--%s is missing: a glob of TFRecord files", flag)
     files = sorted(tf.gfile.Glob(pattern))
     _check(files, "--%s=%s matches no file", flag, pattern)
-    for path in files:
-        _check(
-            tf.gfile.Stat(path).length,
-            "--%s=%s: %s is empty; make it again",
-            *(flag, pattern, path),
-        )
+    filled = [path for path in files if tf.gfile.Stat(path).length]
+    _check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, files[0])
     try:
-        next(tf.python_io.tf_record_iterator(files[0]))
+        return next(tf.python_io.tf_record_iterator(filled[0]))
     except (tf.errors.OpError, StopIteration) as error:
         reason = str(error).splitlines()[0]
-        _check(False, "--%s: %s is no TFRecord file: %s", flag, files[0], reason)
+        raise UserError(
+            f"--{flag}: {filled[0]} is no TFRecord file: {reason}"
+        ) from error
 
 
 def _check_record_in_json(coco_gt):
     """Catches records and annotations that do not belong together, for one image."""
-    pattern = FLAGS.validation_file_pattern
-    record = next(tf.python_io.tf_record_iterator(sorted(tf.gfile.Glob(pattern))[0]))
-    features = tf.train.Example.FromString(record).features.feature
-    source_id = b"".join(features["image/source_id"].bytes_list.value).decode()
+    flag = "validation_file_pattern"
+    try:
+        example = tf.train.Example.FromString(_first_record(flag))
+    except message.DecodeError as error:
+        raise UserError(
+            f"--{flag}={FLAGS[flag].value}: the first record is no tf.train.Example"
+        ) from error
+    source_ids = example.features.feature["image/source_id"].bytes_list.value
+    source_id = b"".join(source_ids).decode(errors="replace")
     _check(
         source_id.isdigit() and int(source_id) in coco_gt.imgs,
-        "--val_json_file=%s has no image %r, the first of "
-        "--validation_file_pattern=%s; do they belong together?",
-        *(FLAGS.val_json_file, source_id, pattern),
+        "--val_json_file=%s has no image %r, the first of --%s=%s; "
+        "do they belong together?",
+        *(FLAGS.val_json_file, source_id, flag, FLAGS[flag].value),
     )
 
 
-def _check_schedule():
-    params = make_params(num_ranks=1)
+def _check_schedule(params):
     for name in ("steps_per_epoch", "total_steps"):
         _check(
             getattr(ssd_model, name)(params) >= 1,
-            "--num_examples_per_epoch=%d --num_epochs=%g --train_batch_size=%d: "
-            "that is less than one step",
-            *(FLAGS.num_examples_per_epoch, FLAGS.num_epochs, FLAGS.train_batch_size),
+            "--num_examples_per_epoch=%d --num_epochs=%g --train_batch_size=%d on %d "
+            "devices: that is less than one step",
+            *(FLAGS.num_examples_per_epoch, FLAGS.num_epochs),
+            *(FLAGS.train_batch_size, params["num_ranks"]),
         )
     _check(
         int(FLAGS.decay_epochs * ssd_model.steps_per_epoch(params)) >= 1,
@@ -369,8 +376,11 @@ def _run():
         _check_record_in_json(coco_gt)
     with _blaming():
         device = runtime.create(FLAGS.device, FLAGS.precision_mode)
-    model_fn = _training_model_fn() if _trains() else None
     params = make_params(device.num_ranks)
+    model_fn = None
+    if _trains():
+        _check_schedule(params)
+        model_fn = _training_model_fn()
     with device:
         if _trains():
             train(device, model_fn, params)

@@ -21,6 +21,7 @@ def folder(tmp_path_factory):
     record = records.record(1, b"", [[0, 0, 1, 1]], [1])
     records.write(folder / "train", [record])
     records.write(folder / "no_records", [])
+    records.write(folder / "texts", [b"text, no protocol buffer"])
     (folder / "garbage").write_bytes(b"this is no TFRecord file at all" * 9)
     (folder / "file").write_text("a file, no folder")
     dataset = {"images": [{"id": 1}], "annotations": [], "categories": []}
@@ -72,11 +73,15 @@ BAD_FLAGS = {
     ),
     "empty TFRecord file": (
         {"training_file_pattern": "no_records"},
-        "no_records is empty",
+        "every file is empty",
     ),
     "no TFRecord file": (
         {"validation_file_pattern": "garbage"},
         "garbage is no TFRecord file",
+    ),
+    "records that are no examples": (
+        {"validation_file_pattern": "texts"},
+        "--validation_file_pattern=texts: the first record is no tf.train.Example",
     ),
     "missing json": ({"val_json_file": "none.json"}, "--val_json_file: cannot read"),
     "no COCO json": ({"val_json_file": "list.json"}, "list.json is no COCO"),

@@ -188,4 +188,3 @@ export PYTHON
 # What TensorFlow and Python read at their start.
 export PYTHONUNBUFFERED=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-1}"
-# ---- Settings of the memory allocator (MALLOC_*) stand here.

@@ -97,6 +97,8 @@ def _start(project, script, **variables):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Started in the background, this process ignores Ctrl-C, and so would bash.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -4,8 +4,11 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -53,21 +56,28 @@ def dataset(tmp_path):
     return content, image_dir
 
 
-def run(tmp_path, content, image_dir, *flags):
+def command(tmp_path, content, image_dir, *flags):
     path = tmp_path / "instances.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return [
+        sys.executable,
+        TOOL,
+        f"--annotations={path}",
+        f"--image_dir={image_dir}",
+        f"--output_prefix={tmp_path / 'out' / 'train2017'}",
+        "--num_shards=2",
+        "--workers=1",
+    ] + list(flags)
+
+
+def run(tmp_path, content, image_dir, *flags, **options):
     return subprocess.run(
-        [sys.executable, TOOL, f"--annotations={path}", f"--image_dir={image_dir}"]
-        + [
-            f"--output_prefix={tmp_path / 'out' / 'train2017'}",
-            "--num_shards=2",
-            "--workers=1",
-        ]
-        + list(flags),
+        command(tmp_path, content, image_dir, *flags),
         cwd="/",
         capture_output=True,
         text=True,
         timeout=100,
+        **options,
     )
 
 
@@ -178,7 +188,7 @@ def without_categories(content, image_dir):
         (without_image, "2.jpg is missing; it is image 2 of the json"),
         (with_text_as_image, "2.jpg is neither a JPEG nor a PNG"),
         (with_escape, "file name ../../etc/passwd leaves"),
-        (without_width, "is wrong: KeyError('width')"),
+        (without_width, "image 3.jpg has width and height (None, 30)"),
         (with_width_zero, "image 3.jpg has width and height (0, 30)"),
         (with_same_id, "an image id occurs twice"),
         (with_two_numbers_as_box, "is wrong: ValueError"),
@@ -193,18 +203,109 @@ def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, mes
     line = result.stderr.splitlines()[-1]
     assert line.startswith("create_tf_record.py: --") and message in line
     assert "Traceback" not in result.stderr
-    left = list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else []
-    assert not [path for path in left if "00001" in path.name]
-    assert not [path for path in left if path.name.startswith(".")]
+    assert files_of(tmp_path / "out") == {}
 
 
-def test_shards_of_another_number_are_not_mixed_with(tmp_path, dataset):
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
+def many_times(content, count):
+    """One image without boxes, so often that a shard takes a while to write."""
+    image = {"file_name": "1.jpg", "height": 30, "width": 50}
+    content["images"] = [dict(image, id=i) for i in range(count)]
+    content["annotations"] = []
+
+
+def test_a_failed_run_leaves_the_shards_of_the_one_before(tmp_path, dataset):
+    content, image_dir = dataset
+    (tmp_path / "out").mkdir()
+    for path in create_tf_record.shard_paths(str(tmp_path / "out" / "train2017"), 2):
+        with open(path, "w") as file:
+            file.write("before")
+    before = files_of(tmp_path / "out")
+    # The first shard fails midway while the other process is at the second.
+    many_times(content, 30000)
+    content["images"][15000]["file_name"] = "bad.jpg"
+    (image_dir / "bad.jpg").write_text("no picture")
+    result = run(tmp_path, content, image_dir, "--workers=2")
+    assert result.returncode == 2
+    assert "bad.jpg is neither a JPEG nor a PNG" in result.stderr.splitlines()[-1]
+    assert files_of(tmp_path / "out") == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_shard(tmp_path, dataset):
+    content, image_dir = dataset
+    many_times(content, 2000)
+    # A limit on the size of files stands for the disk.
+    result = run(
+        tmp_path,
+        content,
+        image_dir,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (99999, 99999)),
+    )
+    assert result.returncode == 2
+    assert "--output_prefix: cannot write" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    assert files_of(tmp_path / "out") == {}
+
+
+def open_files(pid):
+    try:
+        folder = f"/proc/{pid}/fd"
+        return [os.path.realpath(f"{folder}/{name}") for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
+def writer_of(folder, timeout=60):
+    """Waits for a process that writes into the folder; its id."""
+    end = time.time() + timeout
+    while time.time() < end:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if any(path.startswith(f"{folder}/") for path in open_files(pid)):
+                return int(pid)
+        time.sleep(0.02)
+    raise AssertionError(f"nobody writes into {folder}")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset):
+    content, image_dir = dataset
+    many_times(content, 40000)
+    tool = subprocess.Popen(
+        command(tmp_path, content, image_dir, "--workers=2"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    try:
+        os.kill(writer_of(tmp_path / "out"), signal.SIGKILL)
+        error = tool.communicate(timeout=60)[1]
+    finally:
+        tool.kill()
+    assert tool.returncode == 2
+    assert "--workers=2: a process was killed" in error.splitlines()[-1]
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_shards_of_another_number_are_refused_before_the_json_is_read(
+    tmp_path, dataset
+):
     content, image_dir = dataset
     run(tmp_path, content, image_dir)
-    result = run(tmp_path, content, image_dir, "--num_shards=3")
+    result = run(tmp_path, "no json", image_dir, "--num_shards=3")
     assert result.returncode == 2
     assert "2 files of another run lie there" in result.stderr
     assert len(os.listdir(str(tmp_path / "out"))) == 2
+
+
+def test_images_may_be_links_to_elsewhere(tmp_path, dataset):
+    content, image_dir = dataset
+    (image_dir / "1.jpg").rename(tmp_path / "elsewhere.jpg")
+    (image_dir / "1.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    entries, _ = create_tf_record.plan(content, str(image_dir))
+    assert entries[0]["file_name"] == "1.jpg"
 
 
 def test_real_coco_annotations(tmp_path, coco_sample):

@@ -112,6 +112,31 @@ def test_a_finished_sample_is_kept_as_it_is(tmp_path):
     assert digests(tmp_path / "s") == before
 
 
+def test_a_link_to_an_empty_folder_gets_the_sample(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "disk")
+    assert make(tmp_path / "s").returncode == 0
+    assert (tmp_path / "s").is_symlink()
+    assert (tmp_path / "disk" / "sample.json").is_file()
+
+
+def test_a_file_of_that_name_or_above_it_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in ("file", "file/s"):
+        result = make(tmp_path / folder)
+        assert result.returncode == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert f"--output_dir={tmp_path / folder}" in result.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_seed_that_numpy_does_not_take_is_one_line(tmp_path):
+    result = make(tmp_path / "s", f"--seed={2**32}")
+    assert result.returncode == 2
+    assert "--seed=4294967296" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     record = records.record(1, b"", [[0, 0, 1, 1]], [1])
     records.write(folder / "train", [record])
     records.write(folder / "no_records", [])
-    records.write(folder / "texts", [b"text, no protocol buffer"])
+    records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is no TFRecord file at all" * 9)
     (folder / "file").write_text("a file, no folder")
     dataset = {"images": [{"id": 1}], "annotations": [], "categories": []}

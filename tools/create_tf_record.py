@@ -7,11 +7,12 @@
 
 writes tfrecord/train2017-00000-of-00256.tfrecord and so on, with all cores, and counts
 what went in and what was left out. Images are stored as they are (JPEG or PNG). The
-same input and number of shards give the same bytes. A shard is written under another
-name and renamed when it is whole, so that whatever has a shard's name is complete.
+same input and number of shards give the same bytes. Shards are written under other
+names and renamed when all are whole: a run that fails changes no shard.
 """
 
 import collections
+import contextlib
 import glob
 import json
 import multiprocessing
@@ -40,12 +41,8 @@ def _define_flags():
         "output_prefix", None, "Folder and start of the shards' names: DIR/train2017."
     )
     flags.DEFINE_integer("num_shards", 16, "Files to write.", lower_bound=1)
-    flags.DEFINE_integer(
-        "workers", os.cpu_count(), "Processes that convert.", lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "max_images", 0, "Convert the first N images by id; 0: all.", lower_bound=0
-    )
+    flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
+    flags.DEFINE_integer("max_images", 0, "First N by id; 0: all.", lower_bound=0)
 
 
 def read_annotations(path: str) -> dict:
@@ -89,7 +86,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
       InputError: for an entry that is broken, a file name that leaves image_dir, or an
         image that is missing; it names the first.
     """
-    names = {c["id"]: c["name"] for c in dataset["categories"]}
+    names = {c["id"]: str(c["name"]) for c in dataset["categories"]}
     images = sorted(dataset["images"], key=lambda image: image["id"])
     known = {image["id"] for image in images}
     if len(known) < len(images):
@@ -107,34 +104,32 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
             counts[_UNKNOWN_CATEGORY] += 1
         else:
             objects[annotation["image_id"]].append(annotation)
-    entries = [_entry(image, image_dir) for image in images]
+    root = os.path.realpath(image_dir)
+    entries = [_entry(image, root) for image in images]
     for entry in entries:
         entry["objects"] = _clean(entry, objects[entry["id"]], names, counts)
     counts["images"] = len(entries)
     return entries, counts
 
 
-def _entry(image, image_dir):
-    file_name, size = image["file_name"], (image["width"], image["height"])
+def _entry(image, root):
+    file_name, size = image["file_name"], (image.get("width"), image.get("height"))
     if not all(isinstance(side, int) and side > 0 for side in size):
         raise InputError(
-            f"--annotations: image {file_name} has width and height {size}"
+            f"--annotations: image {file_name} has width and height {size}; "
+            "both must be whole numbers above 0"
         )
-    root = os.path.realpath(image_dir)
-    path = os.path.join(image_dir, file_name)
-    if os.path.commonpath([root, os.path.realpath(path)]) != root:
-        raise InputError(f"--annotations: file name {file_name} leaves {image_dir}")
+    # The name must stay in the folder; a link in the folder may lead anywhere.
+    path = os.path.abspath(os.path.join(root, file_name))
+    if os.path.commonpath([root, path]) != root:
+        raise InputError(f"--annotations: file name {file_name} leaves {root}")
     if not os.path.isfile(path):
         raise InputError(
             f"--image_dir: {path} is missing; it is image {image['id']} of the json"
         )
-    return {
-        "path": path,
-        "file_name": file_name,
-        "id": image["id"],
-        "width": size[0],
-        "height": size[1],
-    }
+    entry = {"path": path, "file_name": file_name, "id": image["id"]}
+    entry["width"], entry["height"] = size
+    return entry
 
 
 def _clean(entry, annotations, names, counts):
@@ -154,7 +149,7 @@ def _clean(entry, annotations, names, counts):
         objects.append(
             {
                 "box": (top / height, left / width, bottom / height, right / width),
-                "category_id": annotation["category_id"],
+                "category_id": int(annotation["category_id"]),
                 "name": names[annotation["category_id"]],
                 "is_crowd": int(annotation.get("iscrowd", 0)),
                 "area": float(annotation.get("area", w * h)),
@@ -215,7 +210,7 @@ def _image_format(encoded, path):
 
 
 def write_shard(path: str, entries: list) -> int:
-    """Writes one shard, whole or not at all.
+    """Writes one shard.
 
     Args:
       path: of the shard.
@@ -225,26 +220,21 @@ def write_shard(path: str, entries: list) -> int:
       int, the number of records.
 
     Raises:
-      InputError: as `serialize`.
-      OSError: when it cannot be written.
+      InputError: as `serialize`, or when it cannot be written.
     """
     import tensorflow.compat.v1 as tf
 
-    # Not matched by a glob of the shards' names.
-    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
     try:
-        with tf.python_io.TFRecordWriter(partial) as writer:
+        with tf.python_io.TFRecordWriter(path) as writer:
             for entry in entries:
                 writer.write(serialize(entry))
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    except tf.errors.OpError as error:
+        raise InputError(f"--output_prefix: cannot write {error.message}") from error
     return len(entries)
 
 
 def _write_job(job):
-    """write_shard in another process; errors come back as text."""
+    """write_shard, maybe in another process; errors come back as text."""
     try:
         return write_shard(*job), None
     except (InputError, OSError) as error:
@@ -260,7 +250,7 @@ def shard_paths(output_prefix: str, num_shards: int) -> list:
 
 
 def convert(entries: list, output_prefix: str, num_shards: int, workers: int):
-    """Writes all shards; image i goes into shard i modulo their number.
+    """Writes all shards or none; image i goes into shard i modulo their number.
 
     Args:
       entries: as `plan` gives them.
@@ -272,34 +262,58 @@ def convert(entries: list, output_prefix: str, num_shards: int, workers: int):
       InputError: when the output cannot be written, shards of another number lie
         there, or an image is broken.
     """
+    _check_other_shards(output_prefix, num_shards)
     paths = shard_paths(output_prefix, num_shards)
-    _check_output(output_prefix, paths)
-    jobs = [(path, entries[i::num_shards]) for i, path in enumerate(paths)]
-    with _progress(entries) as bar:
-        for written, error in _run_jobs(jobs, min(workers, num_shards)):
-            if error:
-                raise InputError(error)
-            bar.update(written)
+    folder, name = os.path.split(output_prefix)
+    # A glob of the shards does not match these.
+    partials = shard_paths(os.path.join(folder, ".partial-" + name), num_shards)
+    jobs = [(partial, entries[i::num_shards]) for i, partial in enumerate(partials)]
+    try:
+        os.makedirs(folder or ".", exist_ok=True)
+        with _progress(entries) as bar:
+            for written, error in _run_jobs(jobs, min(workers, num_shards)):
+                if error:
+                    raise InputError(error)
+                bar.update(written)
+        for partial, path in zip(partials, paths):
+            os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"--output_prefix={output_prefix}: {error}") from error
+    finally:
+        # Here, not in the processes: the pool ends those in the middle of a file.
+        for partial in filter(os.path.exists, partials):
+            os.remove(partial)
 
 
 def _run_jobs(jobs, workers):
-    """Results of _write_job as they come."""
     if workers == 1:
         # Starting a process would take longer than a small dataset does.
         yield from map(_write_job, jobs)
         return
-    # Not fork: it is not safe beside the threads of TensorFlow and of NPU drivers.
+    # Fork is not safe beside the threads of TensorFlow and of NPU drivers.
     with multiprocessing.get_context("forkserver").Pool(workers) as pool:
-        yield from pool.imap_unordered(_write_job, jobs)
+        started = multiprocessing.active_children()
+        results = pool.imap_unordered(_write_job, jobs)
+        for _ in jobs:
+            yield _next_result(results, started)
 
 
-def _check_output(output_prefix, paths):
-    try:
-        os.makedirs(os.path.dirname(output_prefix) or ".", exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output_prefix={output_prefix}: {error}") from error
+def _next_result(results, started):
+    """The next result; a pool alone waits forever for one of a killed process."""
+    while True:
+        try:
+            return results.next(timeout=1)
+        except multiprocessing.TimeoutError:
+            if set(multiprocessing.active_children()) != set(started):
+                raise InputError(
+                    f"--workers={len(started)}: a process was killed, perhaps for lack "
+                    "of memory; take fewer"
+                ) from None
+
+
+def _check_other_shards(output_prefix, num_shards):
     present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
-    others = sorted(set(present) - set(paths))
+    others = sorted(set(present) - set(shard_paths(output_prefix, num_shards)))
     if others:
         raise InputError(
             f"--output_prefix={output_prefix}: {len(others)} files of another run lie "
@@ -308,14 +322,11 @@ def _check_output(output_prefix, paths):
         )
 
 
-class _PlainProgress:
+class _PlainProgress(contextlib.AbstractContextManager):
     """What tqdm does, in a line for every tenth of the images."""
 
     def __init__(self, total):
         self._total, self._done = total, 0
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *unused):
         pass
@@ -352,6 +363,8 @@ def main(_):
     for name in ("annotations", "image_dir", "output_prefix"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is missing")
+    # COCO's json takes long to read, so what can be checked before is.
+    _check_other_shards(FLAGS.output_prefix, FLAGS.num_shards)
     dataset = read_annotations(FLAGS.annotations)
     try:
         entries, counts = plan(dataset, FLAGS.image_dir, FLAGS.max_images)

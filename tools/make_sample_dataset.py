@@ -66,7 +66,8 @@ def _define_flags():
     flags.DEFINE_string("output_dir", None, "Folder to make.")
     flags.DEFINE_integer("num_train", 400, "Training pictures.", lower_bound=1)
     flags.DEFINE_integer("num_val", 80, "Evaluation pictures.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Another seed, other pictures.", lower_bound=0)
+    # What NumPy's generator takes.
+    flags.DEFINE_integer("seed", 0, "Another seed, other pictures.", 0, 2**32 - 1)
 
 
 def draw(random):
@@ -206,19 +207,28 @@ def main(_):
     """Makes the sample, unless it is there already."""
     if not FLAGS.output_dir:
         raise create_tf_record.InputError("--output_dir is missing")
-    folder = os.path.abspath(FLAGS.output_dir)
+    # Of a link, what it leads to: a folder cannot be renamed to a link's name.
+    folder = os.path.realpath(FLAGS.output_dir)
     settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
-    if os.path.isdir(folder) and os.listdir(folder):
+    is_empty = os.path.isdir(folder) and not os.listdir(folder)
+    if os.path.exists(folder) and not is_empty:
         _check_finished(folder, settings)
         return
+    try:
+        _make(folder, settings)
+    except OSError as error:
+        raise create_tf_record.InputError(f"--output_dir={folder}: {error}") from error
+
+
+def _make(folder, settings):
     # Beside its place and renamed at the end: an interrupted run leaves nothing
     # that looks like a sample.
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     partial = tempfile.mkdtemp(prefix=".sample-", dir=os.path.dirname(folder))
     try:
-        make_split(partial, "train2017", FLAGS.num_train, 1, [FLAGS.seed, 0])
-        first_id = FLAGS.num_train + 1
-        make_split(partial, "val2017", FLAGS.num_val, first_id, [FLAGS.seed, 1])
+        num_train, seed = settings["num_train"], settings["seed"]
+        make_split(partial, "train2017", num_train, 1, [seed, 0])
+        make_split(partial, "val2017", settings["num_val"], num_train + 1, [seed, 1])
         with open(os.path.join(partial, _MARKER), "w") as file:
             json.dump(settings, file)
         os.chmod(partial, 0o755)

@@ -12,7 +12,6 @@ Products and steps take turns, so that both see the same machine. Run it on an i
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -75,7 +74,10 @@ def measure(precision_mode):
 
 
 def _take_turns(session, ops):
-    """Median seconds of each op, over runs that alternate."""
+    """Fewest seconds of each op, over runs that alternate.
+
+    Whatever else runs on the machine can only slow a run down.
+    """
     seconds = [[] for _ in ops]
     for turn in range(FLAGS.steps + 2):
         for op, kept in zip(ops, seconds):
@@ -84,7 +86,7 @@ def _take_turns(session, ops):
             # The first runs also optimize the graph and grow the memory.
             if turn >= 2:
                 kept.append(time.time() - start)
-    return [statistics.median(kept) for kept in seconds]
+    return [min(kept) for kept in seconds]
 
 
 def _matrix_product(dtype):

@@ -1,10 +1,12 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's 80 object categories, and the class numbers that the network uses.
+"""Object categories, COCO's 80 or a dataset's own, and the network's classes.
 
-A category id is COCO's own number (1..90, with gaps). A class is the network's:
-0 is background, and 1..80 are the category ids in ascending order.
+A category id is the dataset's own number (COCO: 1..90, with gaps). A class is the
+network's: 0 is background, and 1..C-1 are the category ids in ascending order.
 """
+
+import json
 
 _COCO_80 = """
 1 person|2 bicycle|3 car|4 motorcycle|5 airplane|6 bus|7 train|8 truck|9 boat
@@ -21,44 +23,106 @@ _COCO_80 = """
 """
 
 
+# The lookup has an entry for every number up to the largest id.
+LARGEST_ID = 100000
+
+
 def _parse(table):
     entries = table.strip().replace("\n", "|").split("|")
     return {int(number): name for number, name in (e.split(" ", 1) for e in entries)}
 
 
-# Category id -> name, in ascending order of the ids.
-CATEGORY_NAMES = _parse(_COCO_80)
-CATEGORY_IDS = tuple(CATEGORY_NAMES)
-# Background counts as a class of its own.
-NUM_CLASSES = len(CATEGORY_IDS) + 1
+class LabelMap:
+    """The categories of a dataset: ids, names and classes.
 
-
-def class_of_category_table():
-    """Gives the lookup from category id to class.
-
-    Returns:
-      list of int, one longer than the largest category id: entry i is the class
-      (1..80) of category id i, or 0 where COCO has no such id. The inverse of
-      `category_of_class`.
+    Attributes:
+      names: dict from category id, int, to name, in ascending order of the ids.
+      num_classes: int, C, with background.
     """
-    table = [0] * (CATEGORY_IDS[-1] + 1)
-    for index, category_id in enumerate(CATEGORY_IDS):
-        table[category_id] = index + 1
-    return table
+
+    def __init__(self, names):
+        """Keeps the categories.
+
+        Args:
+          names: dict from category id, int of at least 0, to name.
+        """
+        self.names = dict(sorted(names.items()))
+        self.num_classes = len(self.names) + 1
+        self._ids = list(self.names)
+
+    def class_of_category_table(self):
+        """Gives the lookup from category id to class.
+
+        Returns:
+          list of int, one longer than the largest category id: entry i is the class
+          (1..C-1) of category id i, or 0 where there is no such id. The inverse of
+          `category_of_class`.
+        """
+        table = [0] * (self._ids[-1] + 1)
+        for index, category_id in enumerate(self._ids):
+            table[category_id] = index + 1
+        return table
+
+    def category_of_class(self, class_number):
+        """Gives the category id of a class (the inverse of the lookup above).
+
+        Args:
+          class_number: int, 1..C-1.
+
+        Returns:
+          int, the category id.
+
+        Raises:
+          ValueError: for background or a number past the last class.
+        """
+        if not 1 <= class_number < self.num_classes:
+            raise ValueError(
+                f"class {class_number} is not one of 1..{self.num_classes - 1}"
+            )
+        return self._ids[class_number - 1]
 
 
-def category_of_class(class_number):
-    """Gives the category id of a class (the inverse of the lookup above).
+COCO = LabelMap(_parse(_COCO_80))
+
+
+def read_label_map(path):
+    """Reads the categories of a dataset.
 
     Args:
-      class_number: int, 1..80.
+      path: str, a json with a list "categories" of {"id": int, "name": str}, as every
+        COCO json has one.
 
     Returns:
-      int, the COCO category id.
+      LabelMap.
 
     Raises:
-      ValueError: for background or a number past the last class.
+      ValueError: one line; the file cannot be read, or its categories make no sense.
     """
-    if not 1 <= class_number < NUM_CLASSES:
-        raise ValueError(f"class {class_number} is not one of 1..{NUM_CLASSES - 1}")
-    return CATEGORY_IDS[class_number - 1]
+    try:
+        with open(path, encoding="utf-8") as file:
+            dataset = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    entries = dataset.get("categories") if isinstance(dataset, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f'{path} has no list "categories" of {{"id", "name"}}')
+    names = {}
+    for entry in entries:
+        category_id, name = _read_entry(path, entry)
+        if category_id in names:
+            raise ValueError(f"{path}: category id {category_id} occurs twice")
+        names[category_id] = name
+    return LabelMap(names)
+
+
+def _read_entry(path, entry):
+    is_dict = isinstance(entry, dict)
+    category_id, name = (entry.get("id"), entry.get("name")) if is_dict else (0, 0)
+    # A bool is an int to Python.
+    if type(category_id) is not int or not isinstance(name, str) or not name:
+        raise ValueError(f"{path}: category {entry!r} needs a whole id and a name")
+    if not 0 <= category_id <= LARGEST_ID:
+        raise ValueError(
+            f"{path}: category id {category_id} is not within 0..{LARGEST_ID}"
+        )
+    return category_id, name

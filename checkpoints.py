@@ -25,11 +25,34 @@ def newest_step(model_dir):
     return int(tf.train.load_checkpoint(path).get_tensor(tf.GraphKeys.GLOBAL_STEP))
 
 
+def check_classes(checkpoint_path, num_classes):
+    """Refuses a checkpoint of a network with another number of classes.
+
+    Args:
+      checkpoint_path: str, prefix of the checkpoint's files.
+      num_classes: int, with background.
+
+    Raises:
+      ValueError: one line that says both numbers.
+    """
+    level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
+    name = f"ssd/class_net/class-{level}/bias"
+    shapes = dict(tf.train.list_variables(checkpoint_path))
+    found = shapes[name][0] // boxes_per_cell if name in shapes else 0
+    if found != num_classes:
+        raise ValueError(
+            f"{checkpoint_path} is of a network with {found - 1} categories, not "
+            f"{num_classes - 1}; give its --label_map, or train into another "
+            "--model_dir, with --resnet_checkpoint to take its backbone over"
+        )
+
+
 def backbone_variables(checkpoint_path):
     """Matches a pretrained ResNet34 checkpoint with the backbone.
 
     Weights and batch norm statistics are matched by name; the checkpoint's other
-    variables (classifier, optimizer slots, step) are left aside.
+    variables (classifier, optimizer slots, step) are left aside. A checkpoint of a
+    whole SSD, of whatever classes, is taken as well.
 
     Args:
       checkpoint_path: str, prefix of the checkpoint's files, like model.ckpt-28152.
@@ -49,9 +72,10 @@ def backbone_variables(checkpoint_path):
         # The first line: TensorFlow appends an essay.
         reason = str(error).splitlines()[0]
         raise ValueError(f"cannot read {checkpoint_path}: {reason}") from error
+    is_ssd = any(name.startswith(_BACKBONE_SCOPE) for name in available)
     assignment = {}
     for name, shape in _backbone_shapes():
-        source = name[len(_BACKBONE_SCOPE) :]
+        source = name if is_ssd else name[len(_BACKBONE_SCOPE) :]
         if source not in available:
             raise ValueError(
                 f"{checkpoint_path} has no variable {source}; the first of its "

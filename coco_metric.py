@@ -7,7 +7,7 @@ those of https://cocodataset.org/#detection-eval.
 
 A detection comes as a dict for each image: "source_id", int, COCO's image id;
 "raw_shape", [height, width, ...] in pixels; "boxes", [D, 4], ltrb in 0..1 of height
-and width; "scores", [D]; "classes", [D], 1..80.
+and width; "scores", [D]; "classes", [D], 1..C-1.
 """
 
 import contextlib
@@ -68,18 +68,19 @@ def _index(dataset):
     return coco
 
 
-def collect(predictions):
+def collect(predictions, label_map=categories.COCO):
     """Keeps one detection dict an image.
 
     Args:
       predictions: iterable of detection dicts, see the module.
+      label_map: categories.LabelMap, C - 1 categories.
 
     Returns:
       dict from image id to float64 array [D, 7] as pycocotools takes it: image id, x,
       y, width and height in pixels, score, category id.
     """
     return {
-        int(prediction["source_id"]): _result_rows(prediction)
+        int(prediction["source_id"]): _result_rows(prediction, label_map)
         for prediction in predictions
     }
 
@@ -119,11 +120,11 @@ def compute_map(predictions, coco_gt, only_predicted=False):
     return {name: float(x) for name, x in zip(METRIC_NAMES, evaluation.stats)}
 
 
-def _result_rows(prediction):
+def _result_rows(prediction, label_map):
     """One image's detections as rows [image id, x, y, w, h, score, category id]."""
     height, width = prediction["raw_shape"][:2]
     ymin, xmin, ymax, xmax = np.asarray(prediction["boxes"], np.float64).T
-    category_ids = [categories.category_of_class(c) for c in prediction["classes"]]
+    category_ids = [label_map.category_of_class(c) for c in prediction["classes"]]
     return np.stack(
         [
             np.full(len(category_ids), prediction["source_id"], np.float64),

@@ -69,8 +69,9 @@ class SSDInputReader:
         """Builds the dataset.
 
         Args:
-          params: dict with "batch_size", images of one batch B, and, with more ranks
-            than one, "num_ranks" and "rank". For evaluation "eval_samples" may limit
+          params: dict with "batch_size", images of one batch B, "label_map",
+            categories.LabelMap (default: COCO's), and, with more ranks than one,
+            "num_ranks" and "rank". For evaluation "eval_samples" may limit
             the number of images (of all ranks).
 
         Returns:
@@ -131,7 +132,10 @@ def _training_batches(files, params):
     )
     # Shuffled while still encoded: decoded images would take 30 times the memory.
     dataset = dataset.shuffle(SHUFFLE_RECORDS)
-    dataset = dataset.map(parse_record, tf.data.experimental.AUTOTUNE)
+    label_map = params.get("label_map", categories.COCO)
+    dataset = dataset.map(
+        lambda record: parse_record(record, label_map), tf.data.experimental.AUTOTUNE
+    )
     dataset = dataset.filter(lambda example: tf.size(example["classes"]) > 0)
     # After the filter: repeating nothing ends, where filtering without end hangs.
     dataset = dataset.repeat()
@@ -152,23 +156,24 @@ def _evaluation_batches(files, params):
     return dataset.prefetch(tf.data.experimental.AUTOTUNE)
 
 
-def parse_record(serialized):
+def parse_record(serialized, label_map=categories.COCO):
     """Reads one serialized tf.train.Example.
 
     Args:
       serialized: string scalar.
+      label_map: categories.LabelMap, C - 1 categories.
 
     Returns:
       dict: "encoded", string scalar, the JPEG or PNG; "source_id", int64 scalar;
-      "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..80. Boxes of a category
-      that COCO does not have are left out.
+      "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..C-1. Boxes of a category
+      that label_map does not have are left out.
     """
     parsed = tf.parse_single_example(serialized, _FEATURES)
     corners = [
         parsed["image/object/bbox/" + name] for name in ("ymin", "xmin", "ymax", "xmax")
     ]
     boxes = tf.stack(corners, axis=1)
-    classes = _classes_of(parsed["image/object/class/label"])
+    classes = _classes_of(parsed["image/object/class/label"], label_map)
     is_known = classes > 0
     return {
         "encoded": parsed["image/encoded"],
@@ -178,10 +183,10 @@ def parse_record(serialized):
     }
 
 
-def _classes_of(category_ids):
-    """int32 classes of int64 category ids, 0 where COCO has no such id."""
+def _classes_of(category_ids, label_map):
+    """int32 classes of int64 category ids, 0 where label_map has no such id."""
     # One entry more than there are ids: everything past the last goes there.
-    table = categories.class_of_category_table() + [0]
+    table = label_map.class_of_category_table() + [0]
     index = tf.clip_by_value(category_ids, 0, len(table) - 1)
     return tf.gather(tf.constant(table, tf.int32), index)
 

@@ -4,7 +4,7 @@
 
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, figure 2, on ResNet34.
 Level L has a feature map of side f (38, 19, 10, 5, 3, 1) and k default boxes a cell;
-C = 81 classes, 0 being background.
+C classes (COCO: 81), 0 being background.
 """
 
 import tensorflow.compat.v1 as tf
@@ -23,12 +23,13 @@ EXTRA_BLOCKS = (
 )
 
 
-def ssd(images, is_training):
+def ssd(images, is_training, num_classes=categories.COCO.num_classes):
     """Builds the network.
 
     Args:
       images: float32 [B, 300, 300, 3], normalized.
       is_training: bool, for batch norm.
+      num_classes: int, C.
 
     Returns:
       (class_outputs, box_outputs), dicts by level 3..8 of float32 [B, f, f, C * k]
@@ -38,26 +39,27 @@ def ssd(images, is_training):
     with tf.variable_scope("ssd"):
         levels = _extra_levels(features)
         with tf.variable_scope("class_net"):
-            class_outputs = _predictors(levels, "class", categories.NUM_CLASSES)
+            class_outputs = _predictors(levels, "class", num_classes)
         with tf.variable_scope("box_net"):
             box_outputs = _predictors(levels, "box", 4)
     return class_outputs, box_outputs
 
 
-def flatten_levels(outputs, depth):
+def flatten_levels(outputs):
     """Joins the levels of one predictor in the order of the default boxes.
 
     Args:
-      outputs: dict by level of float32 [B, f, f, depth * k].
-      depth: int, numbers for each default box.
+      outputs: dict by level of float32 [B, f, f, depth * k], with depth numbers for
+        each default box.
 
     Returns:
       float32 [B, N, depth].
     """
     flat = []
-    for level in anchors.LEVELS:
-        shape = outputs[level].shape.as_list()
-        boxes = shape[1] * shape[2] * shape[3] // depth
+    for level, boxes_per_cell in zip(anchors.LEVELS, anchors.BOXES_PER_CELL):
+        _, height, width, channels = outputs[level].shape.as_list()
+        boxes = height * width * boxes_per_cell
+        depth = channels // boxes_per_cell
         flat.append(tf.reshape(outputs[level], [-1, boxes, depth]))
     return tf.concat(flat, axis=1)
 

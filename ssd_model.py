@@ -5,9 +5,9 @@
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2; schedule and
 constants as in MLPerf v0.6's SSD-ResNet34.
 
-Glossary: B images a batch on one device, N = 8732 default boxes, C = 81 classes with
-background as 0. `params` is a dict; its keys are those of DEFAULT_PARAMS. A step is
-one weight update of all ranks together.
+Glossary: B images a batch on one device, N = 8732 default boxes, C classes with
+background as 0 (COCO: 81). `params` is a dict; its keys are those of DEFAULT_PARAMS.
+A step is one weight update of all ranks together.
 """
 
 import time
@@ -23,6 +23,7 @@ STD_RGB = (0.229, 0.224, 0.225)
 
 # Everything that ssd_model_fn and the functions of the schedule read.
 DEFAULT_PARAMS = {
+    "label_map": categories.COCO,
     "batch_size": 32,  # of one device
     "num_ranks": 1,
     "num_examples_per_epoch": 120000,
@@ -133,10 +134,8 @@ def detection_loss(
     """
     num_matched = tf.reshape(labels["num_matched_boxes"], [-1])  # [B]
     is_positive = labels["classes"] > 0
-    class_logits = ssd_architecture.flatten_levels(
-        class_outputs, categories.NUM_CLASSES
-    )
-    offsets = ssd_architecture.flatten_levels(box_outputs, 4)
+    class_logits = ssd_architecture.flatten_levels(class_outputs)
+    offsets = ssd_architecture.flatten_levels(box_outputs)
 
     cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=labels["classes"], logits=class_logits
@@ -193,7 +192,9 @@ def ssd_model_fn(features, labels, mode, params):
         raise ValueError("mode EVAL is not supported: predict, then use coco_metric")
     images = (features["image"] - MEAN_RGB) / STD_RGB
     class_outputs, box_outputs = ssd_architecture.ssd(
-        images, is_training=mode == tf.estimator.ModeKeys.TRAIN
+        images,
+        is_training=mode == tf.estimator.ModeKeys.TRAIN,
+        num_classes=params["label_map"].num_classes,
     )
     if mode == tf.estimator.ModeKeys.PREDICT:
         return _predict_spec(features, class_outputs, box_outputs)
@@ -202,10 +203,8 @@ def ssd_model_fn(features, labels, mode, params):
 
 def _predict_spec(features, class_outputs, box_outputs):
     predictions = {
-        "class_logits": ssd_architecture.flatten_levels(
-            class_outputs, categories.NUM_CLASSES
-        ),
-        "box_offsets": ssd_architecture.flatten_levels(box_outputs, 4),
+        "class_logits": ssd_architecture.flatten_levels(class_outputs),
+        "box_offsets": ssd_architecture.flatten_levels(box_outputs),
         "source_id": features["source_id"],
         "raw_shape": features["raw_shape"],
     }

@@ -28,7 +28,7 @@ def annotation(number, image_id, category_id, bbox, crowd=0):
 
 @pytest.fixture
 def json_file(tmp_path):
-    names = categories.CATEGORY_NAMES.items()
+    names = categories.COCO.names.items()
     path = tmp_path / "instances_val2017.json"
     dataset = {
         "images": [
@@ -95,7 +95,7 @@ def test_figures_equal_pycocotools_on_the_same_detections(json_file):
             results.append(
                 {
                     "image_id": found["source_id"],
-                    "category_id": categories.CATEGORY_IDS[number - 1],
+                    "category_id": categories.COCO.category_of_class(number),
                     "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
                     "score": float(score),
                 }

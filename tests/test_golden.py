@@ -110,7 +110,7 @@ def test_ground_truth_survives_a_tfrecord(golden, graph):
         feature["image/encoded"].bytes_list.value.append(b"not decoded here")
         feature["image/source_id"].bytes_list.value.append(str(source_id).encode())
         labels = feature["image/object/class/label"].int64_list.value
-        labels.extend(categories.category_of_class(c) for c in classes)
+        labels.extend(categories.COCO.category_of_class(c) for c in classes)
         for name, column in columns.items():
             feature["image/object/bbox/" + name].float_list.value.extend(column)
         parsed = dataset_parser.parse_record(tf.constant(example.SerializeToString()))
@@ -152,7 +152,7 @@ def test_the_published_port_takes_one_negative_more_than_we_do(golden, graph):
     labels = first_two_labels(golden)
     num_matched = golden["num_matched_boxes"][:2]
     class_outputs, _ = random_outputs(golden)
-    logits = ssd_architecture.flatten_levels(class_outputs, 81)
+    logits = ssd_architecture.flatten_levels(class_outputs)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=labels["classes"], logits=logits
     )
@@ -288,7 +288,7 @@ def test_variables_after_three_steps_equal_the_reference(golden, three_steps):
 
 def test_decoded_boxes_equal_the_reference(golden, graph):
     _, box_outputs = random_outputs(golden)
-    offsets = ssd_architecture.flatten_levels(box_outputs, 4)
+    offsets = ssd_architecture.flatten_levels(box_outputs)
     with tf.Session() as session:
         boxes = session.run(anchors.decode_offsets(offsets))
     np.testing.assert_allclose(boxes, golden["decoded_boxes"], atol=1e-6)
@@ -297,8 +297,8 @@ def test_decoded_boxes_equal_the_reference(golden, graph):
 def test_detections_equal_the_reference(golden, graph):
     class_outputs, box_outputs = random_outputs(golden)
     outputs = postprocess.detections(
-        ssd_architecture.flatten_levels(class_outputs, 81),
-        ssd_architecture.flatten_levels(box_outputs, 4),
+        ssd_architecture.flatten_levels(class_outputs),
+        ssd_architecture.flatten_levels(box_outputs),
     )
     with tf.Session() as session:
         boxes, scores, classes, counts = session.run(outputs)

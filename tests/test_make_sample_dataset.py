@@ -55,7 +55,7 @@ def test_json_describes_the_pictures(tmp_path):
     with open(str(tmp_path / "s" / "instances_train2017.json")) as file:
         dataset = json.load(file)
     names = {c["id"]: c["name"] for c in dataset["categories"]}
-    assert names == categories.CATEGORY_NAMES
+    assert names == categories.COCO.names
     assert len(dataset["images"]) == 6
     for image in dataset["images"]:
         path = tmp_path / "s" / "images" / "train2017" / image["file_name"]

@@ -34,7 +34,7 @@ def data(tmp_path_factory):
         "images": [{"id": i, "height": 40, "width": 60} for i in numbers],
         "annotations": [dict(annotation, id=i, image_id=i, iscrowd=0) for i in numbers],
         "categories": [
-            {"id": i, "name": name} for i, name in categories.CATEGORY_NAMES.items()
+            {"id": i, "name": name} for i, name in categories.COCO.names.items()
         ],
     }
     (folder / "val.json").write_text(json.dumps(dataset))

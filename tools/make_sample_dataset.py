@@ -189,7 +189,7 @@ def make_split(folder, split, count, first_id, seed):
                         "iscrowd": 0,
                     }
                 )
-    names = categories.CATEGORY_NAMES.items()
+    names = categories.COCO.names.items()
     dataset = {
         "images": images,
         "annotations": annotations,

@@ -1,0 +1,97 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Finds what is wrong with flags and files before TensorFlow builds anything."""
+
+import os
+import tempfile
+
+import tensorflow.compat.v1 as tf
+from google.protobuf import message
+
+import ssd_model
+from settings import FLAGS, UserError, check, evaluates, trains
+
+
+def check_flags():
+    """Checks what can be checked by the flags and files alone.
+
+    Raises:
+      UserError: one line that names the flag or file.
+    """
+    check(FLAGS.model_dir, "--model_dir is missing: where should checkpoints go?")
+    if trains():
+        _first_record("training_file_pattern")
+        _check_writable(FLAGS.model_dir)
+    if evaluates():
+        _first_record("validation_file_pattern")
+        check(FLAGS.val_json_file, "--val_json_file is missing: a COCO json")
+    if FLAGS.mode == "eval":
+        check(
+            tf.train.latest_checkpoint(FLAGS.model_dir),
+            "--mode=eval: --model_dir=%s holds no checkpoint; train first",
+            FLAGS.model_dir,
+        )
+
+
+def _first_record(flag):
+    """The first record of the files that a flag's pattern matches.
+
+    Files without any record may be among them: more shards than images.
+    """
+    pattern = FLAGS[flag].value
+    check(pattern, "--%s is missing: a glob of TFRecord files", flag)
+    files = sorted(tf.gfile.Glob(pattern))
+    check(files, "--%s=%s matches no file", flag, pattern)
+    filled = [path for path in files if tf.gfile.Stat(path).length]
+    check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, files[0])
+    try:
+        return next(tf.python_io.tf_record_iterator(filled[0]))
+    except (tf.errors.OpError, StopIteration) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"--{flag}: {filled[0]} is no TFRecord file: {reason}"
+        ) from error
+
+
+def check_record_in_json(coco_gt):
+    """Catches records and annotations that do not belong together, for one image."""
+    flag = "validation_file_pattern"
+    try:
+        example = tf.train.Example.FromString(_first_record(flag))
+    except message.DecodeError as error:
+        raise UserError(
+            f"--{flag}={FLAGS[flag].value}: the first record is no tf.train.Example"
+        ) from error
+    source_ids = example.features.feature["image/source_id"].bytes_list.value
+    source_id = b"".join(source_ids).decode(errors="replace")
+    check(
+        source_id.isdigit() and int(source_id) in coco_gt.imgs,
+        "--val_json_file=%s has no image %r, the first of --%s=%s; "
+        "do they belong together?",
+        *(FLAGS.val_json_file, source_id, flag, FLAGS[flag].value),
+    )
+
+
+def check_schedule(params):
+    """Refuses a schedule of less than a step; params: see ssd_model."""
+    for name in ("steps_per_epoch", "total_steps"):
+        check(
+            getattr(ssd_model, name)(params) >= 1,
+            "--num_examples_per_epoch=%d --num_epochs=%g --train_batch_size=%d on %d "
+            "devices: that is less than one step",
+            *(FLAGS.num_examples_per_epoch, FLAGS.num_epochs),
+            *(FLAGS.train_batch_size, params["num_ranks"]),
+        )
+    check(
+        int(FLAGS.decay_epochs * ssd_model.steps_per_epoch(params)) >= 1,
+        "--decay_epochs=%g is less than one step",
+        FLAGS.decay_epochs,
+    )
+
+
+def _check_writable(folder):
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        check(False, "--model_dir=%s cannot be written: %s", folder, error.strerror)

@@ -1,0 +1,150 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of ssd_main.py, and the error that names what a user can mend."""
+
+import contextlib
+
+from absl import flags
+
+import categories
+import runtime
+import ssd_model
+
+FLAGS = flags.FLAGS
+_DEFAULTS = ssd_model.DEFAULT_PARAMS
+
+
+class UserError(Exception):
+    """What the user can mend; shown as one line, without a traceback."""
+
+
+def check(ok, message, *values):
+    """Raises UserError(message % values) unless ok."""
+    if not ok:
+        raise UserError(message % values)
+
+
+@contextlib.contextmanager
+def blaming(flag=""):
+    """Makes a ValueError of another module a UserError that names the flag first."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{flag} {error}") from error
+
+
+def trains():
+    """Whether --mode includes training."""
+    return FLAGS.mode != "eval"
+
+
+def evaluates():
+    """Whether --mode includes evaluation."""
+    return FLAGS.mode != "train"
+
+
+def define_flags():
+    """Defines all flags."""
+    _define_data_flags()
+    _define_schedule_flags()
+    _define_run_flags()
+
+
+def _define_data_flags():
+    flags.DEFINE_enum(
+        "mode",
+        "train_and_eval",
+        ["train_and_eval", "train", "eval"],
+        "Train and evaluate once at the end, only train, or only evaluate.",
+    )
+    flags.DEFINE_string("model_dir", None, "Folder of checkpoints and summaries.")
+    flags.DEFINE_string("training_file_pattern", None, "Glob of training TFRecords.")
+    flags.DEFINE_string(
+        "validation_file_pattern", None, "Glob of evaluation TFRecords."
+    )
+    flags.DEFINE_string("val_json_file", None, "COCO json of the evaluation images.")
+    flags.DEFINE_string(
+        "label_map",
+        None,
+        "Json with the list categories of the dataset's own classes; default: COCO's.",
+    )
+    flags.DEFINE_string(
+        "resnet_checkpoint", None, "Prefix of the pretrained ResNet34 checkpoint."
+    )
+    flags.DEFINE_integer(
+        "eval_batch_size", 32, "Images a batch of one device.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "eval_samples", 0, "Evaluate the first N images; 0: all.", lower_bound=0
+    )
+
+
+def _define_schedule_flags():
+    """Hyperparameters; each named as in ssd_model.DEFAULT_PARAMS but the batch."""
+    flags.DEFINE_integer(
+        "train_batch_size",
+        _DEFAULTS["batch_size"],
+        "Images a step of one device.",
+        lower_bound=1,
+    )
+    for name, text in (
+        ("num_examples_per_epoch", "Training images of one epoch."),
+        ("base_batch_size", "Global batch that base_learning_rate is meant for."),
+        ("negatives_per_positive", "Hardest negatives per matched default box."),
+    ):
+        flags.DEFINE_integer(name, _DEFAULTS[name], text, lower_bound=1)
+    for name, text in (
+        ("num_epochs", "Length of the training."),
+        ("base_learning_rate", "Peak, scaled by global batch over base_batch_size."),
+        ("warmup_epochs", "Epochs of linear warm-up."),
+        ("decay_epochs", "Epochs of cosine decay, counted from the start."),
+        ("decay_alpha", "Learning rate after the decay, as a part of the peak."),
+        ("momentum", "Of the momentum optimizer."),
+        ("weight_decay", "Factor of the L2 loss of all variables."),
+        ("huber_delta", "Where the box loss turns from square to linear."),
+    ):
+        flags.DEFINE_float(name, _DEFAULTS[name], text, lower_bound=0.0)
+
+
+def _define_run_flags():
+    flags.DEFINE_integer(
+        "save_checkpoints_steps", 5000, "Steps between checkpoints.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "keep_checkpoint_max", 32, "Newest checkpoints that are kept.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "log_every_n_steps",
+        _DEFAULTS["log_every_n_steps"],
+        "Steps between lines of the training log.",
+        lower_bound=1,
+    )
+    flags.DEFINE_enum("device", "auto", runtime.DEVICES, "What to run on.")
+    flags.DEFINE_enum(
+        "precision_mode",
+        runtime.PRECISION_MODES[0],
+        runtime.PRECISION_MODES,
+        "Whether products may use 16 bits: float16 on an NPU, bfloat16 on a CPU.",
+    )
+
+
+def make_params(num_ranks):
+    """Collects the hyperparameters from the flags.
+
+    Args:
+      num_ranks: int, at least 1.
+
+    Returns:
+      dict, see ssd_model.DEFAULT_PARAMS.
+
+    Raises:
+      UserError: when --label_map cannot be read.
+    """
+    names = [n for n in _DEFAULTS if n in FLAGS and n != "label_map"]
+    params = dict(_DEFAULTS, **{name: FLAGS[name].value for name in names})
+    params.update(batch_size=FLAGS.train_batch_size, num_ranks=num_ranks)
+    params["label_map"] = categories.COCO
+    if FLAGS.label_map:
+        with blaming("--label_map:"):
+            params["label_map"] = categories.read_label_map(FLAGS.label_map)
+    return params

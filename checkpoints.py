@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoint files: the newest one, and the pretrained backbone."""
 
+import os
+
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
@@ -17,12 +20,152 @@ def newest_step(model_dir):
       model_dir: str, folder of the model; it need not exist.
 
     Returns:
-      int, the step of the newest checkpoint, or None when there is none.
+      int, the largest step of its checkpoints, or None when there is none. Whether
+      they can be read is not looked at, see `newest_usable`.
     """
-    path = tf.train.latest_checkpoint(model_dir)
-    if path is None:
-        return None
-    return int(tf.train.load_checkpoint(path).get_tensor(tf.GraphKeys.GLOBAL_STEP))
+    return max(_paths_by_step(model_dir), default=None)
+
+
+def newest_usable(model_dir, limit=None):
+    """Finds the newest checkpoint that can be restored.
+
+    Every byte is read, for the checksums that TensorFlow keeps with each variable. A
+    damaged checkpoint is named in the log and left where it is. The file "checkpoint",
+    where TensorFlow notes the newest, does not count: it may be lost or wrong.
+
+    Args:
+      model_dir: str, folder of the model; it need not exist.
+      limit: int, the largest step that is wanted, or None.
+
+    Returns:
+      (step, path): int and str, the prefix of the checkpoint's files; (None, None)
+      when there is none.
+    """
+    paths = _paths_by_step(model_dir)
+    for step in sorted(paths, reverse=True):
+        if limit is not None and step > limit:
+            continue
+        damage = _damage(paths[step])
+        if not damage:
+            return step, paths[step]
+        tf.logging.warning("left out the checkpoint %s: %s", paths[step], damage)
+    return None, None
+
+
+def _paths_by_step(model_dir):
+    """dict from step to the prefix of every checkpoint with an index file."""
+    paths = {}
+    for path in tf.gfile.Glob(os.path.join(model_dir, "model.ckpt-*.index")):
+        prefix = path[: -len(".index")]
+        step = prefix.rpartition("-")[2]
+        if step.isdigit():
+            paths[int(step)] = prefix
+    return paths
+
+
+def _damage(path):
+    """What is wrong with a checkpoint, in one line; None if nothing is."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            value = reader.get_tensor(name)
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                return f"variable {name} is not finite"
+    # Its reader raises what it likes: IndexError for a file cut short, for one.
+    except Exception as error:
+        lines = str(error).splitlines() or [repr(error)]
+        return f"damaged: {lines[0]}"
+    return None
+
+
+def step_of(path):
+    """Reads the step of a checkpoint.
+
+    Args:
+      path: str, prefix of the checkpoint's files.
+
+    Returns:
+      int.
+
+    Raises:
+      ValueError: one line; there is no such checkpoint, or it is damaged.
+    """
+    try:
+        step = tf.train.load_checkpoint(path).get_tensor(tf.GraphKeys.GLOBAL_STEP)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise ValueError(f"cannot read {path}: {reason}") from error
+    damage = _damage(path)
+    if damage:
+        raise ValueError(f"cannot read {path}: {damage}")
+    return int(step)
+
+
+def select(model_dir, path):
+    """Makes a checkpoint the one that TensorFlow goes on from.
+
+    Newer ones, damaged or of a step that other ranks never reached, stay where they
+    are until the training writes them anew.
+
+    Args:
+      model_dir: str.
+      path: str, prefix of its files, or None: start anew.
+    """
+    older = []
+    if path is not None:
+        paths = _paths_by_step(model_dir)
+        last = int(path.rpartition("-")[2])
+        older = [paths[step] for step in sorted(paths) if step <= last]
+    elif tf.train.get_checkpoint_state(model_dir) is None:
+        return
+    # Its atomic writing leaves the old file or the new one.
+    tf.train.update_checkpoint_state(
+        model_dir,
+        os.path.basename(path or ""),
+        [os.path.basename(name) for name in older],
+    )
+
+
+def agree(model_dir, device, save_checkpoints_steps):
+    """Chooses the checkpoint that all ranks go on from.
+
+    It is the newest that every rank has, and that is not damaged: ranks may have been
+    killed between their savings of the same step.
+
+    Args:
+      model_dir: str, this rank's folder.
+      device: runtime.Runtime, started.
+      save_checkpoints_steps: int; no rank lacks checkpoints of more steps than these.
+
+    Returns:
+      (step, path), or (None, None) to start anew; see `newest_usable`.
+
+    Raises:
+      ValueError: one line; a rank has lost its checkpoints.
+    """
+    step, path = newest_usable(model_dir)
+    steps = first_steps = device.ranks.exchange(-1 if step is None else step)
+    while min(steps) < max(steps):
+        step, path = newest_usable(model_dir, limit=min(steps))
+        steps = device.ranks.exchange(-1 if step is None else step)
+    newest, oldest = max(first_steps), min(first_steps)
+    is_lost = steps[0] < 0 and newest > save_checkpoints_steps
+    if is_lost or (device.shares_model_dir and oldest < newest):
+        raise ValueError(
+            f"rank {first_steps.index(oldest)} finds no checkpoint of step {newest} in "
+            f"its folder, as rank {first_steps.index(newest)} does; "
+            + (
+                "all servers must share that folder under the same name"
+                if device.shares_model_dir
+                else "copy that one, for all ranks have the same weights"
+            )
+        )
+    if steps[0] < newest:
+        tf.logging.warning(
+            "goes on from step %d, the newest that every rank has; one has step %d",
+            *(max(steps[0], 0), newest),
+        )
+    return step, path
 
 
 def check_classes(checkpoint_path, num_classes):

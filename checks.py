@@ -25,12 +25,13 @@ def check_flags():
     if evaluates():
         _first_record("validation_file_pattern")
         check(FLAGS.val_json_file, "--val_json_file is missing: a COCO json")
-    if FLAGS.mode == "eval":
-        check(
-            tf.train.latest_checkpoint(FLAGS.model_dir),
-            "--mode=eval: --model_dir=%s holds no checkpoint; train first",
-            FLAGS.model_dir,
-        )
+    if FLAGS.mode != "eval":
+        for name in ("checkpoint_path", "watch"):
+            check(not FLAGS[name].value, "--%s is for --mode=eval", name)
+    check(
+        not (FLAGS.checkpoint_path and FLAGS.watch),
+        "--checkpoint_path and --watch: one checkpoint or each new one, not both",
+    )
 
 
 def _first_record(flag):

@@ -2,62 +2,87 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checkpoint to COCO's figures: predict, detect, judge, write down."""
 
+import io
 import os
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
-import checkpoints
 import coco_metric
-import dataset_parser
 import postprocess
+import ssd_model
 
 _LOG_BATCHES = 20
 
 
 class Evaluator:
-    """Evaluates checkpoints of one model on one set of images."""
+    """Evaluates checkpoints of one model on one set of images, with all ranks."""
 
-    def __init__(self, estimator, params, coco_gt, reader_params, file_pattern):
+    def __init__(
+        self, device, params, model_dir, coco_gt, reader, batch_size, eval_samples
+    ):
         """Keeps what to evaluate on.
 
         Args:
-          estimator: of ssd_model.ssd_model_fn.
+          device: runtime.Runtime, started.
           params: dict, see ssd_model.DEFAULT_PARAMS.
+          model_dir: str; figures go to its folder "eval".
           coco_gt: pycocotools COCO of the evaluation images.
-          reader_params: dict with "batch_size" and "eval_samples", see
-            dataset_parser.SSDInputReader.
-          file_pattern: str, a glob of TFRecords.
+          reader: dataset_parser.SSDInputReader of the evaluation images.
+          batch_size: int, images a batch of one device.
+          eval_samples: int, how many of the images; 0: all.
         """
-        self._estimator = estimator
+        self._device = device
         self._params = params
+        self._model_dir = model_dir
         self._coco_gt = coco_gt
-        self._reader_params = dict(reader_params, label_map=params["label_map"])
-        self._file_pattern = file_pattern
+        self._reader = reader
+        self._only_predicted = bool(eval_samples)
+        self._reader_params = {
+            "batch_size": batch_size,
+            "eval_samples": eval_samples,
+            "label_map": params["label_map"],
+            "num_ranks": device.num_ranks,
+            "rank": device.rank,
+        }
 
-    def evaluate(self):
-        """Evaluates the newest checkpoint, logs COCO's figures, writes summaries.
+    def evaluate(self, checkpoint_path, step):
+        """Evaluates a checkpoint: each rank its images, then rank 0 the detections.
+
+        Args:
+          checkpoint_path: str, prefix of its files.
+          step: int, its step.
 
         Returns:
-          dict, see coco_metric.compute_map.
+          dict, see coco_metric.compute_map; None on the others than rank 0.
         """
-        reader = dataset_parser.SSDInputReader(self._file_pattern, False)
-        batches = self._estimator.predict(
-            lambda: reader(self._reader_params), yield_single_examples=False
+        estimator = self._device.predictor(
+            ssd_model.ssd_model_fn, self._model_dir, self._params
+        )
+        batches = estimator.predict(
+            lambda: self._reader(self._reader_params),
+            checkpoint_path=checkpoint_path,
+            yield_single_examples=False,
         )
         found = coco_metric.collect(_detections(batches), self._params["label_map"])
-        found = self._in_annotations(found)
+        shares = self._device.ranks.gather(_pack(found))
+        if shares is None:
+            tf.logging.info("%d images detected; rank 0 has the result", len(found))
+            return None
+        found = {}
+        for share in shares:
+            found.update(_unpack(share))
         results = coco_metric.compute_map(
-            found,
+            self._in_annotations(found),
             self._coco_gt,
-            only_predicted=bool(self._reader_params["eval_samples"]),
+            only_predicted=self._only_predicted,
         )
         tf.logging.info("Eval results: %s", results)
-        model_dir = self._estimator.model_dir
-        _write_summary(results, model_dir, checkpoints.newest_step(model_dir))
+        _write_summary(results, self._model_dir, step)
         return results
 
     def _in_annotations(self, found):
-        """Leaves out what coco_gt does not list, and counts."""
+        """Leaves out what coco_gt does not list, and says what is missing."""
         image_ids = set(self._coco_gt.getImgIds())
         unknown = sorted(set(found) - image_ids)
         if unknown:
@@ -65,9 +90,33 @@ class Evaluator:
                 "left out %d images that --val_json_file lacks; the first has id %d",
                 *(len(unknown), unknown[0]),
             )
+        missing = sorted(image_ids - set(found))
+        if missing and not self._only_predicted:
+            tf.logging.warning(
+                "no record holds %d images of --val_json_file, which count as nothing "
+                "detected; the first has id %d",
+                *(len(missing), missing[0]),
+            )
         found = {key: rows for key, rows in found.items() if key in image_ids}
         tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
         return found
+
+
+def _pack(found):
+    """Bytes of what coco_metric.collect gives: ids, counts and all rows (float64)."""
+    ids = np.array(list(found), np.int64)
+    counts = np.array([len(rows) for rows in found.values()], np.int64)
+    rows = np.concatenate([np.zeros([0, 7])] + list(found.values()))
+    file = io.BytesIO()
+    np.savez(file, ids=ids, counts=counts, rows=rows)
+    return file.getvalue()
+
+
+def _unpack(payload):
+    """The inverse of `_pack`."""
+    with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+        ends = np.cumsum(arrays["counts"])[:-1]
+        return dict(zip(arrays["ids"].tolist(), np.split(arrays["rows"], ends)))
 
 
 def _detections(batches):

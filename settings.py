@@ -119,12 +119,45 @@ def _define_run_flags():
         "Steps between lines of the training log.",
         lower_bound=1,
     )
+    flags.DEFINE_string(
+        "checkpoint_path", None, "For --mode=eval: a checkpoint; default: the newest."
+    )
+    flags.DEFINE_boolean(
+        "watch", False, "For --mode=eval: evaluate each new checkpoint of a training."
+    )
+    _define_device_flags()
+
+
+def _define_device_flags():
+    """Each but the first named as in runtime.Options."""
+    defaults = runtime.DEFAULT_OPTIONS
     flags.DEFINE_enum("device", "auto", runtime.DEVICES, "What to run on.")
     flags.DEFINE_enum(
         "precision_mode",
-        runtime.PRECISION_MODES[0],
+        defaults.precision_mode,
         runtime.PRECISION_MODES,
-        "Whether products may use 16 bits: float16 on an NPU, bfloat16 on a CPU.",
+        "Whether products may use 16 bits: float16 on NPU and GPU, bfloat16 on a CPU.",
+    )
+    flags.DEFINE_string(
+        "loss_scale",
+        defaults.loss_scale,
+        "For float16: 0 (none; a GPU takes dynamic), a number from 1 up, or dynamic.",
+    )
+    flags.DEFINE_integer(
+        "iterations_per_loop",
+        defaults.iterations_per_loop,
+        "Steps of one run of an NPU; 0: as many as fit.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "profiling", defaults.profiling, "Folder for a profile of the training."
+    )
+    flags.DEFINE_integer(
+        "base_port",
+        defaults.base_port,
+        "First TCP port of several ranks: one each, and one.",
+        lower_bound=1024,
+        upper_bound=65000,
     )
 
 

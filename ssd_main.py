@@ -13,8 +13,11 @@ The same command again resumes, and only evaluates what is finished. Ends with a
 "Eval results: {'COCO/AP': ...}"; figures and losses go to TensorBoard, too.
 """
 
+import contextlib
 import logging
+import os
 import sys
+import time
 import warnings
 
 import tensorflow.compat.v1 as tf
@@ -28,22 +31,33 @@ import evaluation
 import runtime
 import settings
 import ssd_model
+import stopping
 from settings import FLAGS, UserError, blaming, check, evaluates, trains
 
+_SECONDS_BETWEEN_LOOKS = 10
 
-def _training_model_fn():
-    """The model_fn, with the pretrained backbone for a fresh start."""
+
+def _backbone():
+    """The pretrained backbone for a fresh start, see checkpoints; None for none.
+
+    Looked at before the device is started: what is wrong with it is said at once.
+    """
     path = FLAGS.resnet_checkpoint
-    if checkpoints.newest_step(FLAGS.model_dir) is not None:
-        return ssd_model.ssd_model_fn
-    if not path:
+    if not path or checkpoints.newest_step(FLAGS.model_dir) is not None:
+        return None
+    with blaming("--resnet_checkpoint:"):
+        return checkpoints.backbone_variables(path)
+
+
+def _training_model_fn(backbone):
+    """The model_fn for a fresh start."""
+    if not backbone:
         tf.logging.warning(
             "training starts without --resnet_checkpoint: COCO AP is then lower "
             "(about 0.17 instead of 0.24 to 0.25 is known from others)"
         )
         return ssd_model.ssd_model_fn
-    with blaming("--resnet_checkpoint:"):
-        assignment, in_checkpoint = checkpoints.backbone_variables(path)
+    path, (assignment, in_checkpoint) = FLAGS.resnet_checkpoint, backbone
     tf.logging.info(
         "--resnet_checkpoint=%s: %d variables taken, out of %d",
         *(path, len(assignment), in_checkpoint),
@@ -51,73 +65,136 @@ def _training_model_fn():
     return checkpoints.with_backbone(ssd_model.ssd_model_fn, path, assignment)
 
 
-def _estimator(device, model_fn, params):
-    return device.estimator(
-        model_fn,
-        FLAGS.model_dir,
-        params,
-        save_checkpoints_steps=FLAGS.save_checkpoints_steps,
-        keep_checkpoint_max=FLAGS.keep_checkpoint_max,
-    )
-
-
-def train(device, model_fn, params):
+def train(device, params, model_dir, backbone=None):
     """Trains to the last step, from the newest checkpoint where there is one.
 
     Args:
       device: runtime.Runtime, started.
-      model_fn: function of (features, labels, mode, params).
       params: dict, see ssd_model.DEFAULT_PARAMS.
+      model_dir: str, folder of the checkpoints.
+      backbone: what checkpoints.backbone_variables gives for --resnet_checkpoint.
+
+    Returns:
+      bool, whether the last step is done: a signal may have stopped it before.
 
     Raises:
       UserError: when the training files hold no image with a box, or the loss is not
         a number any more.
     """
     total = ssd_model.total_steps(params)
-    step = checkpoints.newest_step(FLAGS.model_dir) or 0
-    if step >= total:
+    step, path = _newest_checkpoint(device, params, model_dir)
+    if device.rank == 0 or not device.shares_model_dir:
+        checkpoints.select(model_dir, path)
+    if (step or 0) >= total:
         tf.logging.info("the training is finished: step %d of %d", step, total)
-        return
+        return True
+    model_fn = ssd_model.ssd_model_fn if path else _training_model_fn(backbone)
+    with blaming():
+        loop = device.iterations_per_loop(
+            total, total - (step or 0), FLAGS.save_checkpoints_steps
+        )
     params = dict(
-        params,
-        iterations_per_loop=device.iterations_per_loop(
-            total, total - step, FLAGS.save_checkpoints_steps
-        ),
-        wrap_optimizer=device.optimizer_wrapper(),
+        params, iterations_per_loop=loop, wrap_optimizer=device.optimizer_wrapper()
     )
-    estimator = _estimator(device, model_fn, params)
-    reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
-    reader_params = dict(params, rank=device.rank)
-    try:
-        estimator.train(lambda: reader(reader_params), max_steps=total)
-    except tf.train.NanLossDuringTrainingError as error:
-        raise UserError(
-            "the loss is not a number any more: lower --base_learning_rate, or try "
-            "--precision_mode=must_keep_origin_dtype"
-        ) from error
+    with stopping.StopOnSignal(device.ranks, loop) as stop:
+        _train(device, model_fn, model_dir, params, total, stop)
+    if stop.stopped_at is not None:
+        tf.logging.info(
+            "stopped at step %d of %d; the same command goes on from there",
+            *(stop.stopped_at, total),
+        )
+        return False
     check(
-        checkpoints.newest_step(FLAGS.model_dir) == total,
+        checkpoints.newest_step(model_dir) == total,
         "--training_file_pattern=%s holds no image with a box of a known category",
         FLAGS.training_file_pattern,
     )
+    return True
 
 
-def evaluate(device, params, coco_gt):
-    """Evaluates the newest checkpoint, logs COCO's figures and writes summaries.
+def _train(device, model_fn, model_dir, params, total, stop):
+    reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
+    reader_params = dict(params, rank=device.rank)
+    try:
+        device.train(
+            model_fn,
+            model_dir,
+            params,
+            lambda: reader(reader_params),
+            total,
+            [ssd_model.FiniteLossHook(), stop],
+            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+            keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+        )
+    except ssd_model.NotFiniteError as error:
+        raise UserError(
+            f"{error}; lower --base_learning_rate, try "
+            "--precision_mode=must_keep_origin_dtype, and look at the data with "
+            "tools/check_dataset.py; the last checkpoint is kept"
+        ) from error
+
+
+def _newest_checkpoint(device, params, model_dir):
+    """(step, path) of the checkpoint that all ranks have; both None for none."""
+    with blaming("--model_dir:"):
+        step, path = checkpoints.agree(model_dir, device, FLAGS.save_checkpoints_steps)
+        if path:
+            checkpoints.check_classes(path, params["label_map"].num_classes)
+    return step, path
+
+
+def evaluate(device, params, model_dir, coco_gt):
+    """Evaluates checkpoints: logs COCO's figures and writes them down.
 
     Args:
       device: runtime.Runtime, started.
       params: dict, see ssd_model.DEFAULT_PARAMS.
+      model_dir: str, folder of the checkpoints.
       coco_gt: pycocotools COCO of the evaluation images.
+
+    Raises:
+      UserError: when there is no checkpoint, or one of other classes.
     """
-    reader_params = {
-        "batch_size": FLAGS.eval_batch_size,
-        "eval_samples": FLAGS.eval_samples,
-    }
-    estimator = _estimator(device, ssd_model.ssd_model_fn, params)
-    evaluation.Evaluator(
-        estimator, params, coco_gt, reader_params, FLAGS.validation_file_pattern
-    ).evaluate()
+    evaluator = evaluation.Evaluator(
+        device,
+        params,
+        model_dir,
+        coco_gt,
+        dataset_parser.SSDInputReader(FLAGS.validation_file_pattern, False),
+        batch_size=FLAGS.eval_batch_size,
+        eval_samples=FLAGS.eval_samples,
+    )
+    if FLAGS.watch:
+        _watch(evaluator, device, params, model_dir)
+        return
+    if FLAGS.checkpoint_path:
+        path = os.path.abspath(FLAGS.checkpoint_path).encode()
+        path = device.ranks.broadcast(path).decode()
+        with blaming("--checkpoint_path:"):
+            step = checkpoints.step_of(path)
+            checkpoints.check_classes(path, params["label_map"].num_classes)
+    else:
+        step, path = _newest_checkpoint(device, params, model_dir)
+    check(path, "--model_dir=%s holds no checkpoint; train first", model_dir)
+    evaluator.evaluate(path, step)
+
+
+def _watch(evaluator, device, params, model_dir):
+    """Evaluates every new checkpoint of a training that another process runs."""
+    total, last = ssd_model.total_steps(params), None
+    tf.logging.info("--watch: waiting for checkpoints in %s", model_dir)
+    while last is None or last < total:
+        step, path = _newest_checkpoint(device, params, model_dir)
+        if path and step != last:
+            evaluator.evaluate(path, step)
+            last = step
+        else:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _options():
+    names = runtime.Options._fields
+    return runtime.Options(*(FLAGS[name].value for name in names))
 
 
 def _run():
@@ -129,21 +206,19 @@ def _run():
             coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
         checks.check_record_in_json(coco_gt)
     with blaming():
-        device = runtime.create(FLAGS.device, FLAGS.precision_mode)
+        device = runtime.create(FLAGS.device, _options())
     params = settings.make_params(device.num_ranks)
-    newest = tf.train.latest_checkpoint(FLAGS.model_dir)
-    if newest:
-        with blaming("--model_dir:"):
-            checkpoints.check_classes(newest, params["label_map"].num_classes)
-    model_fn = None
+    backbone = None
     if trains():
         checks.check_schedule(params)
-        model_fn = _training_model_fn()
-    with device:
-        if trains():
-            train(device, model_fn, params)
-        if evaluates():
-            evaluate(device, params, coco_gt)
+        backbone = _backbone()
+    with contextlib.ExitStack() as stack:
+        with blaming():
+            stack.enter_context(device)
+        model_dir = device.shared_model_dir(FLAGS.model_dir)
+        is_finished = not trains() or train(device, params, model_dir, backbone)
+        if is_finished and evaluates():
+            evaluate(device, params, model_dir, coco_gt)
 
 
 def _set_up_logging():

@@ -12,6 +12,7 @@ A step is one weight update of all ranks together.
 
 import time
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import categories
@@ -20,6 +21,10 @@ import ssd_architecture
 # Of ImageNet, RGB, for pixel values in 0..1: what the backbone was trained with.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
+
+# The graph's collection of the losses that FiniteLossHook names.
+_LOSS_PARTS = "loss_parts"
+_PART_NAMES = ("class", "box", "decay")
 
 # Everything that ssd_model_fn and the functions of the schedule read.
 DEFAULT_PARAMS = {
@@ -230,6 +235,8 @@ def _train_spec(class_outputs, box_outputs, labels, params):
     tf.summary.scalar("class_loss", class_loss)
     tf.summary.scalar("box_loss", box_loss)
     tf.summary.scalar("weight_decay_loss", decay_loss)
+    for part in (class_loss, box_loss, decay_loss):
+        tf.add_to_collection(_LOSS_PARTS, part)
     return tf.estimator.EstimatorSpec(
         tf.estimator.ModeKeys.TRAIN,
         loss=loss,
@@ -245,6 +252,37 @@ def _train_op(loss, learning_rate, global_step, params):
     # Batch norm's moving averages.
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
         return optimizer.minimize(loss, global_step=global_step)
+
+
+class NotFiniteError(Exception):
+    """A loss is infinite or not a number; the text says at which step, and which."""
+
+
+class FiniteLossHook(tf.train.SessionRunHook):
+    """Stops a training whose loss is infinite or not a number, before it is saved."""
+
+    def begin(self):
+        """Finds the losses. See the base class."""
+        self._parts = tf.get_collection(_LOSS_PARTS)
+
+    def before_run(self, run_context):
+        """Asks for the losses. See the base class."""
+        del run_context
+        return tf.train.SessionRunArgs(self._parts)
+
+    def after_run(self, run_context, run_values):
+        """Checks them. See the base class.
+
+        Raises:
+          NotFiniteError: one is infinite or not a number.
+        """
+        values = dict(zip(_PART_NAMES, run_values.results))
+        bad = [name for name in _PART_NAMES if not np.isfinite(values[name])]
+        if bad:
+            raise NotFiniteError(
+                f"step {_step(run_context.session)}: the {' and '.join(bad)} loss is "
+                + " and ".join(str(values[name]) for name in bad)
+            )
 
 
 class TrainingLogHook(tf.train.SessionRunHook):
@@ -272,6 +310,7 @@ class TrainingLogHook(tf.train.SessionRunHook):
         """Notes where the training starts. See the base class."""
         del coord
         self._last_step = self._first_step = self._run_step = _step(session)
+        self._runs = 0
         self._last_time = self._first_time = time.time()
         if self._first_step:
             tf.logging.info("resumed at step %d", self._first_step)
@@ -279,6 +318,7 @@ class TrainingLogHook(tf.train.SessionRunHook):
     def before_run(self, run_context):
         """Asks for the logged tensors when the run will reach a multiple."""
         del run_context
+        self._runs += 1
         self._run_step += self._steps_per_run
         self._due = self._run_step // self._every > self._last_step // self._every
         self._due = self._due or self._run_step >= self._total
@@ -304,10 +344,13 @@ class TrainingLogHook(tf.train.SessionRunHook):
     def _log_progress(self, step, now):
         seconds_a_step = (now - self._first_time) / max(step - self._first_step, 1)
         left = int(seconds_a_step * max(self._total - step, 0))
+        # With a scaled loss, a step whose gradients overflow in float16 is skipped.
+        skipped = self._first_step + self._runs * self._steps_per_run - step
         tf.logging.info(
-            "step %d of %d (%.1f %%), %d:%02d:%02d left",
+            "step %d of %d (%.1f %%), %d:%02d:%02d left%s",
             *(step, self._total, 100.0 * step / self._total),
             *(left // 3600, left // 60 % 60, left % 60),
+            f", {skipped} steps skipped for overflow" if skipped else "",
         )
 
 

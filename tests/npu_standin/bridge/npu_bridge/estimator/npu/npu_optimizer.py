@@ -2,23 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizer of several devices."""
 
-import os
-
+import standin
 import tensorflow.compat.v1 as tf
-
-import npu_bridge
 
 
 class NPUDistributedOptimizer(tf.train.Optimizer):
     """Says when it would average gradients."""
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer, is_weighted_reduce=False):
         super().__init__(use_locking=False, name="NPUDistributedOptimizer")
         self._optimizer = optimizer
 
     def compute_gradients(self, *args, **kwargs):
-        num_ranks = int(os.environ.get("RANK_SIZE", "1"))
-        npu_bridge.record("compute_gradients", num_ranks=num_ranks)
+        standin.record("compute_gradients", num_ranks=standin.num_ranks())
         return self._optimizer.compute_gradients(*args, **kwargs)
 
     def apply_gradients(self, *args, **kwargs):

@@ -1,0 +1,74 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""SIGTERM and SIGINT end a training with a checkpoint instead of losing it."""
+
+import signal
+
+import tensorflow.compat.v1 as tf
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopOnSignal(tf.train.SessionRunHook):
+    """Stops after the session run in which the first signal came, all ranks together.
+
+    The Estimator then saves a checkpoint, as it does at the end. A second signal ends
+    the process at once, as without this hook.
+
+    Attributes:
+      stopped_at: int, the step at which a signal stopped the training, or None.
+    """
+
+    def __init__(self, ranks, steps_per_run):
+        """Keeps whom to agree with.
+
+        Args:
+          ranks: ranks.Alone or ranks.Ranks.
+          steps_per_run: int, steps that a session run takes.
+        """
+        self._ranks = ranks
+        self._steps_per_run = steps_per_run
+        self.stopped_at = None
+
+    def __enter__(self):
+        """Takes the signals over."""
+        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._install()
+        return self
+
+    def _install(self):
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def after_create_session(self, session, coord):
+        """Takes the signals over once more. See the base class."""
+        del session, coord
+        if not self._ranks.is_stop_wanted:
+            # The server of TensorFlow 2.15 puts in a handler of SIGTERM of its own.
+            self._install()
+
+    def __exit__(self, *unused):
+        """Gives the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number, frame):
+        del frame
+        signal.signal(number, self._handlers[number])
+        tf.logging.info(
+            "%s: the training stops after this step and saves a checkpoint",
+            signal.Signals(number).name,
+        )
+        self._ranks.want_stop()
+
+    def after_run(self, run_context, run_values):
+        """Stops where the ranks agreed to. See the base class."""
+        del run_values
+        if not self._ranks.is_stop_wanted:
+            return
+        session = run_context.session
+        step = int(session.run(tf.train.get_global_step(session.graph)))
+        stop_step = self._ranks.stop_step(step, self._steps_per_run)
+        if stop_step is not None and step >= stop_step:
+            self.stopped_at = step
+            run_context.request_stop()

@@ -1,0 +1,90 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the stand-ins of npu_bridge and npu_device share: a log, and what they refuse.
+
+Each call is appended to the file that NPU_STANDIN_LOG names, a line of JSON.
+"""
+
+import atexit
+import json
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+_LARGEST_K = 4096
+_MISSING_ON_THE_DEVICE = ("NonMaxSuppression", "CombinedNonMaxSuppression")
+
+# Of this process: "imported", "started" or "stopped".
+state = {"system": "imported"}
+
+
+def record(call, **arguments):
+    """Appends one call to the log."""
+    with open(os.environ["NPU_STANDIN_LOG"], "a") as file:
+        file.write(json.dumps(dict(arguments, call=call), default=str) + "\n")
+
+
+def start_up(package):
+    """What importing the package does: it looks around, and waits for the exit."""
+    record(
+        f"import {package}",
+        **{k: v for k, v in os.environ.items() if k in _ENVIRONMENT},
+    )
+    _check_environment()
+    atexit.register(lambda: record("exit", system=state["system"]))
+
+
+_ENVIRONMENT = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "JOB_ID", "RANK_TABLE_FILE")
+
+
+def num_ranks():
+    """RANK_SIZE."""
+    return int(os.environ.get("RANK_SIZE", "1"))
+
+
+def _check_environment():
+    table = os.environ.get("RANK_TABLE_FILE")
+    if num_ranks() == 1 and table:
+        raise RuntimeError("EI0004: a single rank with a RANK_TABLE_FILE")
+    if num_ranks() > 1 and not (table and os.path.isabs(table)):
+        raise RuntimeError("EI0004: RANK_TABLE_FILE must be an absolute path")
+    if num_ranks() > 1:
+        with open(table) as file:
+            json.load(file)
+
+
+def check_started():
+    """Refuses work before initialize_system or after shutdown_system."""
+    if state["system"] != "started":
+        raise RuntimeError(f"E19999: the system is {state['system']}")
+
+
+def check_tensors(tensors):
+    """Refuses what cannot go to the device as input."""
+    for tensor in tf.nest.flatten(tensors):
+        if not tensor.shape.is_fully_defined() or tensor.dtype == tf.string:
+            raise ValueError(f"E19999: {tensor} cannot go to the device")
+
+
+def check_operations(graph, known):
+    """Refuses operations that the device lacks, or that are known to hurt it.
+
+    Args:
+      graph: tf.Graph.
+      known: set of the names of operations that were there before the model.
+    """
+    for operation in graph.get_operations():
+        if operation.name in known:
+            continue
+        kind = operation.type
+        if kind.startswith(_MISSING_ON_THE_DEVICE) or "String" in kind:
+            raise ValueError(f"E19999: no {kind} on the device ({operation.name})")
+        if kind.startswith("TopK"):
+            size = tf.get_static_value(operation.inputs[1])
+            if size is None or size > _LARGEST_K:
+                raise ValueError(f"E19999: {operation.name} has a k of {size}")
+        if kind == "Const" and operation.outputs[0].dtype.is_floating:
+            value = tf.get_static_value(operation.outputs[0])
+            if not np.isfinite(value).all():
+                raise ValueError(f"{operation.name} is not finite: saturates on a 910")

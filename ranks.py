@@ -203,7 +203,7 @@ class Ranks(Alone):
         self._rank = rank
         self._is_closed = False
         seconds = _seconds_for_others()
-        key = os.environ.get("JOB_ID", "").encode()
+        key = (os.environ.get("JOB_ID") or "0").encode()
         if rank:
             connection = _connect(rank, address, key, seconds)
             self._peers = [_Peer(connection, 0, self._on_message)]

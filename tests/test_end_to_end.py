@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real commands: a few steps of training, a kill, a resume, an evaluation."""
 
-import ast
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 
+import processes
 import pytest
 import tensorflow.compat.v1 as tf
 
 import coco_metric
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Six steps on the built-in sample; nine images leave a partial batch of one.
 SHORT = [
     "--num_examples_per_epoch=12",
@@ -32,13 +30,7 @@ SHORT = [
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """The project in a folder of its own, with a space in its name."""
-    target = tmp_path_factory.mktemp("clone") / "ssd project"
-    shutil.copytree(
-        ROOT,
-        target,
-        ignore=shutil.ignore_patterns(".*", "sample_dataset", "training", "tests"),
-    )
-    return target
+    return processes.copy_project(tmp_path_factory.mktemp("clone") / "ssd project")
 
 
 def start(clone):
@@ -73,15 +65,12 @@ def runs(clone):
     return outputs
 
 
-def results_of(output):
-    text = re.search(r"Eval results: (\{.*\})", output).group(1)
-    return ast.literal_eval(text)
-
-
 def test_first_run_says_what_it_does(runs):
     assert "built-in sample" in runs[0]
     assert runs[0].count("starts without --resnet_checkpoint: COCO AP is then") == 1
-    assert re.search(r"device: \w+, precision: .*--precision_mode=allow_mix", runs[0])
+    assert re.search(
+        r"device: \w+, rank 0 of 1, precision: .*--precision_mode=allow_mix", runs[0]
+    )
     assert "resumed" not in runs[0]
 
 
@@ -97,12 +86,12 @@ def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
 def test_finished_run_says_so_and_evaluates_again_with_the_same_figures(runs):
     assert "the training is finished: step 6 of 6" in runs[2]
     assert "FPS" not in runs[2]
-    assert results_of(runs[2]) == results_of(runs[1])
+    assert processes.results_of(runs[2]) == processes.results_of(runs[1])
 
 
 def test_evaluation_prints_the_twelve_figures_of_every_image(runs):
     assert "evaluated 9 of 80 images" in runs[1]
-    assert list(results_of(runs[1])) == coco_metric.METRIC_NAMES
+    assert list(processes.results_of(runs[1])) == coco_metric.METRIC_NAMES
     assert "Average Precision  (AP) @[ IoU=0.50:0.95" in runs[1]
 
 
@@ -120,7 +109,7 @@ def test_figures_and_losses_are_written_as_summaries(clone, runs):
     model_dir = clone / "training" / "D0" / "result_npu"
     assert summaries(model_dir / "eval").keys() == set(coco_metric.METRIC_NAMES)
     assert summaries(model_dir / "eval")["COCO/AP"] == pytest.approx(
-        results_of(runs[2])["COCO/AP"]
+        processes.results_of(runs[2])["COCO/AP"]
     )
     assert {"loss", "learning_rate", "class_loss", "box_loss"} <= set(
         summaries(model_dir)

@@ -6,12 +6,12 @@ import ast
 import glob
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 
 import numpy as np
+import processes
 import pytest
 import records
 
@@ -141,10 +141,8 @@ class OtherRanks:
     """Plays all ranks of eight but one, that train and detect nothing."""
 
     def __init__(self, missing, final_step):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self.base_port = self._port - 8
+        self.base_port = processes.free_ports(9)
+        self._port = self.base_port + 8
         self._final_step = final_step
         self.gathered = None
         numbers = [rank for rank in range(8) if rank != missing]

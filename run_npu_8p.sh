@@ -109,11 +109,10 @@ show_log() {
 # Notes the ranks that have ended: they leave pids, and failed[rank] is the status of
 # those that did not end well.
 reap_ranks() {
-    local rank running status
-    running=" $(jobs -pr) "
-    running="${running//$'\n'/ }"
+    local rank status
     for rank in "${!pids[@]}"; do
-        [[ "${running}" != *" ${pids[rank]} "* ]] || continue
+        # No $(jobs) for this: Ctrl-C would end it, and so seem to end all ranks.
+        ! kill -0 "${pids[rank]}" 2>/dev/null || continue
         status=0
         wait "${pids[rank]}" || status=$?
         # What the rank has started goes with it.
@@ -131,10 +130,13 @@ kill_ranks() {
     done
 }
 
-# Ends the ranks that still run: politely for $1 seconds or until a further signal.
+# Ends the ranks that still run: politely for $1 seconds or until a further signal. Says
+# the rest of its arguments first.
 end_ranks() {
-    local deadline=$((SECONDS + $1))
+    deadline=$((SECONDS + $1))
     trap 'deadline=0' INT TERM HUP
+    shift
+    say "$@"
     ((${#pids[@]} == 0)) || kill -TERM "${pids[@]}" 2>/dev/null || true
     while reap_ranks && ((${#pids[@]} > 0 && SECONDS < deadline)); do
         sleep 0.2 || true
@@ -145,6 +147,8 @@ end_ranks() {
         sleep 0.2 || true
         reap_ranks
     done
+    # What is left to say takes no time.
+    trap '' INT TERM HUP
     wait "${display}" || true
 }
 
@@ -163,9 +167,9 @@ leave_after_failure() {
     local rank first=("${!failed[@]}") status
     status="${failed[first[0]]}"
     for rank in "${first[@]}"; do
-        say "rank ${rank} $(cause "${failed[rank]}"); ending the others"
+        say "rank ${rank} $(cause "${failed[rank]}")"
     done
-    end_ranks "${SECONDS_TO_END}"
+    end_ranks "${SECONDS_TO_END}" "ending the other ranks"
     for rank in "${first[@]}"; do
         say "rank ${rank} $(cause "${failed[rank]}"); the end of $(log_of "${rank}"):"
         tail -n 20 -- "$(log_of "${rank}")" >&2
@@ -176,9 +180,8 @@ leave_after_failure() {
 # Ends the job because of signal $1.
 leave_after_signal() {
     local rank
-    say "SIG$(kill -l "$1"): the ranks save a checkpoint and end, within" \
-        "${seconds_to_save} s; once more ends them at once"
-    end_ranks "${seconds_to_save}"
+    end_ranks "${seconds_to_save}" "SIG$(kill -l "$1"): the ranks save a checkpoint" \
+        "and end, within ${seconds_to_save} s; once more ends them at once"
     ((${#failed[@]} > 0)) || exit 0
     for rank in "${!failed[@]}"; do
         # Ended before it could catch the SIGTERM: as it was asked to.
@@ -188,7 +191,7 @@ leave_after_signal() {
     exit $((128 + $1))
 }
 
-devices=() pids=() failed=() signal=0
+devices=() pids=() failed=() signal=0 deadline=0
 read_rank_table
 make_logs
 export RANK_TABLE_FILE RANK_SIZE JOB_ID="${JOB_ID:-10087}"

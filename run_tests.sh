@@ -17,7 +17,7 @@ source ./env.sh
 
 missing="$("${PYTHON}" -c '
 from importlib.util import find_spec
-names = {"pytest": "pytest", "PIL": "Pillow", "ruff": "ruff"}
+names = {"pytest": "pytest", "PIL": "Pillow", "hypothesis": "hypothesis", "ruff": "ruff"}
 print(*(names[name] for name in names if find_spec(name) is None))
 ')"
 if [[ -n "${missing}" ]]; then

@@ -71,8 +71,8 @@ def test_each_of_two_servers_starts_its_own_ranks(project, server_id, first):
 
 
 def test_a_server_is_known_by_its_address(project, tmp_path):
-    # The first is reserved for documents: no machine has it.
-    write_table(tmp_path / "table.json", "192.0.2.1", "127.0.0.1")
+    # The first is reserved: no machine has it.
+    write_table(tmp_path / "table.json", "240.0.0.1", "127.0.0.1")
     result = run(project, RANK_TABLE_FILE=str(tmp_path / "table.json"))
     assert result.stdout == "rank 2 speaks\n"
     assert [project.reports(d)[0]["env"]["RANK_ID"] for d in (0, 1)] == ["2", "3"]

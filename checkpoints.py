@@ -111,18 +111,18 @@ def select(model_dir, path):
       model_dir: str.
       path: str, prefix of its files, or None: start anew.
     """
-    older = []
-    if path is not None:
-        paths = _paths_by_step(model_dir)
-        last = int(path.rpartition("-")[2])
-        older = [paths[step] for step in sorted(paths) if step <= last]
-    elif tf.train.get_checkpoint_state(model_dir) is None:
+    if path is None:
+        state = os.path.join(model_dir, "checkpoint")
+        if tf.gfile.Exists(state):
+            tf.gfile.Remove(state)
         return
+    paths = _paths_by_step(model_dir)
+    last = int(path.rpartition("-")[2])
     # Its atomic writing leaves the old file or the new one.
     tf.train.update_checkpoint_state(
         model_dir,
-        os.path.basename(path or ""),
-        [os.path.basename(name) for name in older],
+        path,
+        [paths[step] for step in sorted(paths) if step <= last],
     )
 
 

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 import checkpoints
 import resnet
+import ssd_architecture
 import ssd_model
 
 
@@ -96,3 +97,141 @@ def test_newest_step_of_several(tmp_path, graph):
             step.load(value, session)
             saver.save(session, str(tmp_path / "model.ckpt"), global_step=value)
     assert checkpoints.newest_step(str(tmp_path)) == 10
+
+
+def write_training(folder, steps):
+    """Saves a small model as a training does, a checkpoint for each of the steps."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.train.get_or_create_global_step()
+        tf.get_variable("weights", [40, 50])
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver(max_to_keep=None)
+        for number in steps:
+            session.run(step.assign(number))
+            saver.save(session, str(folder / "model.ckpt"), global_step=number)
+
+
+def damage_data(folder, step, how):
+    path = folder / f"model.ckpt-{step}.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    if how == "cut short":
+        content = content[: len(content) // 2]
+    elif how == "empty":
+        content = b""
+    else:
+        content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut short", "empty", "a flipped bit"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path, caplog, how
+):
+    write_training(tmp_path, [10, 20, 30])
+    damage_data(tmp_path, 30, how)
+    step, path = checkpoints.newest_usable(str(tmp_path))
+    assert (step, path) == (20, str(tmp_path / "model.ckpt-20"))
+    assert "left out the checkpoint" in caplog.text and "model.ckpt-30" in caplog.text
+
+
+def test_a_checkpoint_with_a_damaged_index_is_left_out(tmp_path):
+    write_training(tmp_path, [10, 20])
+    index = tmp_path / "model.ckpt-20.index"
+    content = bytearray(index.read_bytes())
+    content[5] ^= 1
+    index.write_bytes(content)
+    assert checkpoints.newest_usable(str(tmp_path))[0] == 10
+
+
+def test_weights_that_are_not_finite_are_left_out(tmp_path):
+    write_training(tmp_path, [10])
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.get_variable("weights", initializer=[1.0, np.nan])
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), global_step=20)
+    assert checkpoints.newest_usable(str(tmp_path))[0] == 10
+
+
+@pytest.mark.parametrize("state", [None, "", 'model_checkpoint_path: "gone-7"', "\0\1"])
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_a_state_file_that_is_missing_or_wrong_does_not_matter(
+    tmp_path, monkeypatch, state, is_relative
+):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_training(folder, [10, 20])
+    (folder / "checkpoint").unlink()
+    if state is not None:
+        (folder / "checkpoint").write_text(state)
+    monkeypatch.chdir(tmp_path)
+    model_dir = "model" if is_relative else str(folder)
+    step, path = checkpoints.newest_usable(model_dir)
+    assert step == 20
+    checkpoints.select(model_dir, path)
+    assert tf.train.latest_checkpoint(model_dir) == path
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path):
+    assert checkpoints.newest_usable(str(tmp_path / "none")) == (None, None)
+
+
+class Device:
+    """A rank that knows in advance what the others have."""
+
+    def __init__(self, others, shares_model_dir=False):
+        self.rank, self.ranks = 0, self
+        self.shares_model_dir = shares_model_dir
+        self._others = others
+
+    def exchange(self, step):
+        # Each of the others goes back to its newest step of at most the limit, too.
+        limit = getattr(self, "limit", np.inf)
+        steps = [step] + [
+            max([s for s in have if s <= limit], default=-1) for have in self._others
+        ]
+        self.limit = min(steps)
+        return steps
+
+
+def test_ranks_go_on_from_the_newest_step_that_all_have(tmp_path):
+    write_training(tmp_path, [10, 20, 30])
+    device = Device([[10, 20], [10, 30]])
+    assert checkpoints.agree(str(tmp_path), device, 10)[0] == 10
+
+
+def test_ranks_killed_in_their_first_save_start_anew(tmp_path):
+    write_training(tmp_path, [10])
+    assert checkpoints.agree(str(tmp_path), Device([[]]), 10) == (None, None)
+    checkpoints.select(str(tmp_path), None)
+    assert tf.train.latest_checkpoint(str(tmp_path)) is None
+
+
+def test_a_rank_that_lost_its_checkpoints_is_named(tmp_path):
+    write_training(tmp_path, [10, 20])
+    with pytest.raises(ValueError, match="rank 1 finds .* step 20 .*copy"):
+        checkpoints.agree(str(tmp_path), Device([[]]), 10)
+
+
+def test_a_folder_that_servers_should_share_and_do_not_is_refused(tmp_path):
+    write_training(tmp_path, [10])
+    device = Device([[]], shares_model_dir=True)
+    with pytest.raises(ValueError, match="rank 1 finds no .*must share that folder"):
+        checkpoints.agree(str(tmp_path), device, 10)
+
+
+def save_ssd(path, num_classes):
+    with tf.Graph().as_default(), tf.Session() as session:
+        images = tf.zeros([1, 300, 300, 3])
+        ssd_architecture.ssd(images, is_training=False, num_classes=num_classes)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(path))
+
+
+def test_a_checkpoint_of_other_classes_gives_its_backbone_but_not_its_head(tmp_path):
+    path = str(tmp_path / "model.ckpt-7")
+    save_ssd(path, 21)
+    checkpoints.check_classes(path, 21)
+    with pytest.raises(ValueError, match="a network with 20 categories, not 80"):
+        checkpoints.check_classes(path, 81)
+    assignment, _ = checkpoints.backbone_variables(path)
+    assert assignment["resnet34/conv2d/kernel"] == "resnet34/conv2d/kernel"

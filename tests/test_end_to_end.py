@@ -47,17 +47,30 @@ def start(clone):
 
 @pytest.fixture(scope="module")
 def runs(clone):
-    """Output of a run killed after step 4, of the resumed one, of one more."""
+    """Output of a run killed after step 2, of one interrupted, and of two more."""
     process = start(clone)
     killed = ""
     for line in process.stdout:
         killed += line
-        # The checkpoint of step 2 is whole by now, that of step 4 perhaps not.
-        if "step 4 of 6" in line:
+        # The checkpoint of step 2 is perhaps not whole by now.
+        if "step 2 of 6" in line:
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     outputs = [killed]
+
+    process = start(clone)
+    interrupted = ""
+    for line in process.stdout:
+        interrupted += line
+        # Once: a second signal would not wait for the checkpoint.
+        if interrupted.count("Saving checkpoints for") == 1:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    interrupted += process.stdout.read()
+    assert process.wait() == 0, interrupted
+    outputs.append(interrupted)
+
     for _ in range(2):
         process = start(clone)
         outputs.append(process.communicate()[0])
@@ -74,32 +87,43 @@ def test_first_run_says_what_it_does(runs):
     assert "resumed" not in runs[0]
 
 
+def test_ctrl_c_saves_a_checkpoint_and_ends_well(runs):
+    assert "SIGINT: the training stops after this step and saves" in runs[1]
+    stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1]).group(
+        1
+    )
+    assert f"Saving checkpoints for {stopped} into" in runs[1]
+    assert "Eval results" not in runs[1]
+    assert f"resumed at step {stopped}\n" in runs[2]
+
+
 def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
-    assert re.search(r"resumed at step [24]\n", runs[1])
-    assert "step 6 of 6 (100.0 %), 0:00:00 left" in runs[1]
-    assert "starts without --resnet_checkpoint" not in runs[1]
+    # Step 0 is where it starts when the checkpoint of step 2 was not whole.
+    assert ("resumed at step 2\n" in runs[1]) != ("resumed" not in runs[1])
+    assert "step 6 of 6 (100.0 %), 0:00:00 left" in runs[2]
+    assert "starts without --resnet_checkpoint" not in runs[2]
     number = r"-?\d+\.\d+(e[-+]?\d+)?"
     line = rf"FPS: {number}, learning rate: 0\.\d{{8}}, loss: {number}\n"
-    assert re.search("INFO:tensorflow:" + line, runs[1])
+    assert re.search("INFO:tensorflow:" + line, runs[2])
 
 
 def test_finished_run_says_so_and_evaluates_again_with_the_same_figures(runs):
-    assert "the training is finished: step 6 of 6" in runs[2]
-    assert "FPS" not in runs[2]
-    assert processes.results_of(runs[2]) == processes.results_of(runs[1])
+    assert "the training is finished: step 6 of 6" in runs[3]
+    assert "FPS" not in runs[3]
+    assert processes.results_of(runs[3]) == processes.results_of(runs[2])
 
 
 def test_evaluation_prints_the_twelve_figures_of_every_image(runs):
-    assert "evaluated 9 of 80 images" in runs[1]
-    assert list(processes.results_of(runs[1])) == coco_metric.METRIC_NAMES
-    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in runs[1]
+    assert "evaluated 9 of 80 images" in runs[2]
+    assert list(processes.results_of(runs[2])) == coco_metric.METRIC_NAMES
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95" in runs[2]
 
 
 def test_log_and_model_are_where_users_look_for_them(clone, runs):
     folder = clone / "training" / "D0"
     log = (folder / "train_0.log").read_text()
     # Nothing of the earlier runs is lost.
-    assert log.count("built-in sample") == 3
+    assert log.count("built-in sample") == 4
     assert "Eval results" in log
     newest = tf.train.latest_checkpoint(str(folder / "result_npu"))
     assert newest.endswith("model.ckpt-6")
@@ -109,7 +133,7 @@ def test_figures_and_losses_are_written_as_summaries(clone, runs):
     model_dir = clone / "training" / "D0" / "result_npu"
     assert summaries(model_dir / "eval").keys() == set(coco_metric.METRIC_NAMES)
     assert summaries(model_dir / "eval")["COCO/AP"] == pytest.approx(
-        processes.results_of(runs[2])["COCO/AP"]
+        processes.results_of(runs[3])["COCO/AP"]
     )
     assert {"loss", "learning_rate", "class_loss", "box_loss"} <= set(
         summaries(model_dir)

@@ -108,6 +108,29 @@ BAD_FLAGS = {
         {"mode": "eval", "model_dir": "nowhere"},
         "--model_dir=nowhere holds no checkpoint",
     ),
+    "a checkpoint to train": (
+        {"checkpoint_path": "model/model.ckpt-5"},
+        "--checkpoint_path is for --mode=eval",
+    ),
+    "watching while training": ({"watch": "true"}, "--watch is for --mode=eval"),
+    "watching one checkpoint": (
+        {"mode": "eval", "watch": "true", "checkpoint_path": "model.ckpt-5"},
+        "--checkpoint_path and --watch: one checkpoint or each new one",
+    ),
+    "eval of a checkpoint without files": (
+        {"mode": "eval", "checkpoint_path": "none/model.ckpt-5"},
+        "none/model.ckpt-5",
+    ),
+    "missing label map": ({"label_map": "none.json"}, "--label_map: cannot read none"),
+    "label map without categories": (
+        {"label_map": "list.json"},
+        '--label_map: list.json has no list "categories"',
+    ),
+    "loss scale on a CPU": (
+        {"loss_scale": "8", "device": "cpu"},
+        "--loss_scale=8: only float16 needs it",
+    ),
+    "port of others": ({"base_port": 80}, "--base_port=80"),
     "unknown flag": ({"modle": "eval"}, "Unknown command line flag 'modle'"),
     "no NPU": ({"device": "npu"}, "--device=npu"),
 }

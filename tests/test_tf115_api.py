@@ -25,7 +25,7 @@ _TOLERATED = frozenset()
 
 _NPU_PACKAGES = ("npu_bridge", "npu_device", "hccl")
 # The only module that may import them; tests bring a stand-in of their own.
-_NPU_MODULE = "runtime.py"
+_NPU_MODULE = "npu.py"
 
 
 def find_problems(source, path, tolerated=_TOLERATED):
@@ -221,11 +221,11 @@ _BAD = {
     ),
     "npu_import": (
         "from npu_bridge.estimator import npu_ops",
-        "npu_bridge.estimator.npu_ops: only runtime.py may import it",
+        "npu_bridge.estimator.npu_ops: only npu.py may import it",
     ),
     "npu_import_by_name": (
         "importlib.import_module('npu_device.compat')",
-        "npu_device.compat: only runtime.py may import it",
+        "npu_device.compat: only npu.py may import it",
     ),
     "walrus": ("if (n := f()): pass", "not Python 3.7"),
     "positional_only": ("def f(a, /): pass", "not Python 3.7"),
@@ -261,7 +261,7 @@ def test_a_good_line_passes(line):
 
 def test_the_npu_module_and_tests_may_import_npu_packages():
     line = "import npu_bridge"
-    assert find_problems(line, "runtime.py") == []
+    assert find_problems(line, "npu.py") == []
     assert find_problems(line, "tests/test_example.py") == []
     assert len(find_problems(line, "ssd_main.py")) == 1
 

@@ -106,21 +106,26 @@ show_log() {
         tail -s 0.2 -f --pid="$3" -c "+$2" -- "$1" 2>/dev/null
 }
 
+# These two are silent: bash would say "Killed" and a line of this script for a rank.
+pause() {
+    sleep 0.2 || true
+} 2>/dev/null
+
 # Notes the ranks that have ended: they leave pids, and failed[rank] is the status of
 # those that did not end well.
 reap_ranks() {
     local rank status
     for rank in "${!pids[@]}"; do
         # No $(jobs) for this: Ctrl-C would end it, and so seem to end all ranks.
-        ! kill -0 "${pids[rank]}" 2>/dev/null || continue
+        ! kill -0 "${pids[rank]}" || continue
         status=0
         wait "${pids[rank]}" || status=$?
         # What the rank has started goes with it.
-        kill -KILL -- "-${pids[rank]}" 2>/dev/null || true
+        kill -KILL -- "-${pids[rank]}" || true
         unset "pids[rank]"
         ((status == 0)) || failed[rank]="${status}"
     done
-}
+} 2>/dev/null
 
 kill_ranks() {
     local rank
@@ -139,12 +144,12 @@ end_ranks() {
     say "$@"
     ((${#pids[@]} == 0)) || kill -TERM "${pids[@]}" 2>/dev/null || true
     while reap_ranks && ((${#pids[@]} > 0 && SECONDS < deadline)); do
-        sleep 0.2 || true
+        pause
     done
     ((${#pids[@]} == 0)) || say "rank ${!pids[*]} did not end by itself; killing it"
     while ((${#pids[@]} > 0)); do
         kill_ranks
-        sleep 0.2 || true
+        pause
         reap_ranks
     done
     # What is left to say takes no time.
@@ -216,7 +221,7 @@ show_log "${shown}" "${shown_from}" "${pids[local_ranks[0]]}" &
 display=$!
 
 while ((${#pids[@]} > 0 && ${#failed[@]} == 0 && signal == 0)); do
-    sleep 0.2 || true
+    pause
     reap_ranks
 done
 ((signal == 0)) || leave_after_signal "${signal}"

@@ -51,7 +51,9 @@ def main(_):
 
 def measure(precision_mode):
     """Prints the two rates, their ratio and the peak memory of this process."""
-    config = runtime.create("cpu", precision_mode).session_config()
+    config = runtime.create(
+        "cpu", runtime.Options(precision_mode=precision_mode)
+    ).session_config()
     rewrites = config.graph_options.rewrite_options
     is_mixed = getattr(rewrites, "auto_mixed_precision_onednn_bfloat16", 0)
     dtype = tf.bfloat16 if is_mixed else tf.float32

@@ -1,0 +1,129 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Measures what a second rank on CPUs brings.
+
+  python3 benchmarks/scaling.py
+
+Takes about five minutes on two cores. Runs the training on a batch kept in memory with
+one rank, then with two that average their gradients, each rank on one core of its own
+with one thread, and again. Prints images a second of the fastest step of each kind, and
+their ratio: of two ranks to twice one rank. Run it on an idle machine.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import app, flags
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import anchors  # noqa: E402
+import runtime  # noqa: E402
+import ssd_model  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("batch_size", 8, "Images a step of one rank.", lower_bound=1)
+flags.DEFINE_integer("steps", 6, "Steps of one run.", lower_bound=2)
+flags.DEFINE_integer("repeats", 2, "Runs of each kind.", lower_bound=1)
+flags.DEFINE_integer("base_port", 0, "For the ranks; 0: some.", lower_bound=0)
+flags.DEFINE_string("model_dir", None, "Of a rank; set by the benchmark itself.")
+
+
+class StepTimer(tf.train.SessionRunHook):
+    """Notes when steps end."""
+
+    def __init__(self):
+        """Starts without a note."""
+        self.ends = []
+
+    def after_run(self, run_context, run_values):
+        """See the base class."""
+        del run_context, run_values
+        self.ends.append(time.time())
+
+
+def run_rank():
+    """Trains as the rank of the environment; prints the seconds of its fastest step."""
+    timer = StepTimer()
+    options = runtime.Options(base_port=FLAGS.base_port)
+    with runtime.create("cpu", options) as device:
+        params = dict(
+            ssd_model.DEFAULT_PARAMS,
+            batch_size=FLAGS.batch_size,
+            num_ranks=device.num_ranks,
+        )
+        device.train(
+            ssd_model.ssd_model_fn,
+            device.shared_model_dir(FLAGS.model_dir),
+            params,
+            _batch_in_memory,
+            FLAGS.steps,
+            [timer],
+            save_checkpoints_steps=FLAGS.steps,
+        )
+    print(np.diff(timer.ends).min())
+
+
+def _batch_in_memory():
+    size, boxes = anchors.IMAGE_SIZE, anchors.NUM_DEFAULT_BOXES
+    batch = FLAGS.batch_size
+    classes = tf.tile(tf.cast(tf.range(boxes) < 20, tf.int32)[None], [batch, 1])
+    labels = {
+        "classes": classes,
+        "boxes": tf.zeros([batch, boxes, 4]),
+        "num_matched_boxes": tf.fill([batch], 20.0),
+    }
+    features = {"image": tf.random_uniform([batch, size, size, 3], seed=1)}
+    return tf.data.Dataset.from_tensors((features, labels)).cache().repeat()
+
+
+def rate(num_ranks):
+    """Images a second of a run with some ranks, each pinned to a core."""
+    base_port = FLAGS.base_port or random.randrange(10000, 32000)
+    with tempfile.TemporaryDirectory() as model_dir:
+        running = [
+            subprocess.Popen(
+                [sys.executable, os.path.abspath(__file__)]
+                + [f"--model_dir={model_dir}", f"--base_port={base_port}"]
+                + [f"--batch_size={FLAGS.batch_size}", f"--steps={FLAGS.steps}"],
+                env=dict(os.environ, RANK_ID=str(rank), RANK_SIZE=str(num_ranks)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            for rank in range(num_ranks)
+        ]
+        outputs = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError(f"a rank of {num_ranks} failed")
+    seconds = max(float(output.split()[-1]) for output in outputs)
+    return num_ranks * FLAGS.batch_size / seconds
+
+
+def main(_):
+    """Runs a rank, or the benchmark."""
+    if FLAGS.model_dir:
+        run_rank()
+        return
+    rates = {1: [], 2: []}
+    for _ in range(FLAGS.repeats):
+        for num_ranks in sorted(rates):
+            rates[num_ranks].append(rate(num_ranks))
+    one, two = max(rates[1]), max(rates[2])
+    print(
+        f"batch {FLAGS.batch_size} a rank: one rank {one:.2f} images/s, two ranks "
+        f"{two:.2f} images/s, ratio {two / (2 * one):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    if "RANK_ID" in os.environ:
+        cores = sorted(os.sched_getaffinity(0))
+        # Before TensorFlow counts them for its threads.
+        os.sched_setaffinity(0, {cores[int(os.environ["RANK_ID"]) % len(cores)]})
+    app.run(main)

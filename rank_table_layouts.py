@@ -162,12 +162,12 @@ def _version_1_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
     placed, first = [], {}
     for server in servers:
         server_id = _server_id(server["server_id"])
-        if server_id in first:
+        other = first.setdefault(server_id, server)
+        if other is not server:
             raise server.wrong(
-                f"server_id {server_id} is in {first[server_id]} already; "
-                "list all devices of a server in one entry"
+                f"server_id {server_id} is in {other.place} already; list all devices "
+                "of a server in one entry"
             )
-        first[server_id] = server.place
         for device in server["device"].items():
             placed.append((_rank(device["rank_id"], server_id, device), device))
     return placed
@@ -200,13 +200,15 @@ def _group_list_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
 
 
 def _check_group_counts(group: _Entry, ranks: List[Rank]):
-    instances = f'"instance_list" has {len(ranks)} entries'
-    group["instance_count"].expect_count(len(ranks), instances)
-    group["device_num"].expect_count(len(ranks), instances)
     servers = len({rank.server_id for rank in ranks})
-    group["server_num"].expect_count(
-        servers, f'"instance_list" names {servers} server(s)'
-    )
+    counts = {
+        "instance_count": len(ranks),
+        "device_num": len(ranks),
+        "server_num": servers,
+    }
+    found = f'"instance_list" has {len(ranks)} entries on {servers} server(s)'
+    for name, count in counts.items():
+        group[name].expect_count(count, found)
 
 
 def _rank(rank_id: _Entry, server_id: str, device: _Entry) -> Rank:
@@ -257,18 +259,7 @@ def _check_this_machine(placed: List[Tuple[Rank, _Entry]]):
 
 
 def check_document(path: str, content: Any) -> RankTable:
-    """Makes a RankTable of what a JSON file holds.
-
-    Args:
-      path: str, the file's name for messages.
-      content: the JSON value.
-
-    Returns:
-      RankTable, its ranks in order.
-
-    Raises:
-      RankTableError: one line with file, entry, what is wrong and what to do.
-    """
+    """Like `read`, for the JSON value in a file of that name."""
     root = _Entry(path, "", content)
     found = [name for name in ("server_list", "group_list") if name in root]
     if len(found) != 1:
@@ -372,18 +363,18 @@ def document(
         "version": "1.0",
         "server_count": str(len(servers)),
         "server_list": [
-            {"server_id": server_id, "device": [_device(r, True) for r in own]}
+            {
+                "server_id": server_id,
+                "device": [dict(_device(r), rank_id=str(r.rank_id)) for r in own],
+            }
             for server_id, own in servers.items()
         ],
         "status": "completed",
     }
 
 
-def _device(rank: Rank, with_rank_id: bool) -> Dict[str, str]:
-    entry = {"device_id": str(rank.device_id), "device_ip": rank.device_ip}
-    if with_rank_id:
-        entry["rank_id"] = str(rank.rank_id)
-    return entry
+def _device(rank: Rank) -> Dict[str, str]:
+    return {"device_id": str(rank.device_id), "device_ip": rank.device_ip}
 
 
 def _group_list_document(
@@ -391,7 +382,7 @@ def _group_list_document(
 ) -> Dict[str, Any]:
     instances = [
         {
-            "devices": [_device(rank, False)],
+            "devices": [_device(rank)],
             "rank_id": str(rank.rank_id),
             "server_id": rank.server_id,
         }

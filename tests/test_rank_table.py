@@ -195,8 +195,8 @@ BAD_GROUP_LIST = {
     ),
     "wrong count of instances": (
         set_to("group_list", 0, "instance_count", "8"),
-        "group_list[0].instance_count: is '8', but \"instance_list\" has 3 entries: "
-        'write "3"',
+        "group_list[0].instance_count: is '8', but \"instance_list\" has 3 entries "
+        'on 2 server(s): write "3"',
     ),
     "wrong count of devices": (
         set_to("group_list", 0, "device_num", "8"),
@@ -204,7 +204,8 @@ BAD_GROUP_LIST = {
     ),
     "wrong count of servers": (
         set_to("group_list", 0, "server_num", "1"),
-        "group_list[0].server_num: is '1', but \"instance_list\" names 2 server(s)",
+        "group_list[0].server_num: is '1', but \"instance_list\" has 3 entries on "
+        '2 server(s): write "2"',
     ),
     "wrong count of groups": (
         set_to("group_count", "2"),

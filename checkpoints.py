@@ -3,6 +3,7 @@
 """Checkpoint files: the newest one, and the pretrained backbone."""
 
 import os
+import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -11,6 +12,7 @@ import anchors
 import resnet
 
 _BACKBONE_SCOPE = "resnet34/"
+_INDEX_NAME = re.compile(r"model\.ckpt-(\d+)\.index$")
 
 
 def newest_step(model_dir):
@@ -55,11 +57,12 @@ def newest_usable(model_dir, limit=None):
 def _paths_by_step(model_dir):
     """dict from step to the prefix of every checkpoint with an index file."""
     paths = {}
-    for path in tf.gfile.Glob(os.path.join(model_dir, "model.ckpt-*.index")):
-        prefix = path[: -len(".index")]
-        step = prefix.rpartition("-")[2]
-        if step.isdigit():
-            paths[int(step)] = prefix
+    names = tf.gfile.ListDirectory(model_dir) if tf.gfile.IsDirectory(model_dir) else []
+    for name in names:
+        match = _INDEX_NAME.match(name)
+        if match:
+            prefix = os.path.join(model_dir, name[: -len(".index")])
+            paths[int(match.group(1))] = prefix
     return paths
 
 

@@ -8,6 +8,7 @@ import tempfile
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
+import settings
 import ssd_model
 from settings import FLAGS, UserError, check, evaluates, trains
 
@@ -18,6 +19,7 @@ def check_flags():
     Raises:
       UserError: one line that names the flag or file.
     """
+    _check_values()
     check(FLAGS.model_dir, "--model_dir is missing: where should checkpoints go?")
     if trains():
         _first_record("training_file_pattern")
@@ -32,6 +34,23 @@ def check_flags():
         not (FLAGS.checkpoint_path and FLAGS.watch),
         "--checkpoint_path and --watch: one checkpoint or each new one, not both",
     )
+    check(
+        FLAGS.seed is not None or not FLAGS.deterministic,
+        "--deterministic needs a --seed, like --seed=1",
+    )
+
+
+def _check_values():
+    """What a flag's own range does not tell."""
+    for flag in FLAGS.flags_by_module_dict()[settings.__name__]:
+        # Not in any range, nor outside of one.
+        is_number = flag.value == flag.value
+        check(is_number, "--%s=%s: must be a number", flag.name, flag.value)
+        check(
+            flag.value != "",
+            "--%s is empty: give it a value, or leave it out",
+            flag.name,
+        )
 
 
 def _first_record(flag):
@@ -41,7 +60,10 @@ def _first_record(flag):
     """
     pattern = FLAGS[flag].value
     check(pattern, "--%s is missing: a glob of TFRecord files", flag)
-    files = sorted(tf.gfile.Glob(pattern))
+    try:
+        files = sorted(tf.gfile.Glob(pattern))
+    except tf.errors.OpError as error:
+        raise UserError(f"--{flag}={pattern}: {error.message}") from error
     check(files, "--%s=%s matches no file", flag, pattern)
     filled = [path for path in files if tf.gfile.Stat(path).length]
     check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, files[0])

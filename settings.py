@@ -13,6 +13,10 @@ import ssd_model
 FLAGS = flags.FLAGS
 _DEFAULTS = ssd_model.DEFAULT_PARAMS
 
+# What is larger is a slip of the hand.
+_MAX_BATCH = 4096
+_MAX_COUNT = 10**9
+
 
 class UserError(Exception):
     """What the user can mend; shown as one line, without a traceback."""
@@ -71,53 +75,62 @@ def _define_data_flags():
     flags.DEFINE_string(
         "resnet_checkpoint", None, "Prefix of the pretrained ResNet34 checkpoint."
     )
-    flags.DEFINE_integer(
-        "eval_batch_size", 32, "Images a batch of one device.", lower_bound=1
+    _define_integers(
+        ("eval_batch_size", 32, "Images a batch of one device.", 1, _MAX_BATCH),
+        ("eval_samples", 0, "Evaluate the first N images; 0: all.", 0, _MAX_COUNT),
     )
-    flags.DEFINE_integer(
-        "eval_samples", 0, "Evaluate the first N images; 0: all.", lower_bound=0
-    )
+
+
+def _define_integers(*rows):
+    """Each row: name, default, help, smallest and largest value."""
+    for name, default, text, lowest, highest in rows:
+        flags.DEFINE_integer(
+            name, default, text, lower_bound=lowest, upper_bound=highest
+        )
 
 
 def _define_schedule_flags():
     """Hyperparameters; each named as in ssd_model.DEFAULT_PARAMS but the batch."""
-    flags.DEFINE_integer(
-        "train_batch_size",
-        _DEFAULTS["batch_size"],
-        "Images a step of one device.",
-        lower_bound=1,
+    _define_integers(
+        *[
+            (name, _DEFAULTS.get(name, _DEFAULTS["batch_size"]), text, 1, highest)
+            for name, text, highest in (
+                ("train_batch_size", "Images a step of one device.", _MAX_BATCH),
+                ("num_examples_per_epoch", "Images of one epoch.", _MAX_COUNT),
+                ("base_batch_size", "Batch of base_learning_rate.", _MAX_COUNT),
+                ("negatives_per_positive", "Hardest, per matched default box.", 8732),
+            )
+        ]
     )
-    for name, text in (
-        ("num_examples_per_epoch", "Training images of one epoch."),
-        ("base_batch_size", "Global batch that base_learning_rate is meant for."),
-        ("negatives_per_positive", "Hardest negatives per matched default box."),
+    for name, text, lowest, highest in (
+        ("num_epochs", "Length of the training.", 0.0, 1e6),
+        (
+            "base_learning_rate",
+            "Peak, times global batch / base_batch_size.",
+            1e-12,
+            1e9,
+        ),
+        ("warmup_epochs", "Epochs of linear warm-up.", 0.0, 1e6),
+        ("decay_epochs", "Epochs of cosine decay, from the start.", 0.0, 1e6),
+        ("decay_alpha", "Last learning rate, as a part of the peak.", 0.0, 1.0),
+        ("momentum", "Of the momentum optimizer.", 0.0, 0.9999),
+        ("weight_decay", "Factor of the L2 loss of all variables.", 0.0, 1e3),
+        ("huber_delta", "Where the box loss turns linear.", 1e-6, 1e6),
     ):
-        flags.DEFINE_integer(name, _DEFAULTS[name], text, lower_bound=1)
-    for name, text in (
-        ("num_epochs", "Length of the training."),
-        ("base_learning_rate", "Peak, scaled by global batch over base_batch_size."),
-        ("warmup_epochs", "Epochs of linear warm-up."),
-        ("decay_epochs", "Epochs of cosine decay, counted from the start."),
-        ("decay_alpha", "Learning rate after the decay, as a part of the peak."),
-        ("momentum", "Of the momentum optimizer."),
-        ("weight_decay", "Factor of the L2 loss of all variables."),
-        ("huber_delta", "Where the box loss turns from square to linear."),
-    ):
-        flags.DEFINE_float(name, _DEFAULTS[name], text, lower_bound=0.0)
+        flags.DEFINE_float(
+            name, _DEFAULTS[name], text, lower_bound=lowest, upper_bound=highest
+        )
 
 
 def _define_run_flags():
-    flags.DEFINE_integer(
-        "save_checkpoints_steps", 5000, "Steps between checkpoints.", lower_bound=1
+    _define_integers(
+        ("save_checkpoints_steps", 5000, "Steps between checkpoints.", 1, _MAX_COUNT),
+        ("keep_checkpoint_max", 32, "Newest checkpoints that are kept.", 1, 100000),
+        ("log_every_n_steps", 100, "Steps between lines of the log.", 1, _MAX_COUNT),
+        ("seed", None, "Of all random numbers; default: another each time.", 0, 2**31),
     )
-    flags.DEFINE_integer(
-        "keep_checkpoint_max", 32, "Newest checkpoints that are kept.", lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "log_every_n_steps",
-        _DEFAULTS["log_every_n_steps"],
-        "Steps between lines of the training log.",
-        lower_bound=1,
+    flags.DEFINE_boolean(
+        "deterministic", False, "With --seed: the same losses in every run; slower."
     )
     flags.DEFINE_string(
         "checkpoint_path", None, "For --mode=eval: a checkpoint; default: the newest."
@@ -143,21 +156,22 @@ def _define_device_flags():
         defaults.loss_scale,
         "For float16: 0 (none; a GPU takes dynamic), a number from 1 up, or dynamic.",
     )
-    flags.DEFINE_integer(
-        "iterations_per_loop",
-        defaults.iterations_per_loop,
-        "Steps of one run of an NPU; 0: as many as fit.",
-        lower_bound=0,
-    )
     flags.DEFINE_string(
         "profiling", defaults.profiling, "Folder for a profile of the training."
     )
-    flags.DEFINE_integer(
-        "base_port",
-        defaults.base_port,
-        "First TCP port of several ranks: one each, and one.",
-        lower_bound=1024,
-        upper_bound=65000,
+    _define_integers(
+        (
+            "iterations_per_loop",
+            defaults.iterations_per_loop,
+            "Steps of one run of an NPU; 0: as many as fit.",
+            *(0, 100000),
+        ),
+        (
+            "base_port",
+            defaults.base_port,
+            "First TCP port of several ranks: one each, and one.",
+            *(1024, 59000),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ The same command again resumes, and only evaluates what is finished. Ends with a
 """
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -132,6 +133,14 @@ def _train(device, model_fn, model_dir, params, total, stop):
             "--precision_mode=must_keep_origin_dtype, and look at the data with "
             "tools/check_dataset.py; the last checkpoint is kept"
         ) from error
+    except tf.errors.OpError as error:
+        check(
+            os.strerror(errno.ENOSPC) not in str(error),
+            "--model_dir=%s: no space is left on that disk; free some, and the same "
+            "command goes on from the last checkpoint, step %s",
+            *(model_dir, checkpoints.newest_usable(model_dir)[0]),
+        )
+        raise
 
 
 def _newest_checkpoint(device, params, model_dir):
@@ -230,12 +239,10 @@ def _set_up_logging():
     warnings.filterwarnings("ignore", category=UserWarning, message="`tf.layers")
 
 
-def main():
+def main(argv):
     """Parses the flags, runs, and gives the exit status."""
-    settings.define_flags()
-    app.define_help_flags()
     try:
-        rest = FLAGS(sys.argv)[1:]
+        rest = FLAGS(argv)[1:]
         check(not rest, "%s: not a flag; flags look like --name=value", *rest[:1])
         _set_up_logging()
         _run()
@@ -246,4 +253,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    settings.define_flags()
+    app.define_help_flags()
+    sys.exit(main(sys.argv))

@@ -1,0 +1,111 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in the middle of a training, by the real command."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import processes
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import checkpoints
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three images with a box each."""
+    folder = tmp_path_factory.mktemp("data")
+    pixels = np.full([60, 90, 3], 80, np.uint8)
+    pixels[15:45, 20:50] = 200
+    encoded = records.encode_image(pixels)
+    box = [15 / 60, 20 / 90, 45 / 60, 50 / 90]
+    numbers = range(1, 4)
+    records.write(
+        folder / "train", [records.record(i, encoded, [box], [18]) for i in numbers]
+    )
+    return folder
+
+
+def train(data, model_dir, *flags, steps=4):
+    """Trains with batches of one image, saving after each step."""
+    return subprocess.run(
+        [sys.executable, os.path.join(processes.ROOT, "ssd_main.py"), "--mode=train"]
+        + [f"--training_file_pattern={data / 'train'}", f"--model_dir={model_dir}"]
+        + [f"--num_examples_per_epoch={steps}", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--train_batch_size=1", "--save_checkpoints_steps=1", "--device=cpu"]
+        + list(flags),
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def last_line(result):
+    return result.stderr.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def model_dir(data, tmp_path_factory):
+    """A finished training of two steps."""
+    folder = tmp_path_factory.mktemp("model")
+    assert train(data, folder, steps=2).returncode == 0
+    return folder
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(
+    data, model_dir
+):
+    path = model_dir / "model.ckpt-2.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(content)
+    result = train(data, model_dir, steps=2)
+    assert result.returncode == 0
+    assert "left out the checkpoint " + str(model_dir / "model.ckpt-2") in result.stderr
+    assert "Checksum does not match" in result.stderr
+    assert "resumed at step 1\n" in result.stderr
+    assert "step 2 of 2" in result.stderr
+    assert checkpoints.newest_usable(str(model_dir))[0] == 2
+
+
+def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(
+    data, tmp_path
+):
+    result = train(data, tmp_path, "--base_learning_rate=1e9", steps=40)
+    assert result.returncode == 2
+    parts = "(class|box|decay)( and (class|box|decay))*"
+    line = rf"ssd_main.py: step (\d+): the {parts} loss is (nan|inf)"
+    match = re.match(line, last_line(result))
+    assert match, last_line(result)
+    assert "lower --base_learning_rate" in last_line(result)
+    # What is restored next is finite, whatever was saved.
+    step, path = checkpoints.newest_usable(str(tmp_path))
+    assert 0 <= step < int(match.group(1))
+    reader = tf.train.load_checkpoint(path)
+    assert np.isfinite(reader.get_tensor("resnet34/conv2d/kernel")).all()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that holds one checkpoint of 160 MB, and no second."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=250m", "none", str(folder)]
+    if os.geteuid() or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("only root may make a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_stays(data, small_disk):
+    result = train(data, small_disk)
+    assert result.returncode == 2
+    assert f"--model_dir={small_disk}: no space is left" in last_line(result)
+    assert last_line(result).endswith("the last checkpoint, step 0")
+    assert checkpoints.newest_usable(str(small_disk))[0] == 0

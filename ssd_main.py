@@ -115,17 +115,28 @@ def train(device, params, model_dir, backbone=None):
 
 def _train(device, model_fn, model_dir, params, total, stop):
     reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
-    reader_params = dict(params, rank=device.rank)
+    reader_params = dict(params, rank=device.rank, deterministic=FLAGS.deterministic)
+
+    def input_fn():
+        if FLAGS.seed is not None:
+            # Each rank draws its own windows and colors.
+            tf.set_random_seed(FLAGS.seed + device.rank)
+        dataset = reader(reader_params)
+        if FLAGS.seed is not None:
+            tf.set_random_seed(FLAGS.seed)
+        return dataset
+
     try:
         device.train(
             model_fn,
             model_dir,
             params,
-            lambda: reader(reader_params),
+            input_fn,
             total,
             [ssd_model.FiniteLossHook(), stop],
             save_checkpoints_steps=FLAGS.save_checkpoints_steps,
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+            tf_random_seed=FLAGS.seed,
         )
     except ssd_model.NotFiniteError as error:
         raise UserError(

@@ -1,0 +1,101 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluation by the real command: which checkpoint, which images, which classes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import processes
+import pytest
+import records
+
+# Two categories that are not COCO's, ids with a gap.
+NAMES = {4: "bolt", 9: "nut <left-handed>"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Five images as records; a json of six, one of which is another."""
+    folder = tmp_path_factory.mktemp("data")
+    pixels = np.full([60, 90, 3], 80, np.uint8)
+    pixels[15:45, 20:50] = 200
+    encoded = records.encode_image(pixels)
+    box = [15 / 60, 20 / 90, 45 / 60, 50 / 90]
+    made = [records.record(i, encoded, [box], [4 + i % 2 * 5]) for i in range(1, 6)]
+    records.write(folder / "train", made)
+    annotation = {"bbox": [20, 15, 30, 30], "area": 900, "iscrowd": 0}
+    numbers = [1, 2, 3, 4, 8, 9]
+    dataset = {
+        "images": [{"id": i, "height": 60, "width": 90} for i in numbers],
+        "annotations": [
+            dict(annotation, id=i, image_id=i, category_id=4 + i % 2 * 5)
+            for i in numbers
+        ],
+        "categories": [{"id": i, "name": name} for i, name in NAMES.items()],
+    }
+    (folder / "val.json").write_text(json.dumps(dataset))
+    return folder
+
+
+def run(data, *flags):
+    """Two steps of training and checkpoints at 0, 1 and 2, or what the flags say."""
+    return subprocess.run(
+        [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
+        + [f"--training_file_pattern={data / 'train'}"]
+        + [f"--validation_file_pattern={data / 'train'}"]
+        + [f"--val_json_file={data / 'val.json'}", f"--model_dir={data / 'model'}"]
+        + ["--num_examples_per_epoch=2", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--train_batch_size=1", "--save_checkpoints_steps=1", "--device=cpu"]
+        + ["--eval_batch_size=2", f"--label_map={data / 'val.json'}"]
+        + list(flags),
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    result = run(data)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def test_images_that_do_not_belong_together_are_counted(trained):
+    log = trained.stderr
+    assert "left out 1 images that --val_json_file lacks; the first has id 5" in log
+    assert "no record holds 2 images of --val_json_file" in log
+    assert "the first has id 8" in log
+    assert "evaluated 4 of 6 images" in log
+    assert len(processes.results_of(log)) == 12
+
+
+def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
+    path = data / "model" / "model.ckpt-1"
+    result = run(data, "--mode=eval", f"--checkpoint_path={path}")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert f"Restoring parameters from {path}" in result.stderr
+    assert "evaluated 4 of 6 images" in result.stderr
+
+
+def test_watching_ends_with_the_last_checkpoint_of_the_training(data, trained):
+    result = run(data, "--mode=eval", "--watch")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "--watch: waiting for checkpoints" in result.stderr
+    assert processes.results_of(result.stderr) == processes.results_of(trained.stderr)
+
+
+def test_a_model_of_other_classes_is_refused(data, trained):
+    result = run(data, "--mode=eval", "--label_map=" + str(data / "none.json"))
+    assert result.returncode == 2
+    (data / "one.json").write_text(
+        json.dumps({"categories": [{"id": 4, "name": "bolt"}]})
+    )
+    result = run(data, f"--label_map={data / 'one.json'}")
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    assert "is of a network with 2 categories, not 1; give its --label_map" in line

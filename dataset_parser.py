@@ -2,54 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """TFRecords to batches: read, decode, augment, encode targets.
 
-Augmentation follows Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016,
-section 2.2, with the windows and color ranges of MLPerf's SSD-ResNet34.
-
 Glossary: B images a batch, N = 8732 default boxes, G ground truth boxes of an image;
 boxes and windows are ltrb, [ymin, xmin, ymax, xmax] in 0..1 of height and width;
 pixels are RGB.
 """
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
+import augmentation
+import bad_records
 import categories
-
-# What a random window must satisfy: one of these is drawn each round, as the IoU that
-# every box has to exceed; one draw in WHOLE_IMAGE_ODDS takes the whole image instead.
-MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-WHOLE_IMAGE_ODDS = 7
-WINDOWS_PER_ROUND = 50
-MIN_WINDOW_SIDE = 0.3
-MAX_ASPECT = 2.0
-
-FLIP_PROBABILITY = 0.5
-# Largest changes of pixel values in 0..1.
-BRIGHTNESS = 0.125
-CONTRAST = 0.5
-SATURATION = 0.5
-HUE = 0.05
 
 # Records, still encoded, that are shuffled together: about 160 MB of COCO.
 SHUFFLE_RECORDS = 1024
 FILES_READ_TOGETHER = 16
+# Broken records that one rank may leave out.
+MAX_BAD_RECORDS = 100
 
 # Marks the images that only fill up the last evaluation batch.
 PADDING_ID = -1
 
-_WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
+_IMAGE_SHAPE = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]
 _FLOATS = tf.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
 _FEATURES = {
     "image/encoded": tf.FixedLenFeature([], tf.string),
     "image/source_id": tf.FixedLenFeature([], tf.string),
-    "image/object/bbox/ymin": _FLOATS,
-    "image/object/bbox/xmin": _FLOATS,
-    "image/object/bbox/ymax": _FLOATS,
-    "image/object/bbox/xmax": _FLOATS,
-    "image/object/class/label": tf.FixedLenSequenceFeature(
+    bad_records.LABEL_FEATURE: tf.FixedLenSequenceFeature(
         [], tf.int64, allow_missing=True
     ),
 }
+_FEATURES.update((name, _FLOATS) for name in bad_records.BOX_FEATURES)
 
 
 class SSDInputReader:
@@ -64,6 +48,8 @@ class SSDInputReader:
         """
         self._file_pattern = file_pattern
         self._is_training = is_training
+        # bad_records.BadRecords of the newest dataset, None before the first.
+        self.bad = None
 
     def __call__(self, params):
         """Builds the dataset.
@@ -72,7 +58,9 @@ class SSDInputReader:
           params: dict with "batch_size", images of one batch B, "label_map",
             categories.LabelMap (default: COCO's), and, with more ranks than one,
             "num_ranks" and "rank". For evaluation "eval_samples" may limit
-            the number of images (of all ranks).
+            the number of images (of all ranks). For training "max_bad_records" is
+            how many broken records may be left out, and "synthetic_data" asks for
+            `synthetic_batches`, without any file.
 
         Returns:
           tf.data.Dataset. For training of (features, labels): {"image": float32
@@ -81,16 +69,24 @@ class SSDInputReader:
           For evaluation of {"image": likewise, "source_id": int64 [B], "raw_shape":
           int32 [B, 3], height, width and 3}; the last batch is filled up with
           images of source_id PADDING_ID.
+          The dataset ends early when it meets more broken records than it may leave
+          out (for evaluation: any; self.bad.error then says which), and when training
+          finds no image with a box in an epoch.
 
         Raises:
           ValueError: when no file matches.
         """
+        if self._is_training and params.get("synthetic_data"):
+            return synthetic_batches(params)
         files = sorted(tf.gfile.Glob(self._file_pattern))
         if not files:
             raise ValueError(f"no file matches {self._file_pattern}")
+        limit = params.get("max_bad_records", MAX_BAD_RECORDS)
+        limit = limit if self._is_training else 0
+        self.bad = bad_records.BadRecords(files, limit, has_boxes=self._is_training)
         if self._is_training:
-            return _training_batches(files, params)
-        return _evaluation_batches(files, params)
+            return _training_batches(files, params, self.bad)
+        return _evaluation_batches(files, params, self.bad)
 
 
 def shard_records(files, num_ranks, rank, is_training):
@@ -106,17 +102,21 @@ def shard_records(files, num_ranks, rank, is_training):
       is_training: bool; files then come in a new random order every time.
 
     Returns:
-      tf.data.Dataset of string scalars, serialized examples.
+      tf.data.Dataset of (int64, string) scalars: identity, see bad_records, and
+      serialized example.
     """
     whole_files = len(files) % num_ranks == 0
+    numbers = np.arange(len(files), dtype=np.int64)
     if whole_files:
-        files = files[rank::num_ranks]
-    dataset = tf.data.Dataset.from_tensor_slices(files)
+        numbers = numbers[rank::num_ranks]
+    paths = [files[number] for number in numbers]
+    sizes = np.array([tf.gfile.Stat(path).length for path in paths], np.int64)
+    dataset = tf.data.Dataset.from_tensor_slices((paths, numbers, sizes))
     if is_training:
         dataset = dataset.shuffle(len(files))
 
-    def read(path):
-        records = tf.data.TFRecordDataset(path)
+    def read(path, number, size):
+        records = bad_records.read_file(path, number, size)
         return records if whole_files else records.shard(num_ranks, rank)
 
     return dataset.interleave(
@@ -126,34 +126,68 @@ def shard_records(files, num_ranks, rank, is_training):
     )
 
 
-def _training_batches(files, params):
+def _with_end(dataset):
+    """Puts bad_records.END behind the records, as an example without boxes."""
+    example = tf.train.Example()
+    for name in ("image/encoded", "image/source_id"):
+        example.features.feature[name].bytes_list.value.append(b"0")
+    end = tf.constant(bad_records.END, tf.int64), example.SerializeToString()
+    return dataset.concatenate(tf.data.Dataset.from_tensors(end))
+
+
+def _training_batches(files, params, bad):
     dataset = shard_records(
         files, params.get("num_ranks", 1), params.get("rank", 0), is_training=True
     )
     # Shuffled while still encoded: decoded images would take 30 times the memory.
-    dataset = dataset.shuffle(SHUFFLE_RECORDS)
+    dataset = _with_end(dataset.shuffle(SHUFFLE_RECORDS)).repeat()
     label_map = params.get("label_map", categories.COCO)
-    dataset = dataset.map(
-        lambda record: parse_record(record, label_map), tf.data.experimental.AUTOTUNE
+    dataset = bad_records.good_batches(
+        dataset,
+        lambda identity, record: _training_example(record, label_map),
+        bad,
+        params["batch_size"],
+        drop_remainder=True,
     )
-    dataset = dataset.filter(lambda example: tf.size(example["classes"]) > 0)
-    # After the filter: repeating nothing ends, where filtering without end hangs.
-    dataset = dataset.repeat()
-    dataset = dataset.map(_training_example, tf.data.experimental.AUTOTUNE)
-    dataset = dataset.batch(params["batch_size"], drop_remainder=True)
     return dataset.prefetch(tf.data.experimental.AUTOTUNE)
 
 
-def _evaluation_batches(files, params):
+def _evaluation_batches(files, params, bad):
     num_ranks, rank = params.get("num_ranks", 1), params.get("rank", 0)
     dataset = shard_records(files, num_ranks, rank, is_training=False)
     if params.get("eval_samples"):
         # Rank r's share of the first n images.
         dataset = dataset.take((params["eval_samples"] - rank - 1) // num_ranks + 1)
-    dataset = dataset.map(_evaluation_example, tf.data.experimental.AUTOTUNE)
-    dataset = dataset.batch(params["batch_size"])
+    dataset = bad_records.good_batches(
+        _with_end(dataset),
+        _evaluation_example,
+        bad,
+        params["batch_size"],
+        drop_remainder=False,
+    )
     dataset = dataset.map(lambda batch: _pad_batch(batch, params["batch_size"]))
     return dataset.prefetch(tf.data.experimental.AUTOTUNE)
+
+
+def synthetic_batches(params):
+    """Makes training batches that cost the host nothing: one batch, over and over.
+
+    Args:
+      params: dict, see SSDInputReader.
+
+    Returns:
+      tf.data.Dataset, as of SSDInputReader for training.
+    """
+    batch_size = params["batch_size"]
+    boxes = tf.constant([[0.1, 0.2, 0.5, 0.9], [0.4, 0.1, 0.9, 0.3]])
+
+    def make(unused):
+        targets = anchors.encode_labels(boxes, tf.constant([1, 2]))
+        names = ("classes", "boxes", "num_matched_boxes")
+        return {"image": tf.random_uniform(_IMAGE_SHAPE)}, dict(zip(names, targets))
+
+    dataset = tf.data.Dataset.range(batch_size).map(make)
+    return dataset.batch(batch_size, drop_remainder=True).cache().repeat().prefetch(1)
 
 
 def parse_record(serialized, label_map=categories.COCO):
@@ -167,20 +201,31 @@ def parse_record(serialized, label_map=categories.COCO):
       dict: "encoded", string scalar, the JPEG or PNG; "source_id", int64 scalar;
       "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..C-1. Boxes of a category
       that label_map does not have are left out.
+
+    Raises:
+      tf.errors.InvalidArgumentError: (when run) for a record that
+        bad_records.problem_of finds a problem in.
     """
     parsed = tf.parse_single_example(serialized, _FEATURES)
-    corners = [
-        parsed["image/object/bbox/" + name] for name in ("ymin", "xmin", "ymax", "xmax")
-    ]
-    boxes = tf.stack(corners, axis=1)
-    classes = _classes_of(parsed["image/object/class/label"], label_map)
+    corners = [parsed[name] for name in bad_records.BOX_FEATURES]
+    classes = _classes_of(parsed[bad_records.LABEL_FEATURE], label_map)
+    boxes = bad_records.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
     is_known = classes > 0
     return {
         "encoded": parsed["image/encoded"],
-        "source_id": tf.string_to_number(parsed["image/source_id"], tf.int64),
+        "source_id": _image_id(parsed),
         "boxes": tf.boolean_mask(boxes, is_known),
         "classes": tf.boolean_mask(classes, is_known),
     }
+
+
+def _image_id(parsed):
+    """int64 scalar; fails where the text is no number."""
+    text = parsed["image/source_id"]
+    # TensorFlow's conversion alone would take "-1" and " 1".
+    is_number = tf.strings.regex_full_match(text, "[0-9]+")
+    with tf.control_dependencies([tf.Assert(is_number, [text])]):
+        return tf.string_to_number(text, tf.int64)
 
 
 def _classes_of(category_ids, label_map):
@@ -191,170 +236,60 @@ def _classes_of(category_ids, label_map):
     return tf.gather(tf.constant(table, tf.int32), index)
 
 
-def _training_example(example):
+def _training_example(serialized, label_map):
+    """(whether there is a box to train on, augmented (features, labels) if so)."""
+    example = parse_record(serialized, label_map)
+    has_boxes = tf.size(example["classes"]) > 0
+    return has_boxes, tf.cond(
+        has_boxes, lambda: _augmented_example(example), _blank_training_example
+    )
+
+
+def _blank_training_example():
+    num_boxes = anchors.NUM_DEFAULT_BOXES
+    return {"image": tf.zeros(_IMAGE_SHAPE)}, {
+        "classes": tf.zeros([num_boxes], tf.int32),
+        "boxes": tf.zeros([num_boxes, 4]),
+        "num_matched_boxes": tf.zeros([]),
+    }
+
+
+def _augmented_example(example):
     """One augmented (features, labels) pair from a parsed record."""
-    window, boxes, classes = random_crop(example["boxes"], example["classes"])
-    is_flipped = tf.random_uniform([]) < FLIP_PROBABILITY
-    image = decode_window(example["encoded"], window, is_flipped)
-    boxes = tf.cond(is_flipped, lambda: flip_left_right(boxes), lambda: boxes)
+    window, boxes, classes = augmentation.random_crop(
+        example["boxes"], example["classes"]
+    )
+    is_flipped = tf.random_uniform([]) < augmentation.FLIP_PROBABILITY
+    image = augmentation.decode_window(example["encoded"], window, is_flipped)
+    boxes = tf.cond(
+        is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
+    )
     classes, offsets, num_matched = anchors.encode_labels(boxes, classes)
     labels = {"classes": classes, "boxes": offsets, "num_matched_boxes": num_matched}
-    return {"image": distort_color(image)}, labels
+    return {"image": augmentation.distort_color(image)}, labels
 
 
-def random_crop(boxes, classes):
-    """Draws the window to train on, and the ground truth in it.
-
-    Rounds are repeated until one is accepted. With probability 1/7 a round takes the
-    whole image. Else it draws one minimum IoU and 50 windows, sides uniform in
-    0.3..1 and position uniform, and takes the last window that is valid: aspect
-    strictly within 1:2, IoU of every box with it above the minimum, and the center
-    of some box strictly inside.
-
-    Args:
-      boxes: float32 [G, 4], ltrb, G at least 1.
-      classes: int32 [G].
-
-    Returns:
-      window: float32 [4], ltrb.
-      boxes: float32 [G', 4], ltrb relative to the window and clipped to it: those
-        whose center lies inside; all of them when the window is the whole image.
-      classes: int32 [G'].
-    """
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-
-    def draw(*unused):
-        choice = tf.random_uniform([], maxval=WHOLE_IMAGE_ODDS, dtype=tf.int32)
-        return tf.cond(
-            tf.equal(choice, len(MIN_IOUS)),
-            lambda: (tf.constant(True), tf.constant(True), tf.constant(_WHOLE_IMAGE)),
-            lambda: _draw_window(boxes, centers, tf.gather(MIN_IOUS, choice)),
-        )
-
-    _, is_whole, window = tf.while_loop(
-        lambda is_accepted, *unused: tf.logical_not(is_accepted),
-        draw,
-        (tf.constant(False), tf.constant(False), tf.constant(_WHOLE_IMAGE)),
+def _evaluation_example(identity, serialized):
+    """(whether this is a record, its whole image if so)."""
+    names = ("image/encoded", "image/source_id")
+    parsed = tf.parse_single_example(serialized, {n: _FEATURES[n] for n in names})
+    is_record = tf.not_equal(identity, bad_records.END)
+    image, raw_shape = tf.cond(
+        is_record,
+        lambda: _whole_image(parsed["image/encoded"]),
+        lambda: (tf.zeros(_IMAGE_SHAPE), tf.zeros([3], tf.int32)),
     )
-    keep = is_whole | _strictly_inside(centers, window)
-    origin, size = tf.tile(window[:2], [2]), tf.tile(window[2:] - window[:2], [2])
-    cropped = tf.clip_by_value((tf.boolean_mask(boxes, keep) - origin) / size, 0.0, 1.0)
-    return window, cropped, tf.boolean_mask(classes, keep)
-
-
-def _draw_window(boxes, centers, min_iou):
-    """One round: (is any window valid, False for not whole, the last valid one)."""
-    size = tf.random_uniform([WINDOWS_PER_ROUND, 2], MIN_WINDOW_SIDE, 1.0)
-    corner = tf.random_uniform([WINDOWS_PER_ROUND, 2]) * (1.0 - size)
-    windows = tf.concat([corner, corner + size], axis=1)
-    aspect = size[:, 0] / size[:, 1]
-    overlaps = anchors.iou_ltrb(windows, boxes) > min_iou  # [windows, G]
-    inside = _strictly_inside(centers, tf.expand_dims(windows, 1))
-    valid = (aspect > 1.0 / MAX_ASPECT) & (aspect < MAX_ASPECT)
-    valid &= tf.reduce_all(overlaps, axis=1) & tf.reduce_any(inside, axis=1)
-    numbers = tf.range(WINDOWS_PER_ROUND)
-    last = tf.reduce_max(tf.where(valid, numbers, -tf.ones_like(numbers)))
-    return last >= 0, tf.constant(False), windows[tf.maximum(last, 0)]
-
-
-def _strictly_inside(centers, window):
-    """bool [..., G]: which centers [G, 2] lie inside the window [..., 4]."""
-    return tf.reduce_all(
-        (centers > window[..., :2]) & (centers < window[..., 2:]), axis=-1
-    )
-
-
-def flip_left_right(boxes):
-    """Mirrors boxes, float32 [G, 4], ltrb, with the image."""
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
-    return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=1)
-
-
-def decode_window(encoded, window, is_flipped):
-    """Decodes one window of an image, resized to 300 x 300.
-
-    Only the pixels of the window are decoded; a mirrored box given to the resizing
-    flips at no cost.
-
-    Args:
-      encoded: string scalar, a JPEG or PNG.
-      window: float32 [4], ltrb.
-      is_flipped: bool scalar.
-
-    Returns:
-      float32 [300, 300, 3] in 0..1, sampled as tf.image.crop_and_resize does.
-    """
-    is_jpeg = tf.image.is_jpeg(encoded)
-    # A PNG has to be decoded as a whole.
-    pixels = tf.cond(
-        is_jpeg,
-        lambda: tf.zeros([1, 1, 3], tf.uint8),
-        lambda: tf.image.decode_png(encoded, channels=3),
-    )
-    shape = tf.cond(
-        is_jpeg,
-        lambda: tf.image.extract_jpeg_shape(encoded),
-        lambda: tf.shape(pixels),
-    )
-    # crop_and_resize counts in pixels between the centers of the outermost ones.
-    last_pixel = tf.cast(shape[:2] - 1, tf.float32)
-    first = tf.floor(window[:2] * last_pixel)
-    last = tf.minimum(tf.ceil(window[2:] * last_pixel), last_pixel)
-    offset, extent = tf.cast(first, tf.int32), tf.cast(last - first, tf.int32) + 1
-    crop = tf.cond(
-        is_jpeg,
-        lambda: tf.image.decode_and_crop_jpeg(
-            encoded, tf.concat([offset, extent], 0), channels=3
-        ),
-        lambda: tf.slice(
-            pixels, tf.concat([offset, [0]], 0), tf.concat([extent, [3]], 0)
-        ),
-    )
-    span = tf.maximum(last - first, 1.0)
-    corners = tf.concat(
-        [
-            (window[:2] * last_pixel - first) / span,
-            (window[2:] * last_pixel - first) / span,
-        ],
-        axis=0,
-    )
-    # A sample that rounding puts outside the image would be black.
-    ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(corners, 1e-6, 1.0 - 1e-6))
-    left, right = tf.cond(is_flipped, lambda: (xmax, xmin), lambda: (xmin, xmax))
-    resized = tf.image.crop_and_resize(
-        tf.expand_dims(crop, 0),
-        tf.expand_dims(tf.stack([ymin, left, ymax, right]), 0),
-        [0],
-        [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
-    )
-    return resized[0] / 255.0
-
-
-def distort_color(image):
-    """Changes brightness, contrast, saturation and hue at random, in this order.
-
-    Args:
-      image: float32 [height, width, 3] in 0..1.
-
-    Returns:
-      float32 of the same shape; values may leave 0..1 a little.
-    """
-    image = tf.image.random_brightness(image, BRIGHTNESS)
-    image = tf.image.random_contrast(image, 1.0 - CONTRAST, 1.0 + CONTRAST)
-    image = tf.image.random_saturation(image, 1.0 - SATURATION, 1.0 + SATURATION)
-    return tf.image.random_hue(image, HUE)
-
-
-def _evaluation_example(serialized):
-    example = parse_record(serialized)
-    # This kernel takes PNG as well.
-    pixels = tf.image.decode_jpeg(example["encoded"], channels=3)
-    size = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE]
-    return {
-        "image": tf.image.resize_images(pixels, size) / 255.0,
-        "source_id": example["source_id"],
-        "raw_shape": tf.shape(pixels),
+    return is_record, {
+        "image": image,
+        "source_id": _image_id(parsed),
+        "raw_shape": raw_shape,
     }
+
+
+def _whole_image(encoded):
+    # This kernel takes PNG as well.
+    pixels = tf.image.decode_jpeg(encoded, channels=3)
+    return tf.image.resize_images(pixels, _IMAGE_SHAPE[:2]) / 255.0, tf.shape(pixels)
 
 
 def _pad_batch(batch, batch_size):

@@ -14,6 +14,7 @@ import records
 import tensorflow.compat.v1 as tf
 
 import anchors
+import augmentation
 import dataset_parser
 
 DRAWS = 3000
@@ -27,7 +28,7 @@ def crops():
     with tf.Graph().as_default():
         boxes, classes = tf.constant(BOXES), tf.constant([3, 4])
         dataset = tf.data.Dataset.range(DRAWS).map(
-            lambda _: dataset_parser.random_crop(boxes, classes), 2
+            lambda _: augmentation.random_crop(boxes, classes), 2
         )
         return records.elements(dataset)
 
@@ -141,7 +142,7 @@ def test_a_tiny_box_still_ends_with_a_crop():
     with tf.Graph().as_default():
         boxes, classes = tf.constant([[0.5, 0.5, 0.501, 0.501]]), tf.constant([1])
         dataset = tf.data.Dataset.range(200).map(
-            lambda _: dataset_parser.random_crop(boxes, classes), 2
+            lambda _: augmentation.random_crop(boxes, classes), 2
         )
         windows = np.array([window for window, _, _ in records.elements(dataset)])
     # Of seven choices one is the whole image, and one gives a window.
@@ -224,7 +225,7 @@ def distorted():
         with tf.Graph().as_default():
             image = tf.constant(np.broadcast_to(color, [2, 2, 3]), tf.float32)
             dataset = tf.data.Dataset.range(1000).map(
-                lambda _: dataset_parser.distort_color(image)
+                lambda _: augmentation.distort_color(image)
             )
             return np.array(records.elements(dataset))
 

@@ -1,0 +1,253 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Random changes of a training image: window, mirror image, colors.
+
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2, with the
+windows and color ranges of MLPerf's SSD-ResNet34.
+
+Glossary: G ground truth boxes of an image; boxes and windows are ltrb, [ymin, xmin,
+ymax, xmax] in 0..1 of height and width; pixels are RGB; a plane is one channel.
+"""
+
+import tensorflow.compat.v1 as tf
+
+import anchors
+
+# What a random window must satisfy: one of these is drawn each round, as the IoU that
+# every box has to exceed; one draw in WHOLE_IMAGE_ODDS takes the whole image instead.
+MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+WHOLE_IMAGE_ODDS = 7
+WINDOWS_PER_ROUND = 50
+MIN_WINDOW_SIDE = 0.3
+MAX_ASPECT = 2.0
+
+FLIP_PROBABILITY = 0.5
+# Largest changes of pixel values in 0..1.
+BRIGHTNESS = 0.125
+CONTRAST = 0.5
+SATURATION = 0.5
+HUE = 0.05
+
+# A JPEG that claims to be larger is taken for a broken one.
+MAX_PIXELS = 2**26
+
+_WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
+
+
+def random_crop(boxes, classes):
+    """Draws the window to train on, and the ground truth in it.
+
+    Rounds are repeated until one is accepted. With probability 1/7 a round takes the
+    whole image. Else it draws one minimum IoU and 50 windows, sides uniform in
+    0.3..1 and position uniform, and takes the last window that is valid: aspect
+    strictly within 1:2, IoU of every box with it above the minimum, and the center
+    of some box strictly inside.
+
+    Args:
+      boxes: float32 [G, 4], ltrb, G at least 1.
+      classes: int32 [G].
+
+    Returns:
+      window: float32 [4], ltrb.
+      boxes: float32 [G', 4], ltrb relative to the window and clipped to it: those
+        whose center lies inside; all of them when the window is the whole image.
+      classes: int32 [G'].
+    """
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    def draw(*unused):
+        choice = tf.random_uniform([], maxval=WHOLE_IMAGE_ODDS, dtype=tf.int32)
+        return tf.cond(
+            tf.equal(choice, len(MIN_IOUS)),
+            lambda: (tf.constant(True), tf.constant(True), tf.constant(_WHOLE_IMAGE)),
+            lambda: _draw_window(boxes, centers, tf.gather(MIN_IOUS, choice)),
+        )
+
+    _, is_whole, window = tf.while_loop(
+        lambda is_accepted, *unused: tf.logical_not(is_accepted),
+        draw,
+        (tf.constant(False), tf.constant(False), tf.constant(_WHOLE_IMAGE)),
+    )
+    keep = is_whole | _strictly_inside(centers, window)
+    origin, size = tf.tile(window[:2], [2]), tf.tile(window[2:] - window[:2], [2])
+    cropped = tf.clip_by_value((tf.boolean_mask(boxes, keep) - origin) / size, 0.0, 1.0)
+    return window, cropped, tf.boolean_mask(classes, keep)
+
+
+def _draw_window(boxes, centers, min_iou):
+    """One round: (is any window valid, False for not whole, the last valid one)."""
+    size = tf.random_uniform([WINDOWS_PER_ROUND, 2], MIN_WINDOW_SIDE, 1.0)
+    corner = tf.random_uniform([WINDOWS_PER_ROUND, 2]) * (1.0 - size)
+    windows = tf.concat([corner, corner + size], axis=1)
+    aspect = size[:, 0] / size[:, 1]
+    overlaps = anchors.iou_ltrb(windows, boxes) > min_iou  # [windows, G]
+    inside = _strictly_inside(centers, tf.expand_dims(windows, 1))
+    valid = (aspect > 1.0 / MAX_ASPECT) & (aspect < MAX_ASPECT)
+    valid &= tf.reduce_all(overlaps, axis=1) & tf.reduce_any(inside, axis=1)
+    numbers = tf.range(WINDOWS_PER_ROUND)
+    last = tf.reduce_max(tf.where(valid, numbers, -tf.ones_like(numbers)))
+    return last >= 0, tf.constant(False), windows[tf.maximum(last, 0)]
+
+
+def _strictly_inside(centers, window):
+    """bool [..., G]: which centers [G, 2] lie inside the window [..., 4]."""
+    return tf.reduce_all(
+        (centers > window[..., :2]) & (centers < window[..., 2:]), axis=-1
+    )
+
+
+def flip_left_right(boxes):
+    """Mirrors boxes, float32 [G, 4], ltrb, with the image."""
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
+    return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=1)
+
+
+def decode_window(encoded, window, is_flipped):
+    """Decodes one window of an image, resized to 300 x 300.
+
+    Only the pixels of the window are decoded; a mirrored box given to the resizing
+    flips at no cost.
+
+    Args:
+      encoded: string scalar, a JPEG or PNG.
+      window: float32 [4], ltrb.
+      is_flipped: bool scalar.
+
+    Returns:
+      float32 [300, 300, 3] in 0..1, sampled as tf.image.crop_and_resize does.
+
+    Raises:
+      tf.errors.InvalidArgumentError: (when run) when it cannot be decoded or claims
+        more than MAX_PIXELS.
+    """
+    pixels, first_pixel, last_pixel = _decode_part(encoded, window)
+    # crop_and_resize counts in pixels between the centers of the outermost ones.
+    span = tf.maximum(tf.cast(tf.shape(pixels)[:2] - 1, tf.float32), 1.0)
+    corners = tf.concat(
+        [
+            (window[:2] * last_pixel - first_pixel) / span,
+            (window[2:] * last_pixel - first_pixel) / span,
+        ],
+        axis=0,
+    )
+    # A sample that rounding puts outside the image would be black.
+    ymin, xmin, ymax, xmax = tf.unstack(tf.clip_by_value(corners, 1e-6, 1.0 - 1e-6))
+    left, right = _swap_if(is_flipped, xmin, xmax)
+    resized = tf.image.crop_and_resize(
+        # Of uint8 pixels the kernel takes a third longer.
+        tf.expand_dims(tf.cast(pixels, tf.float32), 0),
+        tf.expand_dims(tf.stack([ymin, left, ymax, right]), 0),
+        [0],
+        [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
+    )
+    return resized[0] / 255.0
+
+
+def _decode_part(encoded, window):
+    """The pixels that a window touches.
+
+    Returns:
+      pixels: uint8 [height, width, 3], the part.
+      first_pixel: float32 [2], row and column of its first pixel in the image.
+      last_pixel: float32 [2], row and column of the image's last pixel.
+    """
+    is_jpeg = tf.image.is_jpeg(encoded)
+    # A PNG has to be decoded as a whole.
+    whole = tf.cond(
+        is_jpeg,
+        lambda: tf.zeros([1, 1, 3], tf.uint8),
+        lambda: tf.image.decode_png(encoded, channels=3),
+    )
+    shape = tf.cond(
+        is_jpeg,
+        lambda: tf.image.extract_jpeg_shape(encoded),
+        lambda: tf.shape(whole),
+    )
+    num_pixels = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+    with tf.control_dependencies([tf.Assert(num_pixels <= MAX_PIXELS, [shape])]):
+        last_pixel = tf.cast(shape[:2] - 1, tf.float32)
+    first = tf.floor(window[:2] * last_pixel)
+    last = tf.minimum(tf.ceil(window[2:] * last_pixel), last_pixel)
+    offset, extent = tf.cast(first, tf.int32), tf.cast(last - first, tf.int32) + 1
+    pixels = tf.cond(
+        is_jpeg,
+        lambda: tf.image.decode_and_crop_jpeg(
+            encoded, tf.concat([offset, extent], 0), channels=3
+        ),
+        lambda: tf.slice(
+            whole, tf.concat([offset, [0]], 0), tf.concat([extent, [3]], 0)
+        ),
+    )
+    return pixels, first, last_pixel
+
+
+def distort_color(image):
+    """Changes brightness, contrast, saturation and hue at random, in this order.
+
+    The same as tf.image.random_brightness, random_contrast, random_saturation and
+    random_hue one after the other, in a third of their time: planes are what the
+    vector instructions like.
+
+    Args:
+      image: float32 [height, width, 3] in 0..1.
+
+    Returns:
+      float32 of the same shape; values may leave 0..1 a little.
+    """
+    brightness = tf.random_uniform([], -BRIGHTNESS, BRIGHTNESS)
+    contrast = tf.random_uniform([], 1.0 - CONTRAST, 1.0 + CONTRAST)
+    planes = [
+        # Contrast is around the mean, which brightness moves along.
+        plane * contrast + ((1.0 - contrast) * tf.reduce_mean(plane) + brightness)
+        for plane in tf.unstack(image, axis=-1)
+    ]
+    planes = adjust_saturation_and_hue(
+        planes,
+        tf.random_uniform([], 1.0 - SATURATION, 1.0 + SATURATION),
+        tf.random_uniform([], -HUE, HUE),
+    )
+    return tf.transpose(tf.stack(planes), [1, 2, 0])
+
+
+def adjust_saturation_and_hue(planes, saturation, hue):
+    """What tf.image.adjust_saturation and then tf.image.adjust_hue give.
+
+    Over a turn of the hue a channel rises from the smallest value to the largest in
+    one sixth, stays there for two sixths, falls in one, and stays for two. Channel
+    minus next channel has the same slopes, so that adding to it and clipping moves
+    along that curve without computing the hue.
+
+    Args:
+      planes: red, green and blue, float32 of equal shapes.
+      saturation: float32 scalar, factor of the saturation, 0 or more.
+      hue: float32 scalar, -1/6..1/6 of a turn.
+
+    Returns:
+      list of red, green and blue.
+    """
+    is_backward = hue < 0.0
+    red = planes[0]
+    # A turn backward is one forward with green and blue in each other's place.
+    green, blue = _swap_if(is_backward, *planes[1:])
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    shift = tf.abs(hue) * 6.0 * chroma
+    # A black pixel becomes gray; saturation ends where the smallest value is 0.
+    new_chroma = tf.maximum(tf.minimum(chroma * saturation, value), 0.0)
+    scale = tf.div_no_nan(new_chroma, chroma)
+    low = value - new_chroma
+
+    def turned(minus_next, next_minus_previous):
+        rises = next_minus_previous <= 0.0
+        moved = minus_next + tf.where(rises, shift, chroma - shift)
+        return low + scale * tf.minimum(tf.maximum(moved, 0.0), chroma)
+
+    differences = [red - green, green - blue, blue - red]
+    red, green, blue = (
+        turned(differences[i], differences[(i + 1) % 3]) for i in range(3)
+    )
+    return [red] + _swap_if(is_backward, green, blue)
+
+
+def _swap_if(condition, first, second):
+    return list(tf.cond(condition, lambda: (second, first), lambda: (first, second)))

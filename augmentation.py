@@ -31,6 +31,7 @@ HUE = 0.05
 # A JPEG that claims to be larger is taken for a broken one.
 MAX_PIXELS = 2**26
 
+_JPEG_END = b"\xff\xd9"
 _WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -151,15 +152,18 @@ def _decode_part(encoded, window):
       first_pixel: float32 [2], row and column of its first pixel in the image.
       last_pixel: float32 [2], row and column of the image's last pixel.
     """
-    is_jpeg = tf.image.is_jpeg(encoded)
-    # A PNG has to be decoded as a whole.
+    # A JPEG cut short may still hold the window: decoding all of it tells.
+    has_windows = tf.image.is_jpeg(encoded) & tf.equal(
+        tf.strings.substr(encoded, -2, 2), _JPEG_END
+    )
     whole = tf.cond(
-        is_jpeg,
+        has_windows,
         lambda: tf.zeros([1, 1, 3], tf.uint8),
-        lambda: tf.image.decode_png(encoded, channels=3),
+        # This kernel takes PNG as well.
+        lambda: tf.image.decode_jpeg(encoded, channels=3),
     )
     shape = tf.cond(
-        is_jpeg,
+        has_windows,
         lambda: tf.image.extract_jpeg_shape(encoded),
         lambda: tf.shape(whole),
     )
@@ -170,7 +174,7 @@ def _decode_part(encoded, window):
     last = tf.minimum(tf.ceil(window[2:] * last_pixel), last_pixel)
     offset, extent = tf.cast(first, tf.int32), tf.cast(last - first, tf.int32) + 1
     pixels = tf.cond(
-        is_jpeg,
+        has_windows,
         lambda: tf.image.decode_and_crop_jpeg(
             encoded, tf.concat([offset, extent], 0), channels=3
         ),

@@ -1,0 +1,291 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Broken records: training leaves them out and says so, evaluation stops."""
+
+import logging
+import struct
+
+import numpy as np
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import bad_records
+import dataset_parser
+
+Y, X = np.mgrid[0:90, 0:120]
+PIXELS = np.stack([Y * 2, X * 2, X + Y], axis=-1).astype(np.uint8)
+BOX = [0.1, 0.2, 0.6, 0.9]
+LABELS = bad_records.LABEL_FEATURE
+
+
+@pytest.fixture(scope="module")
+def jpeg():
+    return records.encode_image(PIXELS)
+
+
+@pytest.fixture
+def log():
+    """Function that gives what was logged as left out."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    yield lambda: [line for line in lines if line.startswith("left out")]
+    logger.removeHandler(handler)
+
+
+def good(number, jpeg):
+    return records.record(number, jpeg, [BOX], [number])
+
+
+def changed(jpeg, change):
+    """A record whose tf.train.Example went through a function."""
+    example = tf.train.Example.FromString(records.record(7, jpeg, [BOX], [7]))
+    change(example.features.feature)
+    return example.SerializeToString()
+
+
+def huge(jpeg):
+    """The same JPEG, claiming 65000 x 65000 pixels."""
+    start = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:start] + struct.pack(">HH", 65000, 65000) + jpeg[start + 4 :]
+
+
+def boxes_record(jpeg, *boxes, **kwargs):
+    labels = [1] * kwargs.get("labels", len(boxes))
+    return records.record(7, jpeg, boxes, labels)
+
+
+def set_text(feature, name, text):
+    feature[name].bytes_list.value[0] = text
+
+
+def lose(feature, name):
+    del feature[name]
+
+
+def set_kind(feature, name):
+    feature[name].Clear()
+    feature[name].float_list.value.append(1.0)
+
+
+# How to break a record, and what is said about it; whether evaluation minds, too.
+BROKEN = {
+    "no example": (lambda jpeg: b"\xff no example", "is no tf.train.Example", True),
+    "empty record": (lambda jpeg: b"", "has no image/encoded", True),
+    "no image": (
+        lambda jpeg: changed(jpeg, lambda f: lose(f, "image/encoded")),
+        "(image 7): it has no image/encoded",
+        True,
+    ),
+    "no id": (
+        lambda jpeg: changed(jpeg, lambda f: lose(f, "image/source_id")),
+        "record 2: it has no image/source_id",
+        True,
+    ),
+    "label of another type": (
+        lambda jpeg: changed(jpeg, lambda f: set_kind(f, LABELS)),
+        "image/object/class/label is a float_list, not a int64_list",
+        False,
+    ),
+    "id of another type": (
+        lambda jpeg: changed(jpeg, lambda f: set_kind(f, "image/source_id")),
+        "image/source_id is a float_list, not a bytes_list",
+        True,
+    ),
+    "id that is no number": (
+        lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"cat")),
+        "(image cat): its image/source_id b'cat' is no number",
+        True,
+    ),
+    "negative id": (
+        lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"-1")),
+        "is no number",
+        True,
+    ),
+    "no picture": (
+        lambda jpeg: records.record(7, b"no picture", [BOX], [1]),
+        "(image 7): its image cannot be decoded",
+        True,
+    ),
+    "JPEG cut short": (
+        lambda jpeg: records.record(7, jpeg[: len(jpeg) // 4], [[0, 0, 1, 1]], [1]),
+        "(image 7): its image cannot be decoded",
+        True,
+    ),
+    "JPEG without its last byte": (
+        lambda jpeg: records.record(7, jpeg[:-1], [BOX], [1]),
+        "(image 7): its image cannot be decoded",
+        True,
+    ),
+    "JPEG that claims a huge size": (
+        lambda jpeg: records.record(7, huge(jpeg), [BOX], [1]),
+        "or claims a huge size",
+        True,
+    ),
+    "end before start": (
+        lambda jpeg: boxes_record(jpeg, BOX, [0.5, 0.2, 0.4, 0.9]),
+        "its box [ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9] ends before it starts",
+        False,
+    ),
+    "not a number": (
+        lambda jpeg: boxes_record(jpeg, [0.1, np.nan, 0.4, 0.9]),
+        "lies outside the image",
+        False,
+    ),
+    "pixels instead of parts": (
+        lambda jpeg: boxes_record(jpeg, [10, 20, 40, 90]),
+        "[ymin 10, xmin 20, ymax 40, xmax 90] lies outside the image (0..1)",
+        False,
+    ),
+    "fewer labels than boxes": (
+        lambda jpeg: boxes_record(jpeg, BOX, BOX, labels=1),
+        "it has 1 labels, but [2, 2, 2, 2] values",
+        False,
+    ),
+    "more labels than boxes": (
+        lambda jpeg: boxes_record(jpeg, BOX, labels=3),
+        "it has 3 labels, but [1, 1, 1, 1] values",
+        False,
+    ),
+    "sides of unequal number": (
+        lambda jpeg: changed(jpeg, lambda f: lose(f, bad_records.BOX_FEATURES[1])),
+        "it has 1 labels, but [1, 0, 1, 1] values",
+        False,
+    ),
+}
+
+
+def train_labels(pattern, batches, batch_size=3, **params):
+    """Labels of the largest class of each trained image, the reader, and batches."""
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(pattern), is_training=True)
+        found = records.elements(
+            reader(dict(params, batch_size=batch_size)), limit=batches
+        )
+    classes = [labels["classes"].max(axis=1) for _, labels in found]
+    return np.concatenate([[]] + classes), reader
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_training_leaves_a_broken_record_out_and_names_it(tmp_path, jpeg, log, name):
+    make, message, _ = BROKEN[name]
+    path = tmp_path / "train"
+    records.write(path, [good(1, jpeg), good(2, jpeg), make(jpeg), good(3, jpeg)])
+    classes, reader = train_labels(path, batches=8)
+    assert len(classes) == 24  # eight epochs of three images
+    assert set(classes) == {1, 2, 3}
+    assert reader.bad.count == 1 and reader.bad.error is None
+    (line,) = log()  # once, not once an epoch
+    assert line.startswith(f"left out, the 1. of at most 100: {path}, record 2")
+    assert message in line
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_evaluation_ends_at_a_broken_record_and_names_it(tmp_path, jpeg, name):
+    make, message, is_fatal = BROKEN[name]
+    path = tmp_path / "val"
+    lines = [good(1, jpeg), good(2, jpeg), make(jpeg)]
+    records.write(path, lines)
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(path), is_training=False)
+        found = records.elements(reader({"batch_size": 2}))
+    if is_fatal:
+        assert reader.bad.error.startswith(f"{path}, record 2")
+        assert message in reader.bad.error
+    else:
+        # Its boxes do not matter: those of the json are used.
+        assert reader.bad.error is None
+        assert [batch["source_id"].tolist() for batch in found] == [[1, 2], [7, -1]]
+
+
+def damage(path, kind):
+    data = bytearray(path.read_bytes())
+    if kind == "cut":
+        data = data[: len(data) * 5 // 8]  # in the third of four equal records
+    else:
+        data[len(data) * 5 // 8] ^= 1  # a checksum does not fit any more
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+@pytest.mark.parametrize("kind", ["cut", "checksum"])
+def test_training_uses_a_damaged_file_up_to_the_damage(
+    tmp_path, jpeg, log, kind, num_ranks
+):
+    for index in range(3):
+        numbers = range(4 * index + 1, min(4 * index + 5, 12))  # COCO has no id 12
+        records.write(tmp_path / f"train{index}", [good(n, jpeg) for n in numbers])
+    damage(tmp_path / "train1", kind)
+    classes = []
+    for rank in range(num_ranks):
+        found, reader = train_labels(
+            tmp_path / "train*", batches=20, num_ranks=num_ranks, rank=rank
+        )
+        classes += found.tolist()
+        assert reader.bad.error is None
+    assert set(classes) == {1, 2, 3, 4, 5, 6, 9, 10, 11}
+    (line,) = log()  # of all ranks, one says so
+    path = tmp_path / "train1"
+    assert f"at most 100: {path} cannot be read any further after 2 records" in line
+
+
+@pytest.mark.parametrize("kind", ["cut", "checksum"])
+def test_evaluation_names_a_damaged_file(tmp_path, jpeg, kind):
+    path = tmp_path / "val"
+    records.write(path, [good(number, jpeg) for number in range(1, 5)])
+    damage(path, kind)
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(path), is_training=False)
+        records.elements(reader({"batch_size": 4}))
+    text = f"{path} cannot be read any further after 2 records: "
+    assert reader.bad.error.startswith(text)
+    assert "\n" not in reader.bad.error
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+def test_more_broken_records_than_allowed_end_the_dataset(tmp_path, jpeg, log, limit):
+    path = tmp_path / "train"
+    bad = [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6]) for _ in range(limit + 1)]
+    records.write(path, bad[:2] + [good(1, jpeg), good(2, jpeg)] + bad[2:])
+    found, reader = train_labels(path, 1000, batch_size=1, max_bad_records=limit)
+    assert len(found) < 1000
+    assert reader.bad.count == limit + 1
+    assert "ends before it starts" in reader.bad.error
+    assert len(log()) == (limit + 1 if limit else 0)
+
+
+def test_exactly_as_many_as_allowed_do_not(tmp_path, jpeg):
+    path = tmp_path / "train"
+    bad = [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6]) for _ in range(3)]
+    records.write(path, bad + [good(1, jpeg)])
+    found, reader = train_labels(path, 12, batch_size=1, max_bad_records=3)
+    assert len(found) == 12
+    assert reader.bad.count == 3 and reader.bad.error is None
+
+
+def test_nothing_but_broken_records_ends_instead_of_hanging(tmp_path, jpeg):
+    path = tmp_path / "train"
+    records.write(path, [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6])] * 5)
+    found, reader = train_labels(path, 3)
+    assert len(found) == 0
+    assert reader.bad.count == 5 and reader.bad.error is None
+
+
+def test_a_file_replaced_by_a_whole_one_is_no_broken_record(tmp_path, jpeg):
+    path = tmp_path / "train"
+    records.write(path, [good(1, jpeg), good(2, jpeg)])
+    bad = bad_records.BadRecords([str(path)], limit=5, has_boxes=True)
+    assert bad.report(np.array([2]))  # asked for the end, which can be read
+    assert bad.count == 0
+
+
+@pytest.mark.parametrize("side", [-0.09, 1.09])
+def test_boxes_a_little_outside_or_of_no_size_are_trained_on(tmp_path, jpeg, side):
+    path = tmp_path / "train"
+    boxes = [[0.2, min(side, 0.1), 0.8, max(side, 0.9)], [0.3, 0.4, 0.3, 0.6]]
+    records.write(path, [boxes_record(jpeg, *boxes)])
+    found, reader = train_labels(path, 1)
+    assert len(found) == 3 and reader.bad.count == 0

@@ -22,7 +22,8 @@ def check_flags():
     _check_values()
     check(FLAGS.model_dir, "--model_dir is missing: where should checkpoints go?")
     if trains():
-        _first_record("training_file_pattern")
+        if not FLAGS.synthetic_data:
+            _first_record("training_file_pattern")
         _check_writable(FLAGS.model_dir)
     if evaluates():
         _first_record("validation_file_pattern")

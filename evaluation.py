@@ -55,6 +55,9 @@ class Evaluator:
 
         Returns:
           dict, see coco_metric.compute_map; None on the others than rank 0.
+
+        Raises:
+          ValueError: one line; a record is broken.
         """
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
@@ -65,6 +68,8 @@ class Evaluator:
             yield_single_examples=False,
         )
         found = coco_metric.collect(_detections(batches), self._params["label_map"])
+        if self._reader.bad.error:
+            raise ValueError(self._reader.bad.error)
         shares = self._device.ranks.gather(_pack(found))
         if shares is None:
             tf.logging.info("%d images detected; rank 0 has the result", len(found))

@@ -7,6 +7,7 @@ import contextlib
 from absl import flags
 
 import categories
+import dataset_parser
 import runtime
 import ssd_model
 
@@ -78,6 +79,15 @@ def _define_data_flags():
     _define_integers(
         ("eval_batch_size", 32, "Images a batch of one device.", 1, _MAX_BATCH),
         ("eval_samples", 0, "Evaluate the first N images; 0: all.", 0, _MAX_COUNT),
+        (
+            "max_bad_records",
+            dataset_parser.MAX_BAD_RECORDS,
+            "Broken training records of a rank that may be left out.",
+            *(0, _MAX_COUNT),
+        ),
+    )
+    flags.DEFINE_boolean(
+        "synthetic_data", False, "Train on one batch in memory: the device's ceiling."
     )
 
 

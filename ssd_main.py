@@ -115,7 +115,13 @@ def train(device, params, model_dir, backbone=None):
 
 def _train(device, model_fn, model_dir, params, total, stop):
     reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
-    reader_params = dict(params, rank=device.rank, deterministic=FLAGS.deterministic)
+    reader_params = dict(
+        params,
+        rank=device.rank,
+        max_bad_records=FLAGS.max_bad_records,
+        synthetic_data=FLAGS.synthetic_data,
+        deterministic=FLAGS.deterministic,
+    )
 
     def input_fn():
         if FLAGS.seed is not None:
@@ -152,6 +158,11 @@ def _train(device, model_fn, model_dir, params, total, stop):
             *(model_dir, checkpoints.newest_usable(model_dir)[0]),
         )
         raise
+    if reader.bad and reader.bad.error:
+        raise UserError(
+            f"more broken records than --max_bad_records={FLAGS.max_bad_records}, the "
+            f"last: {reader.bad.error}; tools/check_dataset.py lists them all"
+        )
 
 
 def _newest_checkpoint(device, params, model_dir):
@@ -196,7 +207,8 @@ def evaluate(device, params, model_dir, coco_gt):
     else:
         step, path = _newest_checkpoint(device, params, model_dir)
     check(path, "--model_dir=%s holds no checkpoint; train first", model_dir)
-    evaluator.evaluate(path, step)
+    with blaming("--validation_file_pattern:"):
+        evaluator.evaluate(path, step)
 
 
 def _watch(evaluator, device, params, model_dir):
@@ -206,7 +218,8 @@ def _watch(evaluator, device, params, model_dir):
     while last is None or last < total:
         step, path = _newest_checkpoint(device, params, model_dir)
         if path and step != last:
-            evaluator.evaluate(path, step)
+            with blaming("--validation_file_pattern:"):
+                evaluator.evaluate(path, step)
             last = step
         else:
             time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -154,7 +154,7 @@ def _decode_part(encoded, window):
     """
     # A JPEG cut short may still hold the window: decoding all of it tells.
     has_windows = tf.image.is_jpeg(encoded) & tf.equal(
-        tf.strings.substr(encoded, -2, 2), _JPEG_END
+        tf.substr(encoded, -2, 2), _JPEG_END
     )
     whole = tf.cond(
         has_windows,

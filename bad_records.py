@@ -207,7 +207,8 @@ def read_file(path, file_number, size):
         is_end = tf.equal(record, _FILE_END)
         is_whole = is_end & tf.equal(position, size)
         identity = file_number * 2**_FILE_BITS + index
-        length = tf.cast(tf.strings.length(record), tf.int64) + _FRAMING_BYTES
+        length = tf.size(tf.decode_raw(record, tf.uint8), out_type=tf.int64)
+        length += _FRAMING_BYTES
         return (index + 1, position + length), (
             tf.where(is_whole, tf.constant(END, tf.int64), identity),
             record,
@@ -218,7 +219,7 @@ def read_file(path, file_number, size):
     return records.filter(lambda identity, unused: tf.not_equal(identity, END))
 
 
-def good_batches(dataset, function, bad, batch_size, drop_remainder):
+def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     """Applies a function to every record, and leaves out those where it fails.
 
     The dataset ends when bad has had enough, and at an END that no used record came
@@ -232,6 +233,7 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder):
       bad: BadRecords.
       batch_size: int.
       drop_remainder: bool.
+      workers: int, records that are worked on at once.
 
     Returns:
       tf.data.Dataset of batches of results.
@@ -239,7 +241,7 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder):
     dataset = dataset.apply(_numbering(bad.window))
     dataset = dataset.map(
         lambda number, recent, record: (number, recent, function(recent[-1], record)),
-        tf.data.experimental.AUTOTUNE,
+        num_parallel_calls=workers,
     )
     dataset = dataset.apply(tf.data.experimental.ignore_errors())
     dataset = dataset.apply(_checking(bad))

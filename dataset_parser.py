@@ -7,6 +7,8 @@ boxes and windows are ltrb, [ymin, xmin, ymax, xmax] in 0..1 of height and width
 pixels are RGB.
 """
 
+import os
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -18,6 +20,8 @@ import categories
 # Records, still encoded, that are shuffled together: about 160 MB of COCO.
 SHUFFLE_RECORDS = 1024
 FILES_READ_TOGETHER = 16
+# AUTOTUNE would keep hundreds, of 35 MB each, where the network is the slower one.
+BATCHES_IN_STOCK = 2
 # Broken records that one rank may leave out.
 MAX_BAD_RECORDS = 100
 
@@ -60,7 +64,8 @@ class SSDInputReader:
             "num_ranks" and "rank". For evaluation "eval_samples" may limit
             the number of images (of all ranks). For training "max_bad_records" is
             how many broken records may be left out, and "synthetic_data" asks for
-            `synthetic_batches`, without any file.
+            `synthetic_batches`, without any file; with "deterministic", what a seed
+            of the graph leaves to chance is the same every time.
 
         Returns:
           tf.data.Dataset. For training of (features, labels): {"image": float32
@@ -89,7 +94,7 @@ class SSDInputReader:
         return _evaluation_batches(files, params, self.bad)
 
 
-def shard_records(files, num_ranks, rank, is_training):
+def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
     """Reads the records of one rank; every record belongs to exactly one.
 
     Whole files are dealt out where that comes out even, so that a rank reads no byte
@@ -100,6 +105,7 @@ def shard_records(files, num_ranks, rank, is_training):
       num_ranks: int, at least 1.
       rank: int, 0..num_ranks - 1.
       is_training: bool; files then come in a new random order every time.
+      is_deterministic: bool; no file is then read ahead of another.
 
     Returns:
       tf.data.Dataset of (int64, string) scalars: identity, see bad_records, and
@@ -122,8 +128,19 @@ def shard_records(files, num_ranks, rank, is_training):
     return dataset.interleave(
         read,
         cycle_length=min(len(files), FILES_READ_TOGETHER),
-        num_parallel_calls=tf.data.experimental.AUTOTUNE if is_training else None,
+        num_parallel_calls=(
+            tf.data.experimental.AUTOTUNE
+            if is_training and not is_deterministic
+            else None
+        ),
     )
+
+
+def _num_cores():
+    """Of this process; AUTOTUNE takes long to find out that one worker is too few."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _with_end(dataset):
@@ -136,8 +153,13 @@ def _with_end(dataset):
 
 
 def _training_batches(files, params, bad):
+    is_deterministic = params.get("deterministic", False)
     dataset = shard_records(
-        files, params.get("num_ranks", 1), params.get("rank", 0), is_training=True
+        files,
+        params.get("num_ranks", 1),
+        params.get("rank", 0),
+        is_training=True,
+        is_deterministic=is_deterministic,
     )
     # Shuffled while still encoded: decoded images would take 30 times the memory.
     dataset = _with_end(dataset.shuffle(SHUFFLE_RECORDS)).repeat()
@@ -148,8 +170,10 @@ def _training_batches(files, params, bad):
         bad,
         params["batch_size"],
         drop_remainder=True,
+        # Random numbers come in one order only to one worker.
+        workers=1 if is_deterministic else _num_cores(),
     )
-    return dataset.prefetch(tf.data.experimental.AUTOTUNE)
+    return dataset.prefetch(BATCHES_IN_STOCK)
 
 
 def _evaluation_batches(files, params, bad):
@@ -164,9 +188,10 @@ def _evaluation_batches(files, params, bad):
         bad,
         params["batch_size"],
         drop_remainder=False,
+        workers=_num_cores(),
     )
     dataset = dataset.map(lambda batch: _pad_batch(batch, params["batch_size"]))
-    return dataset.prefetch(tf.data.experimental.AUTOTUNE)
+    return dataset.prefetch(BATCHES_IN_STOCK)
 
 
 def synthetic_batches(params):
@@ -223,7 +248,8 @@ def _image_id(parsed):
     """int64 scalar; fails where the text is no number."""
     text = parsed["image/source_id"]
     # TensorFlow's conversion alone would take "-1" and " 1".
-    is_number = tf.strings.regex_full_match(text, "[0-9]+")
+    rest = tf.regex_replace(text, "^[0-9]+$", "")
+    is_number = tf.not_equal(text, "") & tf.equal(rest, "")
     with tf.control_dependencies([tf.Assert(is_number, [text])]):
         return tf.string_to_number(text, tf.int64)
 

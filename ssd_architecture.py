@@ -92,5 +92,7 @@ def _conv(net, filters, kernel_size, stride, padding, activation, name):
         strides=stride,
         padding=padding,
         activation=activation,
+        # The default of TensorFlow 1; that of 2.15 does not mind the graph's seed.
+        kernel_initializer=tf.glorot_uniform_initializer(),
         name=name,
     )

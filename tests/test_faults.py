@@ -109,3 +109,42 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_stays(data, small_disk):
     assert f"--model_dir={small_disk}: no space is left" in last_line(result)
     assert last_line(result).endswith("the last checkpoint, step 0")
     assert checkpoints.newest_usable(str(small_disk))[0] == 0
+
+
+def losses(result):
+    return re.findall(r"loss: (\S+)", result.stderr)
+
+
+def test_the_same_seed_gives_the_same_losses_bit_for_bit(data, tmp_path):
+    flags = ["--seed=5", "--deterministic", "--log_every_n_steps=1"]
+    first = train(data, tmp_path / "first", *flags, steps=3)
+    second = train(data, tmp_path / "second", *flags, steps=3)
+    assert len(losses(first)) == 3
+    assert losses(first) == losses(second)
+    values = [
+        tf.train.load_checkpoint(str(tmp_path / name / "model.ckpt-3")).get_tensor(
+            "resnet34/conv2d/kernel"
+        )
+        for name in ("first", "second")
+    ]
+    np.testing.assert_array_equal(*values)
+
+
+def test_more_broken_records_than_allowed_end_the_training_with_a_line(data, tmp_path):
+    broken = [
+        records.record(i, b"\xff\xd8\xff no image", [[0, 0, 1, 1]], [1]) for i in (7, 8)
+    ]
+    whole = list(tf.python_io.tf_record_iterator(str(data / "train")))
+    records.write(tmp_path / "train", whole + broken)
+    flags = [f"--training_file_pattern={tmp_path / 'train'}", "--max_bad_records=1"]
+    result = train(data, tmp_path / "model", *flags, steps=200)
+    assert result.returncode == 2
+    assert "more broken records than --max_bad_records=1" in last_line(result)
+    assert "its image cannot be decoded" in last_line(result)
+
+
+def test_synthetic_data_needs_no_file(data, tmp_path):
+    flags = ["--synthetic_data", f"--training_file_pattern={tmp_path / 'none'}"]
+    result = train(data, tmp_path, *flags, steps=2)
+    assert result.returncode == 0, result.stderr
+    assert "step 2 of 2" in result.stderr

@@ -15,7 +15,8 @@ import pytest
 import records
 import tensorflow.compat.v1 as tf
 
-import create_tf_record
+import coco_source
+import shards
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOL = os.path.join(ROOT, "tools", "create_tf_record.py")
@@ -136,7 +137,7 @@ def test_features_are_those_of_the_usual_converters(tmp_path, dataset):
 
 def test_the_number_of_workers_does_not_change_a_byte(tmp_path, dataset):
     content, image_dir = dataset
-    paths = create_tf_record.shard_paths(str(tmp_path / "out" / "train2017"), 2)
+    paths = shards.shard_paths(str(tmp_path / "out" / "train2017"), 2)
     contents = []
     for workers in (1, 2):
         run(tmp_path, content, image_dir, f"--workers={workers}")
@@ -220,7 +221,7 @@ def many_times(content, count):
 def test_a_failed_run_leaves_the_shards_of_the_one_before(tmp_path, dataset):
     content, image_dir = dataset
     (tmp_path / "out").mkdir()
-    for path in create_tf_record.shard_paths(str(tmp_path / "out" / "train2017"), 2):
+    for path in shards.shard_paths(str(tmp_path / "out" / "train2017"), 2):
         with open(path, "w") as file:
             file.write("before")
     before = files_of(tmp_path / "out")
@@ -304,7 +305,7 @@ def test_images_may_be_links_to_elsewhere(tmp_path, dataset):
     content, image_dir = dataset
     (image_dir / "1.jpg").rename(tmp_path / "elsewhere.jpg")
     (image_dir / "1.jpg").symlink_to(tmp_path / "elsewhere.jpg")
-    entries, _ = create_tf_record.plan(content, str(image_dir))
+    entries, _ = coco_source.plan(content, str(image_dir))
     assert entries[0]["file_name"] == "1.jpg"
 
 

@@ -202,10 +202,11 @@ def test_flipping_mirrors_image_and_boxes(jpeg):
 
 
 def test_real_photographs_go_in(tmp_path, coco_sample):
-    import create_tf_record
+    import coco_source
+    import shards
 
-    dataset = create_tf_record.read_annotations(coco_sample + "/instances.json")
-    entries, _ = create_tf_record.plan(dataset, coco_sample + "/images", max_images=9)
-    create_tf_record.write_shard(str(tmp_path / "coco"), entries)
+    dataset = coco_source.read_annotations(coco_sample + "/instances.json")
+    entries, _ = coco_source.plan(dataset, coco_sample + "/images", max_images=9)
+    shards.write_shard(str(tmp_path / "coco"), entries)
     ids = read_ids(str(tmp_path / "coco"))
     assert sorted(ids[ids > 0]) == sorted(i["id"] for i in dataset["images"])[:9]

@@ -24,7 +24,10 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import categories  # noqa: E402
-import create_tf_record  # noqa: E402
+import coco_source  # noqa: E402
+import command_line  # noqa: E402
+import shards  # noqa: E402
+from command_line import InputError  # noqa: E402
 
 FLAGS = flags.FLAGS
 
@@ -197,16 +200,16 @@ def make_split(folder, split, count, first_id, seed):
     }
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
-    entries, counts = create_tf_record.plan(dataset, image_dir)
+    entries, counts = coco_source.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
-    create_tf_record.convert(entries, prefix, _SHARDS[split], workers=1)
-    create_tf_record.print_counts(counts, split)
+    shards.convert(entries, prefix, _SHARDS[split], workers=1)
+    coco_source.print_counts(counts, split)
 
 
 def main(_):
     """Makes the sample, unless it is there already."""
     if not FLAGS.output_dir:
-        raise create_tf_record.InputError("--output_dir is missing")
+        raise InputError("--output_dir is missing")
     # Of a link, what it leads to: a folder cannot be renamed to a link's name.
     folder = os.path.realpath(FLAGS.output_dir)
     settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
@@ -217,7 +220,7 @@ def main(_):
     try:
         _make(folder, settings)
     except OSError as error:
-        raise create_tf_record.InputError(f"--output_dir={folder}: {error}") from error
+        raise InputError(f"--output_dir={folder}: {error}") from error
 
 
 def _make(folder, settings):
@@ -244,11 +247,11 @@ def _check_finished(folder, settings):
     except (OSError, ValueError):
         is_same = False
     if not is_same:
-        raise create_tf_record.InputError(
+        raise InputError(
             f"--output_dir={folder} holds something else; name another folder"
         )
     print(f"the sample is there: {folder}")
 
 
 if __name__ == "__main__":
-    create_tf_record.run(main, _define_flags)
+    command_line.run(main, _define_flags)

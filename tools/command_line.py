@@ -3,6 +3,7 @@
 """What every tool shares: what the user can mend is one line, and status 2."""
 
 import os
+import signal
 import sys
 
 from absl import app, flags
@@ -12,21 +13,32 @@ class InputError(Exception):
     """What the user can mend; one line that names the file or flag."""
 
 
-def run(main_function, define_flags):
-    """Runs a tool: what the user can mend becomes one line and status 2.
+def run(main_function, define_flags, takes_arguments=False):
+    """Runs a tool and ends the process.
+
+    The status is what main_function returns (None: 0), 2 after an InputError, 130
+    after Ctrl-C and 143 after SIGTERM; open `with` and `finally` blocks end first.
 
     Args:
-      main_function: takes the arguments that are no flags.
+      main_function: takes the list of arguments that are no flags.
       define_flags: defines the tool's flags.
+      takes_arguments: bool, whether there may be such arguments.
     """
     define_flags()
     app.define_help_flags()
+    # TensorFlow's remarks on the processor, before anything imports it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     name = os.path.basename(sys.argv[0])
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     try:
-        rest = flags.FLAGS(sys.argv)
-        if rest[1:]:
-            raise InputError(f"{rest[1]}: not a flag; flags look like --name=value")
-        main_function(rest)
+        rest = flags.FLAGS(sys.argv)[1:]
+        if rest and not takes_arguments:
+            raise InputError(f"{rest[0]}: not a flag; flags look like --name=value")
+        status = main_function(rest)
     except (InputError, flags.Error) as error:
         print(f"{name}: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        status = 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        status = 128 + signal.SIGINT
+    sys.exit(status)

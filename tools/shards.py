@@ -1,94 +1,147 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes TFRecord shards with all cores, all of them or none."""
+"""Writes TFRecord shards with all cores, all of them or none.
 
+Shards grow in a hidden folder beside their place and are renamed when all are whole.
+A run that fails or is killed changes no shard; what it leaves behind, no glob of the
+shards matches, and the next run removes it.
+"""
+
+import collections
 import contextlib
+import fcntl
 import glob
-import multiprocessing
 import os
-import sys
+import shutil
+from typing import NamedTuple, Optional
 
+import image_file
+import worker_pool
 from command_line import InputError
 
+# Counted by `convert`.
+CONVERTED = "images converted (their pixels are as before, but for JPEG's rounding)"
+TURNED = "images turned upright as their EXIF data says"
 
-def serialize(entry: dict) -> bytes:
+
+class Object(NamedTuple):
+    """One box of an image.
+
+    Attributes:
+      box: (ymin, xmin, ymax, xmax) in 0..1 of height and width.
+      category_id: the dataset's number.
+      name: of the category.
+      is_crowd: 1 when evaluation neither wants nor punishes detections of it.
+      area: pixels.
+      difficult: Pascal VOC's flag; None in datasets that have none.
+    """
+
+    box: tuple
+    category_id: int
+    name: str
+    is_crowd: int
+    area: float
+    difficult: Optional[int] = None
+
+
+class Entry(NamedTuple):
+    """One image, to become a record.
+
+    Attributes:
+      path: of the file.
+      file_name: the dataset's name for it.
+      image_id: whole number.
+      size: (width, height) that the boxes refer to, in pixels.
+      objects: tuple of Object.
+    """
+
+    path: str
+    file_name: str
+    image_id: int
+    size: tuple
+    objects: tuple
+
+
+def serialize(entry: Entry, ignore_exif: bool = False):
     """Makes one record.
 
     Args:
-      entry: one of those that `plan` gives.
+      entry: the image.
+      ignore_exif: see image_file.
 
     Returns:
-      bytes of a tf.train.Example with the features of the usual COCO converters.
+      (record, changes): bytes of a tf.train.Example with the features of the usual
+      COCO converters; and what image_file.load had to do.
 
     Raises:
-      InputError: when the file is neither JPEG nor PNG.
+      InputError: when the image cannot be read or has another size.
     """
     # Imported here: the processes that only plan do not need it.
     import tensorflow.compat.v1 as tf
 
-    with open(entry["path"], "rb") as file:
-        encoded = file.read()
+    try:
+        encoded, header, changes = image_file.load(entry.path, entry.size, ignore_exif)
+    except ValueError as error:
+        raise InputError(f"{entry.path} {error}") from error
     example = tf.train.Example()
     feature = example.features.feature
 
     def put(name, kind, values):
         getattr(feature[name], kind + "_list").value.extend(values)
 
-    objects = entry["objects"]
+    objects = entry.objects
     put("image/encoded", "bytes", [encoded])
-    put("image/format", "bytes", [_image_format(encoded, entry["path"])])
-    put("image/filename", "bytes", [entry["file_name"].encode()])
-    put("image/source_id", "bytes", [str(entry["id"]).encode()])
-    put("image/height", "int64", [entry["height"]])
-    put("image/width", "int64", [entry["width"]])
+    put("image/format", "bytes", [header.format.encode()])
+    put("image/filename", "bytes", [entry.file_name.encode()])
+    put("image/source_id", "bytes", [str(entry.image_id).encode()])
+    put("image/height", "int64", [entry.size[1]])
+    put("image/width", "int64", [entry.size[0]])
     for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
-        put("image/object/bbox/" + name, "float", [o["box"][i] for o in objects])
-    put("image/object/class/label", "int64", [o["category_id"] for o in objects])
-    put("image/object/class/text", "bytes", [o["name"].encode() for o in objects])
-    put("image/object/is_crowd", "int64", [o["is_crowd"] for o in objects])
-    put("image/object/area", "float", [o["area"] for o in objects])
+        put("image/object/bbox/" + name, "float", [o.box[i] for o in objects])
+    put("image/object/class/label", "int64", [o.category_id for o in objects])
+    put("image/object/class/text", "bytes", [o.name.encode() for o in objects])
+    put("image/object/is_crowd", "int64", [o.is_crowd for o in objects])
+    put("image/object/area", "float", [o.area for o in objects])
+    if objects and objects[0].difficult is not None:
+        put("image/object/difficult", "int64", [o.difficult for o in objects])
     # Maps have no order of their own; without this the bytes differ from run to run.
-    return example.SerializeToString(deterministic=True)
+    return example.SerializeToString(deterministic=True), changes
 
 
-def _image_format(encoded, path):
-    if encoded.startswith(b"\xff\xd8\xff"):
-        return b"jpeg"
-    if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"png"
-    raise InputError(f"--image_dir: {path} is neither a JPEG nor a PNG")
-
-
-def write_shard(path: str, entries: list) -> int:
+def write_shard(path: str, entries: list, ignore_exif: bool = False, advance=None):
     """Writes one shard.
 
     Args:
       path: of the shard.
-      entries: as `plan` gives them.
+      entries: list of Entry.
+      ignore_exif: see image_file.
+      advance: called with 1 after each image; None: not.
 
     Returns:
-      int, the number of records.
+      collections.Counter of CONVERTED and TURNED.
 
     Raises:
       InputError: as `serialize`, or when it cannot be written.
     """
     import tensorflow.compat.v1 as tf
 
+    reasons = {"converted": CONVERTED, "turned": TURNED}
+    counts = collections.Counter()
     try:
         with tf.python_io.TFRecordWriter(path) as writer:
             for entry in entries:
-                writer.write(serialize(entry))
+                record, changes = serialize(entry, ignore_exif)
+                writer.write(record)
+                counts.update(reasons[change] for change in changes)
+                if advance is not None:
+                    advance(1)
     except tf.errors.OpError as error:
         raise InputError(f"--output_prefix: cannot write {error.message}") from error
-    return len(entries)
+    return counts
 
 
-def _write_job(job):
-    """write_shard, maybe in another process; errors come back as text."""
-    try:
-        return write_shard(*job), None
-    except (InputError, OSError) as error:
-        return 0, str(error)
+def _write_job(job, advance):
+    return write_shard(*job, advance=advance)
 
 
 def shard_paths(output_prefix: str, num_shards: int) -> list:
@@ -99,66 +152,69 @@ def shard_paths(output_prefix: str, num_shards: int) -> list:
     ]
 
 
-def convert(entries: list, output_prefix: str, num_shards: int, workers: int):
+def convert(
+    entries: list,
+    output_prefix: str,
+    num_shards: int,
+    workers: int,
+    ignore_exif: bool = False,
+):
     """Writes all shards or none; image i goes into shard i modulo their number.
 
     Args:
-      entries: as `plan` gives them.
+      entries: list of Entry.
       output_prefix: folder and start of the names.
       num_shards: files to write.
       workers: processes.
+      ignore_exif: see image_file.
+
+    Returns:
+      collections.Counter of CONVERTED and TURNED.
 
     Raises:
       InputError: when the output cannot be written, shards of another number lie
-        there, or an image is broken.
+        there, another run is writing them, or an image is broken.
     """
     check_other_shards(output_prefix, num_shards)
-    paths = shard_paths(output_prefix, num_shards)
     folder, name = os.path.split(output_prefix)
-    # A glob of the shards does not match these.
-    partials = shard_paths(os.path.join(folder, ".partial-" + name), num_shards)
-    jobs = [(partial, entries[i::num_shards]) for i, partial in enumerate(partials)]
     try:
-        os.makedirs(folder or ".", exist_ok=True)
-        with _progress(entries) as bar:
-            for written, error in _run_jobs(jobs, min(workers, num_shards)):
-                if error:
-                    raise InputError(error)
-                bar.update(written)
-        for partial, path in zip(partials, paths):
-            os.replace(partial, path)
+        with _partial_folder(os.path.join(folder, ".partial-" + name)) as partial:
+            partials = shard_paths(os.path.join(partial, name), num_shards)
+            jobs = [
+                (path, entries[i::num_shards], ignore_exif)
+                for i, path in enumerate(partials)
+            ]
+            counts = worker_pool.run(
+                _write_job, jobs, min(workers, num_shards), len(entries)
+            )
+            for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
+                os.replace(path, place)
     except OSError as error:
         raise InputError(f"--output_prefix={output_prefix}: {error}") from error
-    finally:
-        # Here, not in the processes: the pool ends those in the middle of a file.
-        for partial in filter(os.path.exists, partials):
-            os.remove(partial)
+    return sum(counts, collections.Counter())
 
 
-def _run_jobs(jobs, workers):
-    if workers == 1:
-        # Starting a process would take longer than a small dataset does.
-        yield from map(_write_job, jobs)
-        return
-    # Fork is not safe beside the threads of TensorFlow and of NPU drivers.
-    with multiprocessing.get_context("forkserver").Pool(workers) as pool:
-        started = multiprocessing.active_children()
-        results = pool.imap_unordered(_write_job, jobs)
-        for _ in jobs:
-            yield _next_result(results, started)
-
-
-def _next_result(results, started):
-    """The next result; a pool alone waits forever for one of a killed process."""
-    while True:
+@contextlib.contextmanager
+def _partial_folder(path):
+    """A folder for one run at a time, empty at the start and gone in the end."""
+    os.makedirs(path, exist_ok=True)
+    lock = os.open(path, os.O_RDONLY)
+    try:
         try:
-            return results.next(timeout=1)
-        except multiprocessing.TimeoutError:
-            if set(multiprocessing.active_children()) != set(started):
-                raise InputError(
-                    f"--workers={len(started)}: a process was killed, perhaps for lack "
-                    "of memory; take fewer"
-                ) from None
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{path}: another run is writing the same shards; wait for it"
+            ) from None
+        for name in os.listdir(path):
+            os.remove(os.path.join(path, name))
+        try:
+            yield path
+        finally:
+            # Here, not in the processes: the pool ends those in the middle of a file.
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def check_other_shards(output_prefix: str, num_shards: int):
@@ -179,27 +235,3 @@ def check_other_shards(output_prefix: str, num_shards: int):
             f"there, {others[0]} first, and would be read together with the new ones; "
             "move them away"
         )
-
-
-class _PlainProgress(contextlib.AbstractContextManager):
-    """What tqdm does, in a line for every tenth of the images."""
-
-    def __init__(self, total):
-        self._total, self._done = total, 0
-
-    def __exit__(self, *unused):
-        pass
-
-    def update(self, count):
-        tenth = self._done * 10 // self._total
-        self._done += count
-        if self._done * 10 // self._total > tenth:
-            print(f"{self._done} of {self._total} images", file=sys.stderr)
-
-
-def _progress(entries):
-    try:
-        import tqdm
-    except ImportError:
-        return _PlainProgress(max(len(entries), 1))
-    return tqdm.tqdm(total=len(entries), unit="image")

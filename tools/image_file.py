@@ -126,7 +126,7 @@ def _read_jpeg(encoded):
         position += 2 + length
     if frame is None:
         raise ValueError("is a JPEG without an image")
-    if encoded.rfind(_JPEG_END) < position:
+    if position < 0 or encoded.rfind(_JPEG_END) < position:
         raise ValueError("is cut off: it is a JPEG without an end")
     marker, bits, height, width, channels = frame
     # Of CMYK there are two kinds, and TensorFlow knows only Adobe's.

@@ -121,4 +121,4 @@ def _progress_bar(total):
         import tqdm
     except ImportError:
         return _PlainBar(max(total, 1))
-    return tqdm.tqdm(total=total, unit="image")
+    return tqdm.tqdm(total=total, unit="image", mininterval=0.5)

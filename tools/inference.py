@@ -1,0 +1,458 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Models from files, and detections in picture files; for the tools and benchmarks.
+
+A model is a checkpoint, a training's model_dir, or what tools/export_model.py wrote.
+Only its network is run here; suppression is always that of postprocess.py, so that all
+of them give what --mode=eval gives for the same weights and precision.
+
+Pictures are streamed: threads read, decode and resize some batches ahead, the network
+runs, and another thread suppresses. Like the evaluation this takes pixels as they are
+stored: a note in the file that says how to turn the picture (EXIF) is not heeded.
+
+Glossary: B images a batch, N = 8732 default boxes, C classes; boxes are ltrb,
+[ymin, xmin, ymax, xmax] in 0..1 of height and width.
+"""
+
+import collections
+import concurrent.futures
+import logging
+import os
+import sys
+import warnings
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from create_tf_record import InputError
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import anchors  # noqa: E402
+import categories  # noqa: E402
+import checkpoints  # noqa: E402
+import postprocess  # noqa: E402
+import runtime  # noqa: E402
+import ssd_model  # noqa: E402
+
+DEVICES = ("auto", "cpu", "gpu")
+
+# Names that every exported graph has: 300 x 300 pixels in 0..1, and the raw outputs.
+INPUT = "input"
+RAW_OUTPUTS = ("class_logits", "box_offsets")
+
+# Of an export's folder.
+LABEL_MAP_FILE = "label_map.json"
+SAVED_MODEL_DIR = "saved_model"
+_SAVED_MODEL_FILE = "saved_model.pb"
+
+# More would only wait: the network takes far longer than reading its pictures does.
+_READERS = 4
+
+Picture = collections.namedtuple("Picture", "path image raw_shape error")
+Picture.__doc__ = """A file that was read.
+
+path: str.
+image: float32 [300, 300, 3] in 0..1, None where it can't be read.
+raw_shape: int32 [3], height and width in pixels, and 3; or None.
+error: str, one line that says why it can't be read; or None.
+"""
+
+
+def quiet_tensorflow():
+    """Leaves only those of TensorFlow's messages that a user can do something about."""
+    tf.disable_eager_execution()
+    tf.logging.set_verbosity(tf.logging.WARN)
+    logging.getLogger("tensorflow").addFilter(
+        lambda record: "Instructions for updating" not in record.getMessage()
+    )
+    warnings.filterwarnings("ignore", category=UserWarning, message="`tf.layers")
+
+
+def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
+    """Gives the configuration that the evaluation uses on a CPU or GPU.
+
+    Args:
+      device: one of DEVICES; "auto" is a GPU where TensorFlow finds one.
+      precision_mode: one of runtime.PRECISION_MODES.
+
+    Returns:
+      tf.ConfigProto.
+
+    Raises:
+      InputError: there is no GPU, but one is asked for.
+    """
+    options = runtime.Options(precision_mode=precision_mode)
+    try:
+        return runtime.create(
+            "cpu" if device == "cpu" else "gpu", options
+        ).session_config()
+    except ValueError as error:
+        if device == "gpu":
+            raise InputError(str(error)) from error
+    return runtime.create("cpu", options).session_config()
+
+
+def read_label_map(path):
+    """Reads the categories that a flag names.
+
+    Args:
+      path: str, see categories.read_label_map; None or "" for COCO's.
+
+    Returns:
+      categories.LabelMap.
+
+    Raises:
+      InputError: it can't be read, or makes no sense.
+    """
+    if not path:
+        return categories.COCO
+    try:
+        return categories.read_label_map(path)
+    except ValueError as error:
+        raise InputError(f"--label_map: {error}") from error
+
+
+def resize(pixels):
+    """Resizes as the evaluation does: bilinear, without half-pixel centers.
+
+    Args:
+      pixels: uint8 [..., height, width, 3].
+
+    Returns:
+      float32 [..., 300, 300, 3] in 0..1.
+    """
+    size = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE]
+    return tf.image.resize_images(pixels, size) / 255.0
+
+
+def build_network(images, label_map):
+    """Builds the network of the evaluation in the default graph.
+
+    Args:
+      images: float32 [B, 300, 300, 3] in 0..1.
+      label_map: categories.LabelMap.
+
+    Returns:
+      (class_logits, box_offsets): float32 [B, N, C] and [B, N, 4]; their operations
+      are named so.
+    """
+    # What the evaluation hands through from its records plays no part here.
+    unused = {"source_id": tf.zeros([1], tf.int64), "raw_shape": tf.zeros([1, 3])}
+    spec = ssd_model.ssd_model_fn(
+        dict(unused, image=images),
+        None,
+        tf.estimator.ModeKeys.PREDICT,
+        {"label_map": label_map},
+    )
+    return tuple(tf.identity(spec.predictions[name], name) for name in RAW_OUTPUTS)
+
+
+def find_checkpoint(path):
+    """Finds the checkpoint that is meant, the newest of a folder.
+
+    Args:
+      path: str, a model_dir, the prefix of a checkpoint's files or one of the files.
+
+    Returns:
+      str, the prefix of its files; None when path is nothing of these.
+
+    Raises:
+      InputError: the folder's checkpoints, or the one that is named, are damaged.
+    """
+    if os.path.isdir(path):
+        _, newest = checkpoints.newest_usable(path)
+        if newest is None and checkpoints.newest_step(path) is not None:
+            raise InputError(f"--model={path}: every checkpoint there is damaged")
+        return newest
+    for ending in (".index", ".meta", ".data-00000-of-00001"):
+        if path.endswith(ending):
+            path = path[: -len(ending)]
+    if not os.path.isfile(path + ".index"):
+        return None
+    try:
+        checkpoints.step_of(path)
+    except ValueError as error:
+        raise InputError(f"--model: {error}") from error
+    return path
+
+
+def restore(session, checkpoint_path, label_map):
+    """Loads a checkpoint into the variables of the session's graph.
+
+    Args:
+      session: tf.Session on a graph with the network.
+      checkpoint_path: str, prefix of the checkpoint's files.
+      label_map: categories.LabelMap.
+
+    Raises:
+      InputError: it is of another network, or of other classes.
+    """
+    with session.graph.as_default():
+        variables = tf.global_variables()
+        available = {name for name, _ in tf.train.list_variables(checkpoint_path)}
+        missing = [v.op.name for v in variables if v.op.name not in available]
+        if missing:
+            raise InputError(
+                f"--model={checkpoint_path} is no checkpoint of SSD-ResNet34: it lacks "
+                f"{len(missing)} variables, {missing[0]} first"
+            )
+        try:
+            checkpoints.check_classes(checkpoint_path, label_map.num_classes)
+        except ValueError as error:
+            raise InputError(f"--model: {error}") from error
+        tf.train.Saver(variables).restore(session, checkpoint_path)
+
+
+class Network:
+    """A network to run, from whatever file.
+
+    Attributes:
+      label_map: categories.LabelMap, its categories.
+      batch_size: int, the only batch that it takes; None where it takes any.
+    """
+
+    def __init__(self, session, label_map):
+        """Takes over a session; see `open_model`."""
+        graph = session.graph
+        self.label_map = label_map
+        self._session = session
+        self._images = graph.get_tensor_by_name(INPUT + ":0")
+        self._outputs = [graph.get_tensor_by_name(n + ":0") for n in RAW_OUTPUTS]
+        self.batch_size = self._images.shape.as_list()[0]
+        # Prepared once: half a millisecond less for each batch.
+        self._run = session.make_callable(self._outputs, feed_list=[self._images])
+
+    @property
+    def num_classes(self):
+        """C, the classes of its outputs, with background."""
+        return self._outputs[0].shape.as_list()[-1]
+
+    def __call__(self, images):
+        """Runs it.
+
+        Args:
+          images: float32 [B, 300, 300, 3] in 0..1; B is batch_size, if that is set.
+
+        Returns:
+          (class_logits, box_offsets): float32 arrays [B, N, C] and [B, N, 4].
+        """
+        return tuple(self._run(images))
+
+    def close(self):
+        """Frees what it holds."""
+        self._session.close()
+
+
+def open_model(path, label_map_path=None, config=None):
+    """Opens a model of whatever kind.
+
+    Args:
+      path: str, a checkpoint's prefix, a model_dir, an export's folder, the SavedModel
+        in it, or one of its frozen graphs.
+      label_map_path: str, the json of its categories; None: the one beside the export,
+        or COCO's.
+      config: tf.ConfigProto of the session.
+
+    Returns:
+      Network.
+
+    Raises:
+      InputError: one line; there is no model, it can't be read or has other classes.
+    """
+    if os.path.isfile(os.path.join(path, SAVED_MODEL_DIR, _SAVED_MODEL_FILE)):
+        path = os.path.join(path, SAVED_MODEL_DIR)
+    session = tf.Session(graph=tf.Graph(), config=config)
+    with session.graph.as_default():
+        if os.path.isfile(os.path.join(path, _SAVED_MODEL_FILE)):
+            return _open_export(session, path, label_map_path, _load_saved_model)
+        if os.path.isfile(path) and path.endswith(".pb"):
+            return _open_export(session, path, label_map_path, _load_frozen_graph)
+        return _open_checkpoint(session, path, label_map_path)
+
+
+def _open_checkpoint(session, path, label_map_path):
+    label_map = read_label_map(label_map_path)
+    checkpoint_path = find_checkpoint(path)
+    if checkpoint_path is None:
+        raise InputError(
+            f"--model={path}: neither a checkpoint (model.ckpt-N), a folder of "
+            "checkpoints, a SavedModel, nor a frozen graph (.pb)"
+        )
+    size = anchors.IMAGE_SIZE
+    images = tf.placeholder(tf.float32, [None, size, size, 3], INPUT)
+    build_network(images, label_map)
+    restore(session, checkpoint_path, label_map)
+    return Network(session, label_map)
+
+
+def _open_export(session, path, label_map_path, load):
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), LABEL_MAP_FILE)
+    if not label_map_path and os.path.isfile(beside):
+        label_map_path = beside
+    label_map = read_label_map(label_map_path)
+    try:
+        load(session, path)
+        network = Network(session, label_map)
+    # What is no graph makes TensorFlow's and protobuf's readers raise what they like.
+    except Exception as error:
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(
+            f"--model={path} is no export of tools/export_model.py: {reason}"
+        ) from error
+    if network.num_classes != label_map.num_classes:
+        raise InputError(
+            f"--model={path} is of a network with {network.num_classes - 1} "
+            f"categories, not {label_map.num_classes - 1}; give its --label_map"
+        )
+    return network
+
+
+def _load_saved_model(session, path):
+    tf.saved_model.load(session, [tf.saved_model.SERVING], path)
+
+
+def _load_frozen_graph(session, path):
+    del session
+    with open(path, "rb") as file:
+        tf.import_graph_def(tf.GraphDef.FromString(file.read()), name="")
+
+
+class Decoder:
+    """Reads picture files; several threads may share it."""
+
+    def __init__(self):
+        with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
+            encoded = tf.placeholder(tf.string, [])
+            # This kernel takes PNG as well.
+            pixels = tf.image.decode_jpeg(encoded, channels=3)
+            outputs = [resize(pixels), tf.shape(pixels)]
+        # In the thread that asks: TensorFlow's own threads are the network's.
+        config = tf.ConfigProto(
+            inter_op_parallelism_threads=-1,
+            intra_op_parallelism_threads=1,
+            device_count={"GPU": 0},
+        )
+        session = tf.Session(graph=graph, config=config)
+        self._resized = session.make_callable(outputs, feed_list=[encoded])
+        self._pixels = session.make_callable(pixels, feed_list=[encoded])
+
+    def __call__(self, path):
+        """Reads a picture, whatever may be wrong with it.
+
+        Args:
+          path: str, a JPEG or PNG.
+
+        Returns:
+          Picture.
+        """
+        try:
+            image, raw_shape = self._resized(_contents(path))
+        except OSError as error:
+            return Picture(path, None, None, error.strerror or str(error))
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0]
+            return Picture(
+                path, None, None, f"neither JPEG nor PNG, or broken: {reason}"
+            )
+        return Picture(path, image, raw_shape, None)
+
+    def pixels(self, path):
+        """Decodes a picture in its own size.
+
+        Args:
+          path: str, one that could be read before.
+
+        Returns:
+          uint8 [height, width, 3].
+        """
+        return self._pixels(_contents(path))
+
+
+def _contents(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def detect(network, paths, batch_size, decoder):
+    """Detects in picture files.
+
+    Args:
+      network: Network.
+      paths: iterable of str.
+      batch_size: int, B; where the network takes only one, that is taken.
+      decoder: Decoder.
+
+    Yields:
+      (Picture, detection) in the order of paths: detection is None where the picture
+      can't be read, else a dict as of postprocess.Detector. Some batches are in
+      memory at a time, however many pictures there are.
+    """
+    batch_size = network.batch_size or batch_size
+    suppress = postprocess.Detector()
+
+    def run(pictures):
+        return pictures, _run_batch(network, pictures, batch_size)
+
+    def finish(batch):
+        pictures, outputs = batch
+        return _in_order(pictures, suppress(outputs) if outputs else [])
+
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        with concurrent.futures.ThreadPoolExecutor(1) as suppressor:
+            pictures = _map_ahead(readers, decoder, paths, 2 * batch_size)
+            batches = map(run, _batches(pictures, batch_size))
+            for results in _map_ahead(suppressor, finish, batches, 1):
+                yield from results
+
+
+def _map_ahead(executor, function, items, ahead):
+    """Like map, with the results of so many further items under way."""
+    under_way = collections.deque()
+    for item in items:
+        under_way.append(executor.submit(function, item))
+        if len(under_way) > ahead:
+            yield under_way.popleft().result()
+    for future in under_way:
+        yield future.result()
+
+
+def _batches(pictures, batch_size):
+    """Lists of pictures: those that can be read are batch_size or, at last, fewer."""
+    batch, readable = [], 0
+    for picture in pictures:
+        batch.append(picture)
+        readable += picture.error is None
+        # A long row of files that can't be read shall be told of soon.
+        if readable == batch_size or len(batch) >= 4 * batch_size:
+            yield batch
+            batch, readable = [], 0
+    if batch:
+        yield batch
+
+
+def _run_batch(network, pictures, batch_size):
+    """What postprocess.Detector takes; None where no picture can be read.
+
+    Every batch is filled up: another size would have TensorFlow prepare anew.
+    """
+    readable = [picture for picture in pictures if picture.error is None]
+    if not readable:
+        return None
+    images = np.stack([picture.image for picture in readable])
+    padding = np.zeros((batch_size - len(images),) + images.shape[1:], images.dtype)
+    class_logits, box_offsets = network(np.concatenate([images, padding]))
+    return {
+        "class_logits": class_logits[: len(readable)],
+        "box_offsets": box_offsets[: len(readable)],
+        "source_id": np.arange(len(readable)),
+        "raw_shape": np.stack([picture.raw_shape for picture in readable]),
+    }
+
+
+def _in_order(pictures, detections):
+    found = iter(detections)
+    return [
+        (picture, next(found) if picture.error is None else None)
+        for picture in pictures
+    ]

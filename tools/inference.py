@@ -431,17 +431,30 @@ def _batches(pictures, batch_size):
         yield batch
 
 
-def _run_batch(network, pictures, batch_size):
-    """What postprocess.Detector takes; None where no picture can be read.
+def to_batch(pictures, batch_size):
+    """Makes one batch of pictures.
 
-    Every batch is filled up: another size would have TensorFlow prepare anew.
+    Args:
+      pictures: list of up to batch_size Pictures that could be read.
+      batch_size: int, B.
+
+    Returns:
+      float32 [B, 300, 300, 3] in 0..1, filled up with zeros: another size would have
+      TensorFlow prepare its kernels anew.
     """
+    size = anchors.IMAGE_SIZE
+    images = np.zeros([batch_size, size, size, 3], np.float32)
+    for row, picture in zip(images, pictures):
+        row[:] = picture.image
+    return images
+
+
+def _run_batch(network, pictures, batch_size):
+    """What postprocess.Detector takes; None where no picture can be read."""
     readable = [picture for picture in pictures if picture.error is None]
     if not readable:
         return None
-    images = np.stack([picture.image for picture in readable])
-    padding = np.zeros((batch_size - len(images),) + images.shape[1:], images.dtype)
-    class_logits, box_offsets = network(np.concatenate([images, padding]))
+    class_logits, box_offsets = network(to_batch(readable, batch_size))
     return {
         "class_logits": class_logits[: len(readable)],
         "box_offsets": box_offsets[: len(readable)],

@@ -26,7 +26,7 @@ sys.path[:0] = [_ROOT, os.path.join(_ROOT, "tools")]
 import detect as detect_tool  # noqa: E402
 import inference  # noqa: E402
 import runtime  # noqa: E402
-from create_tf_record import InputError, run  # noqa: E402
+from command_line import InputError, run  # noqa: E402
 
 FLAGS = flags.FLAGS
 

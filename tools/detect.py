@@ -31,7 +31,7 @@ import time
 import numpy as np
 from absl import flags
 
-from create_tf_record import InputError, run
+from command_line import InputError, run
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -36,7 +36,7 @@ import tempfile
 import tensorflow.compat.v1 as tf
 from absl import flags
 
-from create_tf_record import InputError, run
+from command_line import InputError, run
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -24,7 +24,7 @@ import warnings
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from create_tf_record import InputError
+from command_line import InputError
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

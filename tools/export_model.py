@@ -33,16 +33,18 @@ import shutil
 import sys
 import tempfile
 
-import tensorflow.compat.v1 as tf
 from absl import flags
 
 from command_line import InputError, run
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+# Before TensorFlow, of which it sets the loudness.
+import inference  # noqa: E402, I001
+import tensorflow.compat.v1 as tf  # noqa: E402
+
 import anchors  # noqa: E402
 import checkpoints  # noqa: E402
-import inference  # noqa: E402
 import postprocess  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -166,7 +168,7 @@ def _write_label_map(label_map, checkpoint_path, folder):
         json.dump({"info": info, "categories": entries}, file, indent=1)
 
 
-def _make_partial(output_dir):
+def make_partial(output_dir):
     """A folder beside output_dir, which must be new or empty, to be renamed to it."""
     try:
         if os.path.lexists(output_dir) and os.listdir(output_dir):
@@ -201,7 +203,7 @@ def main(_):
             f"--model={FLAGS.model}: neither a checkpoint (model.ckpt-N) nor a folder "
             "that holds one"
         )
-    partial = _make_partial(FLAGS.output_dir)
+    partial = make_partial(FLAGS.output_dir)
     try:
         export(checkpoint_path, label_map, partial, FLAGS.batch_size)
         os.replace(partial, FLAGS.output_dir)

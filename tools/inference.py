@@ -22,11 +22,14 @@ import sys
 import warnings
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from command_line import InputError
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Read when TensorFlow is imported: what it says below warnings is not for users.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import tensorflow.compat.v1 as tf  # noqa: E402
 
 import anchors  # noqa: E402
 import categories  # noqa: E402

@@ -1,0 +1,298 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""tools/detect.py: which pictures, which models, what it writes and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import models
+import numpy as np
+import pytest
+import records
+import tensorflow.compat.v1 as tf
+
+import categories
+import detect
+import export_model
+import inference
+import runtime
+from command_line import InputError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = os.path.join(ROOT, "tools", "detect.py")
+FLOAT32 = runtime.PRECISION_MODES[1]
+
+
+def run(arguments, cwd, **variables):
+    return subprocess.run(
+        [sys.executable, TOOL] + [str(argument) for argument in arguments],
+        cwd=str(cwd),
+        env=dict(os.environ, **variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folder with a model_dir "model", an "export" of it, labels.json and pictures."""
+    folder = tmp_path_factory.mktemp("made")
+    for name in ("model", "export", "pictures"):
+        (folder / name).mkdir()
+    checkpoint = models.write_checkpoint(folder / "model")
+    models.write_label_map(folder / "labels.json")
+    export_model.export(checkpoint, models.LABELS, str(folder / "export"), 2)
+    models.write_pictures(folder / "pictures")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(made, tmp_path_factory):
+    """Entries that detections.json should have at score 0.3, by file name."""
+    paths = sorted(str(path) for path in (made / "pictures").iterdir())
+    folder = tmp_path_factory.mktemp("evaluation")
+    found = models.evaluate(str(made / "model" / "model.ckpt-12"), paths, folder)
+    return {
+        os.path.basename(path): [
+            (models.LABELS.category_of_class(c), score, box * np.tile(shape[:2], 2))
+            for c, score, box in zip(d["classes"], d["scores"], d["boxes"])
+            if score >= 0.3
+        ]
+        for path, d in zip(paths, found)
+        for shape in [d["raw_shape"]]
+    }
+
+
+def check_entries(entries, expected):
+    """The entries of one picture against (category id, score, ltrb in pixels)."""
+    assert [e["category_id"] for e in entries] == [e[0] for e in expected]
+    for entry, (category_id, score, (ymin, xmin, ymax, xmax)) in zip(entries, expected):
+        assert entry["category"] == models.LABELS.names[category_id]
+        assert entry["score"] == pytest.approx(score, rel=1e-4)
+        bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
+        assert entry["bbox"] == pytest.approx(bbox, rel=1e-3, abs=1e-2)
+
+
+def pixels_of(path):
+    with open(str(path), "rb") as file, tf.Graph().as_default():
+        with tf.Session() as session:
+            return session.run(tf.image.decode_jpeg(file.read(), channels=3))
+
+
+def entries_by_file(path):
+    by_file = {}
+    for entry in json.loads(path.read_text()):
+        by_file.setdefault(entry["file_name"], []).append(entry)
+    return by_file
+
+
+def test_files_folders_and_globs_of_which_some_cannot_be_read(made, expected, tmp_path):
+    pytest.importorskip("PIL")
+    names = sorted(expected)
+    for name, folder in zip(names, ("a", "a", "a/sub", "b", "c")):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        content = (made / "pictures" / name).read_bytes()
+        (tmp_path / folder / name).write_bytes(content)
+    (tmp_path / "a" / "broken.jpg").write_bytes(content[: len(content) // 3])
+    (tmp_path / "a" / "empty.png").write_bytes(b"")
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    result = run(
+        ["a", "b/" + names[3], "--model", made / "model", "c/*", "a/*/*.jpeg"]
+        + [f"--label_map={made / 'labels.json'}", f"--precision_mode={FLOAT32}"]
+        + ["--output_dir=out/here", "--batch_size=2"],
+        tmp_path,
+    )
+    assert result.returncode == 1, result.stderr
+    lines = [line for line in result.stderr.splitlines() if "detect.py:" in line]
+    assert lines[0].startswith("detect.py: a/broken.jpg passed over: neither JPEG nor")
+    assert lines[1].startswith("detect.py: a/empty.png passed over: ")
+    assert lines[2:] == ["detect.py: 2 of 7 pictures passed over"]
+    paths = [f"a/{names[0]}", f"a/{names[1]}", f"b/{names[3]}", f"c/{names[4]}"]
+    paths.append(f"a/sub/{names[2]}")
+    by_file = entries_by_file(tmp_path / "out" / "here" / "detections.json")
+    assert list(by_file) == [path for path in paths if expected[path.split("/")[-1]]]
+    for path in paths:
+        check_entries(by_file.get(path, []), expected[path.split("/")[-1]])
+        original = pixels_of(tmp_path / path)
+        drawn = pixels_of(tmp_path / "out" / "here" / path)
+        assert drawn.shape == original.shape
+        if by_file.get(path):
+            # A JPEG's own changes are far smaller.
+            assert np.abs(drawn.astype(int) - original).max() > 100
+    assert "objects in 5 pictures, " in result.stdout.splitlines()[-1]
+    left = [name for _, _, names in os.walk(str(tmp_path)) for name in names]
+    assert len(left) == 8 + 5 + 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model",
+        "model/model.ckpt-12",
+        "model/model.ckpt-12.index",
+        "export",
+        "export/saved_model",
+        "export/detect.pb",
+        "export/raw.pb",
+    ],
+)
+def test_every_kind_of_model_finds_the_same(made, expected, name):
+    labels = None if name.startswith("export") else str(made / "labels.json")
+    config = inference.session_config("cpu", FLOAT32)
+    network = inference.open_model(str(made / name), labels, config)
+    paths = [str(made / "pictures" / name) for name in sorted(expected)]
+    results = inference.detect(network, paths, 3, inference.Decoder())
+    for picture, detection in results:
+        entries = detect.to_results(picture.path, detection, network.label_map, 0.3)
+        check_entries(entries, expected[os.path.basename(picture.path)])
+
+
+def test_without_pillow_the_json_is_written_and_one_line_says_what_lacks(
+    made, tmp_path
+):
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL" / "__init__.py").write_text("raise ImportError('no PIL here')")
+    result = run(
+        [made / "pictures", f"--model={made / 'export'}"],
+        tmp_path,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stderr.splitlines() if "detect.py:" in line]
+    assert len(lines) == 1
+    assert "no pictures are drawn, no PIL here; pip install Pillow" in lines[0]
+    assert os.listdir(str(tmp_path / "detections")) == ["detections.json"]
+    assert json.loads((tmp_path / "detections" / "detections.json").read_text())
+
+
+_REFUSED = {
+    "no_model": (["."], "--model is missing"),
+    "no_picture_named": (["--model=m"], "no pictures are named"),
+    "missing_file": (["x.jpg", "--model=m"], "x.jpg: there is no such file"),
+    "glob_without_match": (["x*.jpg", "--model=m"], "x*.jpg: no file matches"),
+    "folder_without_picture": (["empty", "--model=m"], "empty: the folder holds no"),
+    "neither_model": (["p.png", "--model=m"], "--model=m: neither a checkpoint"),
+    "text_for_a_graph": (["p.png", "--model=t.pb"], "--model=t.pb is no export"),
+    "output_is_a_file": (
+        ["p.png", "--model=m", "--output_dir=t.pb", "--nodraw"],
+        "--output_dir=t.pb cannot be written",
+    ),
+    "output_over_input": (
+        ["p.png", "--model=m", "--output_dir=."],
+        "--output_dir=.: the drawn picture would overwrite",
+    ),
+    "low_score": (["p.png", "--model=m", "--min_score=0.01"], "flag --min_score=0.01"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(_REFUSED))
+def test_what_the_user_can_mend_is_one_line(case, tmp_path):
+    if case == "output_over_input":
+        pytest.importorskip("PIL")
+    arguments, message = _REFUSED[case]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "t.pb").write_text("no graph at all")
+    picture = records.encode_image(models.picture((20, 30)), "png")
+    (tmp_path / "p.png").write_bytes(picture)
+    result = run(arguments, tmp_path, TF_CPP_MIN_LOG_LEVEL="2")
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("detect.py: ")
+    assert message in result.stderr
+    assert (tmp_path / "p.png").read_bytes() == picture
+
+
+@pytest.mark.parametrize("name", ["model", "export", "export/raw.pb"])
+def test_a_model_of_other_classes_is_refused(made, name, tmp_path):
+    labels = models.write_label_map(tmp_path / "x.json", categories.COCO)
+    with pytest.raises(InputError, match="with 4 categories, not 80; give its"):
+        inference.open_model(str(made / name), labels)
+
+
+def test_an_export_without_its_label_map_is_taken_for_coco(made, tmp_path):
+    os.symlink(str(made / "export" / "raw.pb"), str(tmp_path / "raw.pb"))
+    with pytest.raises(InputError, match="with 4 categories, not 80; give its"):
+        inference.open_model(str(tmp_path / "raw.pb"))
+    labels = str(made / "labels.json")
+    assert inference.open_model(str(tmp_path / "raw.pb"), labels).batch_size == 2
+
+
+def test_each_file_is_taken_once_in_the_order_of_the_arguments(tmp_path):
+    for name in ("b.jpg", "a.PNG", "c.jpeg", "[1].jpg", "d.txt"):
+        (tmp_path / name).write_bytes(b"")
+    folder = str(tmp_path)
+    arguments = [folder + "/c.jpeg", folder, folder + "/**/*.jpg", folder + "/[1].jpg"]
+    names = [os.path.basename(path) for path in detect.find_pictures(arguments)]
+    assert names == ["c.jpeg", "[1].jpg", "a.PNG", "b.jpg"]
+
+
+def test_drawn_pictures_have_names_of_their_own():
+    paths = ["/p/a/1.jpg", "/p/b/1.jpg", "/p/b/1", "/p/b/2.webp"]
+    targets = detect.output_paths(paths, "out")
+    assert [targets[path] for path in paths] == [
+        "out/a/1.jpg",
+        "out/b/1.jpg",
+        "out/b/1.png",
+        "out/b/2.webp.png",
+    ]
+
+
+def test_entries_below_the_score_are_left_out():
+    detection = {
+        "raw_shape": [100, 200, 3],
+        "boxes": np.array([[0.1, 0.2, 0.5, 0.4]] * 3, np.float32),
+        "scores": np.array([0.9, 0.5, 0.2], np.float32),
+        "classes": np.array([3, 1, 4], np.int32),
+    }
+    entries = detect.to_results("x.jpg", detection, models.LABELS, 0.5)
+    assert [e["category_id"] for e in entries] == [20, 3]
+    # x = 0.2 of 200, y = 0.1 of 100, 0.2 of 200 wide and 0.4 of 100 high.
+    assert entries[0]["bbox"] == pytest.approx([40, 10, 40, 40], rel=1e-6)
+
+
+class Paths:
+    """Paths of one picture, counted as they are asked for."""
+
+    def __init__(self, path, count):
+        self.asked = 0
+        self._path, self._count = path, count
+
+    def __iter__(self):
+        for _ in range(self._count):
+            self.asked += 1
+            yield self._path
+
+
+def test_pictures_are_read_only_some_batches_ahead(made, tmp_path):
+    (tmp_path / "x.png").write_bytes(
+        records.encode_image(models.picture((20, 30)), "png")
+    )
+    paths = Paths(str(tmp_path / "x.png"), 12)
+
+    network = inference.open_model(str(made / "export" / "raw.pb"))
+    results = inference.detect(network, paths, 2, inference.Decoder())
+    next(results)
+    # Batches of two: two are read ahead of the two that run and are suppressed.
+    assert paths.asked <= 9
+    assert sum(1 for _ in results) == 11
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+    (tmp_path / "x.json").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        with detect.whole_file(str(tmp_path / "x.json")) as file:
+            file.write(b"[")
+            raise ZeroDivisionError
+    assert (tmp_path / "x.json").read_text() == "old"
+    assert os.listdir(str(tmp_path)) == ["x.json"]
+
+
+def test_nothing_found_is_an_empty_list(tmp_path):
+    with detect.whole_file(str(tmp_path / "x.json")) as file:
+        entries = detect.JsonList(file)
+        entries.add([])
+        entries.close()
+    assert json.loads((tmp_path / "x.json").read_text()) == []

@@ -27,6 +27,7 @@ def run(*flags):
     return subprocess.run(
         [sys.executable, TOOL] + list(flags),
         cwd="/",
+        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", PYTHONWARNINGS="ignore"),
         capture_output=True,
         text=True,
         timeout=300,

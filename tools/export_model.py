@@ -102,6 +102,8 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
       OSError, tf.errors.OpError: the folder can't be written.
     """
     with tf.Graph().as_default(), _session() as session:
+        # TensorFlow 2 cannot show the older kind of variables to who loads them.
+        tf.get_variable_scope().set_use_resource(True)
         images, resized, outputs = build_detector(label_map)
         inference.restore(session, checkpoint_path, label_map)
         saved_model = os.path.join(folder, inference.SAVED_MODEL_DIR)

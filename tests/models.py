@@ -68,6 +68,15 @@ def _weights(variable, random, num_classes):
     return x
 
 
+def check_same(found, expected):
+    """Compares rows of numbers in any order: near ties may be in either."""
+    assert len(found) == len(expected)
+    found, expected = np.array(found), np.array(expected)
+    if len(found):
+        apart = np.abs(found[:, None] - expected).max(axis=2)
+        assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 1e-4
+
+
 def picture(size, seed=0):
     """uint8 [height, width, 3] with rectangles of all colors."""
     random = np.random.RandomState(seed)

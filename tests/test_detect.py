@@ -57,23 +57,24 @@ def expected(made, tmp_path_factory):
     found = models.evaluate(str(made / "model" / "model.ckpt-12"), paths, folder)
     return {
         os.path.basename(path): [
-            (models.LABELS.category_of_class(c), score, box * np.tile(shape[:2], 2))
+            (models.LABELS.category_of_class(c), score) + tuple(box)
             for c, score, box in zip(d["classes"], d["scores"], d["boxes"])
             if score >= 0.3
         ]
         for path, d in zip(paths, found)
-        for shape in [d["raw_shape"]]
     }
 
 
-def check_entries(entries, expected):
-    """The entries of one picture against (category id, score, ltrb in pixels)."""
-    assert [e["category_id"] for e in entries] == [e[0] for e in expected]
-    for entry, (category_id, score, (ymin, xmin, ymax, xmax)) in zip(entries, expected):
-        assert entry["category"] == models.LABELS.names[category_id]
-        assert entry["score"] == pytest.approx(score, rel=1e-4)
-        bbox = [xmin, ymin, xmax - xmin, ymax - ymin]
-        assert entry["bbox"] == pytest.approx(bbox, rel=1e-3, abs=1e-2)
+def check_entries(path, entries, expected):
+    """The entries of one picture against rows (category id, score, ltrb in 0..1)."""
+    height, width = pixels_of(path).shape[:2]
+    rows = []
+    for entry in entries:
+        x, y, w, h = entry["bbox"]
+        ltrb = y / height, x / width, (y + h) / height, (x + w) / width
+        rows.append((entry["category_id"], entry["score"]) + ltrb)
+        assert entry["category"] == models.LABELS.names[entry["category_id"]]
+    models.check_same(rows, expected)
 
 
 def pixels_of(path):
@@ -115,7 +116,8 @@ def test_files_folders_and_globs_of_which_some_cannot_be_read(made, expected, tm
     by_file = entries_by_file(tmp_path / "out" / "here" / "detections.json")
     assert list(by_file) == [path for path in paths if expected[path.split("/")[-1]]]
     for path in paths:
-        check_entries(by_file.get(path, []), expected[path.split("/")[-1]])
+        entries = by_file.get(path, [])
+        check_entries(tmp_path / path, entries, expected[path.split("/")[-1]])
         original = pixels_of(tmp_path / path)
         drawn = pixels_of(tmp_path / "out" / "here" / path)
         assert drawn.shape == original.shape
@@ -146,7 +148,7 @@ def test_every_kind_of_model_finds_the_same(made, expected, name):
     results = inference.detect(network, paths, 3, inference.Decoder())
     for picture, detection in results:
         entries = detect.to_results(picture.path, detection, network.label_map, 0.3)
-        check_entries(entries, expected[os.path.basename(picture.path)])
+        check_entries(picture.path, entries, expected[os.path.basename(picture.path)])
 
 
 def test_without_pillow_the_json_is_written_and_one_line_says_what_lacks(

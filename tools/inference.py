@@ -86,14 +86,13 @@ def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
       InputError: there is no GPU, but one is asked for.
     """
     options = runtime.Options(precision_mode=precision_mode)
-    try:
-        return runtime.create(
-            "cpu" if device == "cpu" else "gpu", options
-        ).session_config()
-    except ValueError as error:
-        if device == "gpu":
-            raise InputError(str(error)) from error
-    return runtime.create("cpu", options).session_config()
+    kinds = ("gpu", "cpu") if device == "auto" else (device,)
+    for kind in kinds:
+        try:
+            return runtime.create(kind, options).session_config()
+        except ValueError as error:
+            reason = str(error)
+    raise InputError(reason)
 
 
 def read_label_map(path):

@@ -329,11 +329,10 @@ class Decoder:
             # This kernel takes PNG as well.
             pixels = tf.image.decode_jpeg(encoded, channels=3)
             outputs = [resize(pixels), tf.shape(pixels)]
-        # In the thread that asks: TensorFlow's own threads are the network's.
+        # In the thread that asks: TensorFlow's own threads are the network's. How many
+        # work within an operation the first session says for all, so not this one.
         config = tf.ConfigProto(
-            inter_op_parallelism_threads=-1,
-            intra_op_parallelism_threads=1,
-            device_count={"GPU": 0},
+            inter_op_parallelism_threads=-1, device_count={"GPU": 0}
         )
         session = tf.Session(graph=graph, config=config)
         self._resized = session.make_callable(outputs, feed_list=[encoded])

@@ -85,7 +85,7 @@ def main(arguments):
     """Prints the two rates, their ratio and the peak memory."""
 
     inference.quiet_tensorflow()
-    paths = detect_tool.find_pictures(arguments[1:])
+    paths = detect_tool.find_pictures(arguments)
     if not FLAGS.model or not paths:
         raise InputError("give pictures, and --model")
     config = inference.session_config("cpu", FLAGS.precision_mode)
@@ -101,4 +101,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    run(main, _define_flags, takes_files=True)
+    run(main, _define_flags, takes_arguments=True)

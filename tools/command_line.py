@@ -22,10 +22,11 @@ def run(main_function, define_flags, takes_arguments=False):
     Args:
       main_function: takes the list of arguments that are no flags.
       define_flags: defines the tool's flags.
-      takes_arguments: bool, whether there may be such arguments.
+      takes_arguments: bool, whether there may be such arguments, in any place.
     """
     define_flags()
     app.define_help_flags()
+    flags.FLAGS.set_gnu_getopt(takes_arguments)
     # TensorFlow's remarks on the processor, before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     name = os.path.basename(sys.argv[0])

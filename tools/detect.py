@@ -348,9 +348,9 @@ def main(arguments):
         raise InputError(
             "--model is missing: a checkpoint, a folder of such, an export"
         )
-    if not arguments[1:]:
+    if not arguments:
         raise InputError("no pictures are named; give files, folders or globs")
-    paths = find_pictures(arguments[1:])
+    paths = find_pictures(arguments)
     decoder = inference.Decoder()
     painter = _make_painter(decoder, paths)
     _check_writable(FLAGS.output_dir)
@@ -377,4 +377,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    run(main, _define_flags, takes_files=True)
+    run(main, _define_flags, takes_arguments=True)

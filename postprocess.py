@@ -7,6 +7,8 @@ Suppression has no good form on an NPU, so this is a graph of its own on the CPU
 of TensorFlow's kernels, whatever device the network runs on.
 """
 
+import math
+
 import tensorflow.compat.v1 as tf
 
 import anchors
@@ -18,13 +20,16 @@ SUPPRESSION_IOU = 0.5
 
 # Smallest coordinate and extent that a box has before suppression.
 _TINY = 1e-5
+# What rounding may take from a logit, many times over.
+_MARGIN = 1e-3
 
 
 def detections(class_logits, box_offsets):
     """Builds the graph from raw outputs to detections.
 
     Softmax, the 200 best scores of each class, those above 0.05, suppression within
-    the class at IoU 0.5, the 200 best of the image.
+    the class at IoU 0.5, the 200 best of the image. What cannot reach 0.05 is left out
+    before the costly steps; the result is the same.
 
     Args:
       class_logits: float32 [B, N, C], class 0 is background.
@@ -32,17 +37,15 @@ def detections(class_logits, box_offsets):
 
     Returns:
       boxes: float32 [B, 200, 4], ltrb, at least 1e-5, the right and lower ends may
-        lie past 1; best first.
+        lie past 1; best first, equal scores in the order of class and box.
       scores: float32 [B, 200].
       classes: int32 [B, 200], 1..C-1.
       counts: int32 [B], how many of the 200 are there; the others are zeros.
     """
-    scores = tf.nn.softmax(class_logits)[:, :, 1:]  # [B, N, C - 1]
-    scores, order = tf.nn.top_k(tf.transpose(scores, [0, 2, 1]), MAX_PER_CLASS)
-    boxes = _give_extent(anchors.decode_offsets(box_offsets))
-    boxes = _gather_boxes(boxes, order)  # [B, C - 1, 200, 4]
-    boxes, scores, classes, counts = tf.image.combined_non_max_suppression(
-        tf.transpose(boxes, [0, 2, 1, 3]),  # [B, 200, C - 1, 4]
+    boxes, scores = _likely_boxes(class_logits, box_offsets)
+    boxes, scores, class_numbers = _likely_classes(boxes, scores)
+    boxes, scores, slots, counts = tf.image.combined_non_max_suppression(
+        tf.transpose(boxes, [0, 2, 1, 3]),  # [B, 200, Q, 4]
         tf.transpose(scores, [0, 2, 1]),
         max_output_size_per_class=MAX_PER_CLASS,
         max_total_size=MAX_PER_IMAGE,
@@ -50,7 +53,100 @@ def detections(class_logits, box_offsets):
         score_threshold=MIN_SCORE,
         clip_boxes=False,
     )
-    return boxes, scores, tf.cast(classes, tf.int32) + 1, counts
+    classes = tf.batch_gather(class_numbers, tf.cast(slots, tf.int32))
+    is_there = tf.sequence_mask(counts, MAX_PER_IMAGE, tf.int32)
+    return _in_order(boxes, scores, classes * is_there) + (counts,)
+
+
+def _likely_boxes(class_logits, box_offsets):
+    """Keeps the default boxes that may have a score above MIN_SCORE.
+
+    A score is at most exp(its logit - the background's logit): one look at the
+    largest logit spares nearly all default boxes of a trained model the softmax and
+    everything after it.
+
+    Returns:
+      boxes: float32 [B, M, 4], ltrb, with an extent.
+      scores: float32 [B, M, C - 1], zeros in the places that are left over. M, 200 at
+        least, is what the image with most such boxes needs.
+    """
+    best_logit = tf.reduce_max(class_logits[:, :, 1:], axis=2)
+    bound = best_logit - class_logits[:, :, 0]
+    kept = tf.where(bound > math.log(MIN_SCORE) - _MARGIN)  # [T, 2]
+    scores = tf.nn.softmax(tf.gather_nd(class_logits, kept))[:, 1:]  # [T, C - 1]
+    boxes = tf.gather_nd(anchors.decode_offsets(box_offsets), kept)  # [T, 4]
+    num_images = tf.shape(class_logits)[0]
+    return _spread([_give_extent(boxes), scores], kept[:, 0], num_images, MAX_PER_CLASS)
+
+
+def _likely_classes(boxes, scores):
+    """Sorts the boxes of each class that occurs in its image.
+
+    Args:
+      boxes: float32 [B, M, 4].
+      scores: float32 [B, M, C - 1].
+
+    Returns:
+      boxes: float32 [B, Q, 200, 4], the best first; Q is how many classes the image
+        with most of them has.
+      scores: float32 [B, Q, 200], zeros in the places that are left over.
+      class_numbers: int32 [B, Q], 1..C-1 in ascending order.
+    """
+    kept = tf.where(tf.reduce_max(scores, axis=1) > MIN_SCORE)  # [U, 2]
+    num_images = tf.shape(scores)[0]
+    scores = tf.gather_nd(tf.transpose(scores, [0, 2, 1]), kept)  # [U, M]
+    # Of equal scores the earlier default box comes first.
+    scores, order = tf.nn.top_k(scores, MAX_PER_CLASS)
+    image = tf.tile(tf.cast(kept[:, :1], tf.int32), [1, MAX_PER_CLASS])
+    boxes = tf.gather_nd(boxes, tf.stack([image, order], axis=2))  # [U, 200, 4]
+    class_numbers = tf.cast(kept[:, 1], tf.int32) + 1
+    return _spread([boxes, scores, class_numbers], kept[:, 0], num_images, 1)
+
+
+def _spread(entries, image, num_images, least):
+    """Spreads entries that are sorted by image over dense arrays, one row an image.
+
+    Args:
+      entries: list of tensors [T, ...].
+      image: int64 [T], ascending, the image of each entry.
+      num_images: int32 scalar, B.
+      least: int, the least number of places in a row.
+
+    Returns:
+      list of tensors [B, places, ...]: each row the image's entries in their order,
+      then zeros; there are as many places as the fullest row needs.
+    """
+    counts = tf.math.bincount(tf.cast(image, tf.int32), minlength=num_images)
+    num_places = tf.maximum(tf.reduce_max(counts), least)
+    places = tf.where(tf.sequence_mask(counts, num_places))  # [T, 2]
+    places, shape = tf.cast(places, tf.int32), [num_images, num_places]
+    return [
+        tf.scatter_nd(places, x, tf.concat([shape, tf.shape(x)[1:]], axis=0))
+        for x in entries
+    ]
+
+
+def _in_order(boxes, scores, classes):
+    """Sorts detections by score, class and box, so that each image has one order.
+
+    That of equal scores, 1.0 for one, would depend on the other images of the batch:
+    suppression sorts all classes together, and how many there are differs.
+
+    Args:
+      boxes: float32 [B, 200, 4].
+      scores: float32 [B, 200].
+      classes: int32 [B, 200].
+
+    Returns:
+      (boxes, scores, classes) in the new order.
+    """
+    keys = [tf.expand_dims(x, 2) for x in (-scores, tf.cast(classes, tf.float32))]
+    rows = tf.concat(keys + [boxes], axis=2)  # [B, 200, 6]
+    # The least important column first: top_k leaves equal values as they are.
+    for column in reversed(range(6)):
+        order = tf.nn.top_k(-rows[:, :, column], MAX_PER_IMAGE)[1]
+        rows = tf.batch_gather(rows, order)
+    return rows[:, :, 2:], -rows[:, :, 0], tf.cast(rows[:, :, 1], tf.int32)
 
 
 def _give_extent(boxes):
@@ -61,24 +157,21 @@ def _give_extent(boxes):
     return tf.concat([start, end], axis=-1)
 
 
-def _gather_boxes(boxes, order):
-    """boxes [B, N, 4] by order [B, C - 1, 200] -> [B, C - 1, 200, 4]."""
-    shape = tf.shape(order)
-    flat = tf.reshape(order, [shape[0], -1])
-    gathered = tf.batch_gather(boxes, flat)
-    return tf.reshape(gathered, tf.concat([shape, [4]], axis=0))
-
-
 class Detector:
     """Turns batches of predictions into detections of single images."""
 
-    def __init__(self):
+    def __init__(self, config=None):
+        """Builds the graph.
+
+        Args:
+          config: tf.ConfigProto of the session; None: TensorFlow's own choice.
+        """
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             shape = [None, anchors.NUM_DEFAULT_BOXES, None]
             self._class_logits = tf.placeholder(tf.float32, shape)
             self._box_offsets = tf.placeholder(tf.float32, shape[:2] + [4])
             self._outputs = detections(self._class_logits, self._box_offsets)
-        self._session = tf.Session(graph=graph)
+        self._session = tf.Session(graph=graph, config=config)
 
     def __call__(self, batch):
         """Detects in one batch.
@@ -92,12 +185,12 @@ class Detector:
           "raw_shape", int32 [3]; "boxes", float32 [D, 4], ltrb; "scores", float32
           [D], best first; "classes", int32 [D].
         """
-        is_real = batch["source_id"] >= 0
+        # Padding is detected in like any image: to leave it out would copy the batch.
         boxes, scores, classes, counts = self._session.run(
             self._outputs,
             {
-                self._class_logits: batch["class_logits"][is_real],
-                self._box_offsets: batch["box_offsets"][is_real],
+                self._class_logits: batch["class_logits"],
+                self._box_offsets: batch["box_offsets"],
             },
         )
         return [
@@ -109,6 +202,7 @@ class Detector:
                 "classes": classes[i, : counts[i]],
             }
             for i, (source_id, raw_shape) in enumerate(
-                zip(batch["source_id"][is_real], batch["raw_shape"][is_real])
+                zip(batch["source_id"], batch["raw_shape"])
             )
+            if source_id >= 0
         ]

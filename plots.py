@@ -1,0 +1,145 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The plots of a report as PNG, by matplotlib, and the losses from a training's log.
+
+matplotlib is imported only when something is plotted: training and evaluating do
+without.
+"""
+
+import glob
+import io
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+# Tag of the summary that the training writes, and its name in the plot.
+LOSSES = {
+    "loss": "total",
+    "class_loss": "class",
+    "box_loss": "box",
+    "weight_decay_loss": "weight decay",
+}
+
+# Index of the IoU in COCO's 0.5, 0.55, ..., 0.95, and the line's name.
+_IOUS = {0: "IoU 0.50", 5: "IoU 0.75"}
+_SIZE_INCHES = (7.2, 4.4)
+_DPI = 110
+
+
+def read_losses(model_dir):
+    """Reads the losses of a training from its event files.
+
+    Args:
+      model_dir: str, the folder of the checkpoints; a training that was resumed has
+        several event files there.
+
+    Returns:
+      dict from the tags of LOSSES that occur to (steps, values): list of int,
+      ascending, and list of float. Steps that a resumed training did again are taken
+      from the later run; a file that a killed run left incomplete counts as far as
+      it goes.
+    """
+    curves = {}
+    for path in sorted(glob.glob(os.path.join(model_dir, "events.out.tfevents.*"))):
+        for tag, points in _losses_of_run(path).items():
+            curve = curves.setdefault(tag, {})
+            for step in [step for step in curve if step >= min(points)]:
+                del curve[step]
+            curve.update(points)
+    return {
+        tag: (sorted(curve), [curve[step] for step in sorted(curve)])
+        for tag, curve in curves.items()
+    }
+
+
+def _losses_of_run(path):
+    """dict from tag to dict from step to loss."""
+    points = {}
+    try:
+        for event in tf.train.summary_iterator(path):
+            for value in event.summary.value:
+                if value.tag in LOSSES:
+                    loss = _scalar(value)
+                    points.setdefault(value.tag, {})[event.step] = loss
+    except tf.errors.OpError:
+        # The end is missing: the process was killed.
+        pass
+    return points
+
+
+def _scalar(value):
+    if value.HasField("tensor"):
+        return float(tf.make_ndarray(value.tensor))
+    return value.simple_value
+
+
+def precision_recall(precision):
+    """Plots precision over recall, the mean over categories.
+
+    Args:
+      precision: float64 [10, 101, categories], see coco_metric.Judgement.
+
+    Returns:
+      bytes, a PNG.
+
+    Raises:
+      ImportError: without matplotlib.
+    """
+    figure, axes = _axes("Precision and recall, mean over categories")
+    known = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    recall = np.linspace(0, 1, precision.shape[1])
+    if known.shape[2]:
+        for index, name in _IOUS.items():
+            axes.plot(recall, known[index].mean(axis=1), label=name)
+        mean = known.mean(axis=(0, 2))
+        axes.plot(recall, mean, "--", label="mean of IoU 0.50 to 0.95")
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no ground truth", ha="center")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.03))
+    return _png(figure)
+
+
+def losses(curves):
+    """Plots the losses of a training over its steps.
+
+    Args:
+      curves: what `read_losses` gives, not empty.
+
+    Returns:
+      bytes, a PNG.
+
+    Raises:
+      ImportError: without matplotlib.
+    """
+    figure, axes = _axes("Loss of the training")
+    for tag, name in LOSSES.items():
+        if tag in curves:
+            # A single point would not show as a line.
+            marker = "o" if len(curves[tag][0]) == 1 else None
+            axes.plot(*curves[tag], label=name, marker=marker, linewidth=1.2)
+    # Early losses are many times the later ones.
+    axes.set(xlabel="step", ylabel="loss (logarithmic)", yscale="log")
+    axes.legend()
+    return _png(figure)
+
+
+def _axes(title):
+    # Without pyplot, which would keep every figure and look for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(1, 1, 1)
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _png(figure):
+    file = io.BytesIO()
+    figure.tight_layout()
+    figure.savefig(file, format="png")
+    return file.getvalue()

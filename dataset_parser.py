@@ -55,6 +55,11 @@ class SSDInputReader:
         # bad_records.BadRecords of the newest dataset, None before the first.
         self.bad = None
 
+    @property
+    def file_pattern(self):
+        """str, the glob over TFRecord files."""
+        return self._file_pattern
+
     def __call__(self, params):
         """Builds the dataset.
 

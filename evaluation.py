@@ -10,7 +10,9 @@ import tensorflow.compat.v1 as tf
 
 import coco_metric
 import postprocess
+import report
 import ssd_model
+from settings import blaming
 
 _LOG_BATCHES = 20
 
@@ -35,6 +37,7 @@ class Evaluator:
         self._device = device
         self._params = params
         self._model_dir = model_dir
+        self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
         self._reader = reader
         self._only_predicted = bool(eval_samples)
@@ -58,7 +61,11 @@ class Evaluator:
 
         Raises:
           ValueError: one line; a record is broken.
+          UserError: the results cannot be written.
         """
+        if self._device.rank == 0:
+            with blaming("--model_dir:"):
+                report.check_folder(self._folder)
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
@@ -77,14 +84,29 @@ class Evaluator:
         found = {}
         for share in shares:
             found.update(_unpack(share))
-        results = coco_metric.compute_map(
-            self._in_annotations(found),
-            self._coco_gt,
-            only_predicted=self._only_predicted,
+        found = self._in_annotations(found)
+        judgement = coco_metric.judge(
+            found, self._coco_gt, only_predicted=self._only_predicted
         )
-        tf.logging.info("Eval results: %s", results)
-        _write_summary(results, self._model_dir, step)
-        return results
+        _write_summary(judgement.figures, self._folder, step)
+        try:
+            self._write_report(step, found, judgement)
+        finally:
+            # The last line, and there whatever becomes of the report.
+            tf.logging.info("Eval results: %s", judgement.figures)
+        return judgement.figures
+
+    def _write_report(self, step, found, judgement):
+        with blaming("--model_dir:"):
+            report.write(
+                self._folder,
+                step,
+                self._coco_gt,
+                found,
+                judgement,
+                lambda ids: report.encoded_images(self._reader.file_pattern, ids),
+                self._model_dir,
+            )
 
     def _in_annotations(self, found):
         """Leaves out what coco_gt does not list, and says what is missing."""
@@ -136,10 +158,10 @@ def _detections(batches):
             tf.logging.info("detected in %d images", done)
 
 
-def _write_summary(results, model_dir, step):
+def _write_summary(results, folder, step):
     values = [tf.Summary.Value(tag=k, simple_value=v) for k, v in results.items()]
     # A graph of its own: the writer refuses to work in eager mode.
     with tf.Graph().as_default():
-        writer = tf.summary.FileWriter(os.path.join(model_dir, "eval"))
+        writer = tf.summary.FileWriter(folder)
         writer.add_summary(tf.Summary(value=values), step)
         writer.close()

@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import os
+import tempfile
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -196,10 +197,24 @@ def _categories_csv(categories):
     return file.getvalue().encode("utf-8", "replace")
 
 
+def check_folder(folder):
+    """Makes the folder of the results, and tries to write there.
+
+    Args:
+      folder: str.
+
+    Raises:
+      ValueError: one line; it cannot be written.
+    """
+    with _naming(folder):
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 def _write_whole(path, data):
     """Writes bytes to a file that is there whole or as it was before."""
     temporary = f"{path}.{os.getpid()}.part"
-    try:
+    with _naming(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         try:
             with open(temporary, "wb") as file:
@@ -209,5 +224,12 @@ def _write_whole(path, data):
             with contextlib.suppress(OSError):
                 os.remove(temporary)
             raise
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """Makes an OSError a ValueError that names the path."""
+    try:
+        yield
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from error

@@ -119,8 +119,10 @@ def losses(curves):
             # A single point would not show as a line.
             marker = "o" if len(curves[tag][0]) == 1 else None
             axes.plot(*curves[tag], label=name, marker=marker, linewidth=1.2)
-    # Early losses are many times the later ones.
-    axes.set(xlabel="step", ylabel="loss (logarithmic)", yscale="log")
+    axes.set(xlabel="step", ylabel="loss")
+    if any(loss > 0 for _, values in curves.values() for loss in values):
+        # Early losses are many times the later ones.
+        axes.set(ylabel="loss (logarithmic)", yscale="log")
     axes.legend()
     return _png(figure)
 

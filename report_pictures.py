@@ -81,18 +81,16 @@ def best_and_worst(coco_gt, rows_by_image, images, find_images):
     # Before the records are read in vain.
     import PIL.Image  # noqa: F401
 
-    counts = {
-        image_id: count(rows_by_image.get(image_id, _NO_ROWS), matches)
-        for image_id, matches in images.items()
-    }
+    # The others have no record: there is nothing to show.
+    judged = set(images) & set(rows_by_image)
+    counts = {i: count(rows_by_image[i], images[i]) for i in judged}
     best, worst = choose(counts)
     encoded = find_images(best + worst)
     pictures = []
     for is_best, image_ids in ((True, best), (False, worst)):
         for image_id in image_ids:
-            rows = rows_by_image.get(image_id, _NO_ROWS)
             jpeg = encoded.get(image_id) and _draw(
-                encoded[image_id], coco_gt, rows, images[image_id]
+                encoded[image_id], coco_gt, rows_by_image[image_id], images[image_id]
             )
             if jpeg:
                 name = str(coco_gt.imgs[image_id].get("file_name", ""))
@@ -100,9 +98,6 @@ def best_and_worst(coco_gt, rows_by_image, images, find_images):
                     Picture(is_best, image_id, name, jpeg, counts[image_id])
                 )
     return pictures
-
-
-_NO_ROWS = np.zeros([0, 7])
 
 
 def count(rows, matches):

@@ -137,6 +137,61 @@ def test_an_image_that_the_json_lacks_is_named(json_file):
         coco_metric.compute_map([stranger], coco)
 
 
+def test_each_category_has_its_own_result(json_file):
+    coco = coco_metric.create_coco(json_file)
+    rows = coco_metric.collect(some_detections())
+    judgement = coco_metric.judge(rows, coco)
+    results = {category.id: category for category in judgement.categories}
+    assert list(results) == list(categories.COCO.names)
+    # Of two persons one is found; the third detection lies in the crowd.
+    assert results[1].name == "person"
+    assert (results[1].boxes, results[1].detections) == (2, 3)
+    # Class 80's box is 0.27 x 0.12 instead of 0.25 x 0.1: IoU 0.77, right up to 0.75.
+    assert results[90].ap50 == pytest.approx(1)
+    assert results[90].ap == pytest.approx(0.6)
+    assert (results[2].ap, results[2].ap50, results[2].boxes) == (-1, -1, 0)
+    known = [category.ap for category in judgement.categories if category.boxes]
+    assert np.mean(known) == pytest.approx(judgement.figures["COCO/AP"])
+    assert judgement.precision.shape == (10, 101, 80)
+
+
+def test_matches_tell_right_from_false_and_found_from_missed(json_file):
+    coco = coco_metric.create_coco(json_file)
+    found = [
+        # A second one on the same person is false; a dog is, too.
+        detection(7, [[0.1, 0.1, 0.4, 0.4]] * 3, [0.9, 0.8, 0.7], [1, 1, 17]),
+        detection(8, [[0, 0, 0.1, 0.3]], [0.6], [1]),
+        detection(9, [[0, 0, 0.5, 0.5]], [0.5], [3]),
+    ]
+    images = coco_metric.judge(coco_metric.collect(found), coco).images
+    assert images[7].is_right.tolist() == [True, False, False]
+    assert images[7].is_ignored.tolist() == [False] * 3
+    assert dict(zip(images[7].gt_ids, images[7].gt_scores)) == {
+        1: pytest.approx(0.9),
+        2: 0,
+    }
+    # In the crowd, which is no box to find.
+    assert images[8].is_ignored.tolist() == [True]
+    assert (images[8].gt_ids, images[8].gt_scores) == ([3], [0])
+    assert images[9].is_right.tolist() == images[9].is_ignored.tolist() == [False]
+
+
+def test_area_and_iscrowd_may_be_left_out_of_the_json(json_file):
+    with open(json_file) as file:
+        dataset = json.load(file)
+    expected = coco_metric.compute_map(
+        some_detections(), coco_metric.create_coco(json_file)
+    )
+    for entry in dataset["annotations"]:
+        del entry["area"]
+        if not entry["iscrowd"]:
+            del entry["iscrowd"]
+    with open(json_file, "w") as file:
+        json.dump(dataset, file)
+    coco = coco_metric.create_coco(json_file)
+    assert coco_metric.compute_map(some_detections(), coco) == expected
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -145,6 +200,11 @@ def test_an_image_that_the_json_lacks_is_named(json_file):
         ("[1, 2]", "x.json is no COCO instances json: no list of images"),
         ('{"images": [], "annotations": []}', "no list of categories"),
         ('{"images": [{}], "annotations": [], "categories": []}', "entry is wrong"),
+        (
+            '{"images": [], "annotations": [{"id": 1, "image_id": 1, '
+            '"category_id": 1}], "categories": []}',
+            "entry is wrong: KeyError\\('bbox'\\)",
+        ),
     ],
 )
 def test_a_file_that_is_no_coco_json_is_named(tmp_path, text, message):

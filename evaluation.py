@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a checkpoint to COCO's figures: predict, detect, judge, write down."""
 
+import importlib
+import importlib.util
 import io
 import os
+import sys
+import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -74,7 +78,12 @@ class Evaluator:
             checkpoint_path=checkpoint_path,
             yield_single_examples=False,
         )
-        found = coco_metric.collect(_detections(batches), self._params["label_map"])
+        # Of all ranks together, so many at most.
+        expected = self._reader_params["eval_samples"] or len(self._coco_gt.getImgIds())
+        expected = -(-expected // self._device.num_ranks)
+        found = coco_metric.collect(
+            _detections(batches, expected), self._params["label_map"]
+        )
         if self._reader.bad.error:
             raise ValueError(self._reader.bad.error)
         shares = self._device.ranks.gather(_pack(found))
@@ -146,16 +155,46 @@ def _unpack(payload):
         return dict(zip(arrays["ids"].tolist(), np.split(arrays["rows"], ends)))
 
 
-def _detections(batches):
-    """Detections of single images, with a line in the log every so often."""
+def _detections(batches, expected):
+    """Detections of single images, with a progress bar, or a line every so often."""
     detector = postprocess.Detector()
-    done = 0
+    progress = _Progress(expected)
     for number, batch in enumerate(batches, 1):
-        for detection in detector(batch):
-            done += 1
-            yield detection
-        if number % _LOG_BATCHES == 0:
-            tf.logging.info("detected in %d images", done)
+        detections = detector(batch)
+        yield from detections
+        progress.update(len(detections), is_due=number % _LOG_BATCHES == 0)
+    progress.close()
+
+
+class _Progress:
+    """A bar on a terminal where tqdm is installed; lines in the log elsewhere."""
+
+    def __init__(self, expected):
+        self._expected, self._done, self._bar = expected, 0, None
+        self._start = time.time()
+        if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
+            tqdm = importlib.import_module("tqdm")
+            self._bar = tqdm.tqdm(total=expected, unit="image")
+
+    def update(self, count, is_due):
+        self._done += count
+        if self._bar:
+            self._bar.update(count)
+        elif is_due:
+            self._log()
+
+    def close(self):
+        if self._bar:
+            self._bar.close()
+        else:
+            self._log()
+
+    def _log(self):
+        speed = self._done / max(time.time() - self._start, 1e-9)
+        tf.logging.info(
+            "detected in %d of %d images, %.1f images/s",
+            *(self._done, self._expected, speed),
+        )
 
 
 def _write_summary(results, folder, step):

@@ -71,6 +71,7 @@ def test_images_that_do_not_belong_together_are_counted(trained):
     assert "no record holds 2 images of --val_json_file" in log
     assert "the first has id 8" in log
     assert "evaluated 4 of 6 images" in log
+    assert "detected in 5 of 6 images, " in log
     assert len(processes.results_of(log)) == 12
 
 

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -73,6 +74,30 @@ def test_images_that_do_not_belong_together_are_counted(trained):
     assert "evaluated 4 of 6 images" in log
     assert "detected in 5 of 6 images, " in log
     assert len(processes.results_of(log)) == 12
+
+
+def test_results_are_written_below_model_dir(data, trained):
+    folder = data / "model" / "eval"
+    metrics = json.loads((folder / "metrics-2.json").read_text())
+    figures = processes.results_of(trained.stderr)
+    assert {"COCO/" + k: v for k, v in metrics["metrics"].items()} == figures
+    assert [c["name"] for c in metrics["categories"]] == list(NAMES.values())
+    page = (folder / "report-2.html").read_text(encoding="utf-8")
+    assert "nut &lt;left-handed&gt;" in page and "nut <left" not in page
+    assert f"report of the evaluation: {folder}/report-2.html" in trained.stderr
+    assert "Eval results: {" in trained.stderr.splitlines()[-1]
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_line(data, trained, tmp_path):
+    for path in (data / "model").glob("model.ckpt-2.*"):
+        shutil.copy(str(path), str(tmp_path))
+    (tmp_path / "eval").write_text("a file, no folder")
+    flags = [f"--checkpoint_path={tmp_path / 'model.ckpt-2'}"]
+    result = run(data, "--mode=eval", f"--model_dir={tmp_path}", *flags)
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith(f"ssd_main.py: --model_dir: {tmp_path}/eval cannot be ")
+    assert "Restoring" not in result.stderr
 
 
 def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):

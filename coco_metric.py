@@ -29,6 +29,8 @@ METRIC_NAMES = (
 )
 
 _CATEGORIES_TOGETHER = 8
+# Numbers up to here are whole in float64, which detections come in.
+_LARGEST_ID = 2**53
 _SECTIONS = ("images", "annotations", "categories")
 
 
@@ -48,7 +50,7 @@ def create_coco(val_json_file):
     try:
         with open(val_json_file, encoding="utf-8") as file:
             dataset = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {val_json_file}: {error}") from error
     for section in _SECTIONS:
         if not isinstance(dataset, dict) or not isinstance(dataset.get(section), list):
@@ -56,14 +58,25 @@ def create_coco(val_json_file):
                 f"{val_json_file} is no COCO instances json: no list of {section}"
             )
     try:
-        coco = _index(dataset)
+        for image in dataset["images"]:
+            _check_ids(image, "id")
+        for category in dataset["categories"]:
+            _check_ids(category, "id")
         for annotation in dataset["annotations"]:
+            _check_ids(annotation, "id", "image_id", "category_id")
             _complete(annotation)
-    except (KeyError, TypeError, ValueError) as error:
+        return _index(dataset)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{val_json_file} is no COCO instances json: an entry is wrong: {error!r}"
         ) from error
-    return coco
+
+
+def _check_ids(entry, *names):
+    for name in names:
+        # A bool is an int to Python.
+        if type(entry[name]) is not int or abs(entry[name]) >= _LARGEST_ID:
+            raise ValueError(f"{name} {entry[name]!r} is no whole number")
 
 
 def _index(dataset):
@@ -78,7 +91,11 @@ def _complete(annotation):
     """Fills in what pycocotools needs, and frees the outlines: half of the memory."""
     _, _, width, height = annotation["bbox"]
     annotation.setdefault("area", width * height)
-    annotation.setdefault("iscrowd", 0)
+    for number in annotation["bbox"] + [annotation["area"]]:
+        if not isinstance(number, (int, float)) or not abs(number) < _LARGEST_ID:
+            raise ValueError(f"{number!r} is no size of annotation {annotation['id']}")
+    if annotation.setdefault("iscrowd", 0) not in (0, 1):
+        raise ValueError(f"iscrowd {annotation['iscrowd']!r} is neither 0 nor 1")
     annotation.pop("segmentation", None)
 
 

@@ -25,6 +25,9 @@ LARGEST_IMAGE_ID = 2**53
 # COCO's own boxes end up to a rounding of 0.01 pixels past the border.
 _ROUNDING = 0.02
 
+# What reading a number or a key from whatever a json holds raises.
+_WRONG_ENTRY = (AttributeError, LookupError, TypeError, ArithmeticError, ValueError)
+
 
 def read_annotations(path: str) -> dict:
     """Reads a COCO instances json, without what no record needs.
@@ -76,7 +79,13 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     """
     try:
         return _plan(dataset, image_dir, max_images)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        ValueError,
+    ) as error:
         raise InputError(f"--annotations: an entry is wrong: {error!r}") from error
 
 

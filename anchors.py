@@ -123,20 +123,22 @@ def match(gt_boxes):
       gt_boxes: float32 [G, 4], ltrb, G at least 1.
 
     Returns:
-      (rows, matched): int32 [N], the row of gt_boxes for each default box (its best
-      one where nothing matched), and bool [N].
+      (rows, defaults): int32 [M] each, the matched default boxes in ascending order,
+      and for each of them its row of gt_boxes. M is far less than N, so that all that
+      follows is cheap.
     """
     iou = iou_ltrb(gt_boxes, tf.constant(DefaultBoxes()("ltrb")))  # [G, N]
-    best_row = tf.argmax(iou, axis=0, output_type=tf.int32)
     best_default = tf.argmax(iou, axis=1, output_type=tf.int32)
     num_rows = tf.shape(gt_boxes)[0]
     # The smallest row that forces each default box; a huge number where none does.
     forced_row = tf.math.unsorted_segment_min(
         tf.range(num_rows), best_default, NUM_DEFAULT_BOXES
     )
-    forced = forced_row < num_rows
-    matched = tf.logical_or(forced, tf.reduce_max(iou, axis=0) >= MATCH_IOU)
-    return tf.where(forced, forced_row, best_row), matched
+    matched = (forced_row < num_rows) | (tf.reduce_max(iou, axis=0) >= MATCH_IOU)
+    defaults = tf.cast(tf.where(matched)[:, 0], tf.int32)  # [M]
+    best_row = tf.argmax(tf.gather(iou, defaults, axis=1), output_type=tf.int32)
+    forced_row = tf.gather(forced_row, defaults)
+    return tf.where(forced_row < num_rows, forced_row, best_row), defaults
 
 
 def encode_labels(gt_boxes, gt_classes):
@@ -152,26 +154,29 @@ def encode_labels(gt_boxes, gt_classes):
         `decode_offsets`.
       num_matched: float32 scalar, how many default boxes matched.
     """
-    rows, matched = match(gt_boxes)
+    rows, defaults = match(gt_boxes)
     classes = tf.gather(tf.cast(gt_classes, tf.int32), rows)
-    offsets = encode_offsets(tf.gather(gt_boxes, rows))
+    default_boxes = tf.gather(tf.constant(DefaultBoxes()("ltrb")), defaults)
+    offsets = encode_offsets(tf.gather(gt_boxes, rows), default_boxes)
+    index = tf.expand_dims(defaults, 1)
     return (
-        tf.where(matched, classes, tf.zeros_like(classes)),
-        tf.where(matched, offsets, tf.zeros_like(offsets)),
-        tf.reduce_sum(tf.cast(matched, tf.float32)),
+        tf.scatter_nd(index, classes, [NUM_DEFAULT_BOXES]),
+        tf.scatter_nd(index, offsets, [NUM_DEFAULT_BOXES, 4]),
+        tf.cast(tf.size(defaults), tf.float32),
     )
 
 
-def encode_offsets(boxes):
-    """Expresses boxes relative to the default boxes (the inverse of the next).
+def encode_offsets(boxes, default_boxes):
+    """Expresses boxes relative to default boxes (the inverse of the next).
 
     Args:
-      boxes: float32 [..., N, 4], ltrb: one for each default box.
+      boxes: float32 [M, 4], ltrb: one for each default box.
+      default_boxes: float32 [M, 4], ltrb.
 
     Returns:
-      float32 [..., N, 4], offsets [y, x, h, w].
+      float32 [M, 4], offsets [y, x, h, w].
     """
-    cy_a, cx_a, h_a, w_a = _center_and_size(tf.constant(DefaultBoxes()("ltrb")))
+    cy_a, cx_a, h_a, w_a = _center_and_size(default_boxes)
     cy, cx, h, w = _center_and_size(boxes)
     return tf.stack(
         [

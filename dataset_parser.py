@@ -329,7 +329,12 @@ def _pad_batch(batch, batch_size):
 
     def pad(tensor, value):
         paddings = [[0, missing]] + [[0, 0]] * (tensor.shape.ndims - 1)
-        padded = tf.pad(tensor, paddings, constant_values=value)
+        # Padding by nothing would still copy the batch.
+        padded = tf.cond(
+            missing > 0,
+            lambda: tf.pad(tensor, paddings, constant_values=value),
+            lambda: tensor,
+        )
         padded.set_shape([batch_size] + tensor.shape.as_list()[1:])
         return padded
 

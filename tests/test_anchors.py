@@ -90,8 +90,8 @@ def test_decoding_undoes_encoding():
     size = random.uniform(0.02, 0.3, [20, 2])
     boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
-        rows, matched = anchors.match(tf.constant(boxes))
+        rows, defaults = anchors.match(tf.constant(boxes))
         _, offsets, _ = anchors.encode_labels(tf.constant(boxes), tf.range(1, 21))
         decoded = anchors.decode_offsets(offsets)
-        rows, matched, decoded = session.run([rows, matched, decoded])
-    np.testing.assert_allclose(decoded[matched], boxes[rows[matched]], atol=1e-5)
+        rows, defaults, decoded = session.run([rows, defaults, decoded])
+    np.testing.assert_allclose(decoded[defaults], boxes[rows], atol=1e-5)

@@ -26,6 +26,9 @@ _SECONDS_BETWEEN_TRIES = 0.2
 # HCCL's own patience where HCCL_CONNECT_TIMEOUT does not say.
 _SECONDS_FOR_OTHERS = 120
 _LOOPBACK = "127.0.0.1"
+# Of a rank that only left because another one was gone: EX_TEMPFAIL of sysexits.h.
+# run_npu_8p.sh looks for the cause elsewhere then.
+_STATUS_OF_THE_LEFT = 75
 
 
 def from_environment():
@@ -278,7 +281,7 @@ class Ranks(Alone):
             flush=True,
         )
         # The main thread may wait in a collective operation that nothing interrupts.
-        os._exit(1)
+        os._exit(_STATUS_OF_THE_LEFT)
 
 
 def _seconds_for_others():

@@ -20,6 +20,9 @@ set -euo pipefail
 
 # For the ranks that are left when one has failed.
 readonly SECONDS_TO_END=10
+# A rank that leaves because another is gone (see ranks.py) may do so earlier than that
+# other one, which tidies up first.
+readonly STATUS_OF_THE_LEFT=75 SECONDS_FOR_THE_CAUSE=5
 # Becomes the command in its arguments 2.., in a session of its own, so that Ctrl-C at
 # the terminal reaches the launcher alone, and is killed when the launcher, process $1,
 # dies of whatever: signals that bash cannot catch leave no process behind.
@@ -167,9 +170,26 @@ cause() {
     fi
 }
 
+# Sets first to the failed ranks that the others left for; all failed, if that one is on
+# another server.
+find_cause() {
+    local rank
+    deadline=$((SECONDS + SECONDS_FOR_THE_CAUSE))
+    while first=() && reap_ranks; do
+        for rank in "${!failed[@]}"; do
+            ((failed[rank] == STATUS_OF_THE_LEFT)) || first+=("${rank}")
+        done
+        ((${#first[@]} == 0)) || return 0
+        ((${#pids[@]} > 0 && SECONDS < deadline && signal == 0)) || break
+        pause
+    done
+    first=("${!failed[@]}")
+}
+
 # Ends the job because of the ranks in failed.
 leave_after_failure() {
-    local rank first=("${!failed[@]}") status
+    local rank first=() status
+    find_cause
     status="${failed[first[0]]}"
     for rank in "${first[@]}"; do
         say "rank ${rank} $(cause "${failed[rank]}")"

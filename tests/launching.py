@@ -7,7 +7,9 @@ process id to report.jsonl in its working folder, and then does what FAKE_<rank 
 else FAKE_ALL, in the environment says:
 
   end STATUS   leave with that status at once (the default, with status 0)
-  fail         wait until all local ranks have reported, then leave with status 3
+  fail [STATUS [SECONDS]]
+               wait until all local ranks have reported, and SECONDS (0) more, then
+               leave with STATUS (3)
   wait         wait for a signal; FAKE_CHILD: together with a process of its own
   stubborn     wait, and ignore SIGTERM
   save         wait; on SIGTERM write the file "saved" and leave with status 0
@@ -85,7 +87,9 @@ if action[0] == "fail":
     local_ranks = int(os.environ["FAKE_LOCAL_RANKS"])
     wait_for(lambda: len(glob.glob("../*/report.jsonl")) == local_ranks)
     print("rank %s fails, as it was told" % rank)
-    sys.exit(3)
+    status, seconds = (action[1:] + ["3", "0"][len(action) - 1 :])
+    time.sleep(float(seconds))
+    sys.exit(int(status))
 if action[0] == "follow":
     wait_for(lambda: os.path.exists("../../go"))
     sys.exit(0)

@@ -198,6 +198,22 @@ def test_a_rank_killed_from_outside_is_named_and_ends_the_others(project):
     project.wait_until_nothing_runs()
 
 
+def test_the_rank_that_the_others_left_for_is_named_though_it_ends_later(project):
+    process = start(project, FAKE_ALL="wait", FAKE_0="fail 75", FAKE_5="fail 4 1")
+    status, output = project.end(process)
+    assert status == 4
+    assert "rank 5 failed with status 4; the end of" in output
+    assert "rank 0 failed" not in output
+
+
+def test_ranks_that_left_for_one_on_another_server_are_named(project):
+    process = start(project, FAKE_ALL="fail 75")
+    status, output = project.end(process)
+    assert status == 75
+    assert "rank 0 failed with status 75" in output
+    assert "rank 7 failed with status 75" in output
+
+
 def test_ranks_that_ignore_sigterm_are_killed_after_a_failure(project):
     process = start(project, FAKE_ALL="stubborn", FAKE_1="fail")
     status, output = project.end(process)

@@ -25,6 +25,7 @@ sys.path[:0] = [_ROOT, os.path.join(_ROOT, "tools")]
 # Found in tools/, which comes before this folder.
 import detect as detect_tool  # noqa: E402
 import inference  # noqa: E402
+import picture_stream  # noqa: E402
 import runtime  # noqa: E402
 from command_line import InputError, run  # noqa: E402
 
@@ -56,9 +57,9 @@ def measure(network, paths, batch_size, turns):
     Returns:
       (detection, forward): pictures a second of each, floats.
     """
-    decoder = inference.Decoder()
+    decoder = picture_stream.Decoder()
     pictures = [decoder(path) for path in paths[:batch_size]]
-    images = inference.to_batch(pictures, batch_size)
+    images = picture_stream.to_batch(pictures, batch_size)
     batches = -(-len(paths) // batch_size)
 
     def forward():
@@ -67,7 +68,9 @@ def measure(network, paths, batch_size, turns):
         return batches * batch_size
 
     def detection():
-        return sum(1 for _ in inference.detect(network, paths, batch_size, decoder))
+        return sum(
+            1 for _ in picture_stream.detect(network, paths, batch_size, decoder)
+        )
 
     seconds = {detection: [], forward: []}
     # TensorFlow prepares its kernels in the first runs.

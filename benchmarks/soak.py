@@ -4,16 +4,18 @@
 
   python3 benchmarks/soak.py
 
-Takes about an hour on two cores. First a small training is killed (SIGKILL) --kills
-times, every other time while it saves a checkpoint, and run again by the same command
-each time; no saved step may be lost, and it has to end at its last step. Then
+Takes about 40 minutes on two cores. First small trainings are killed (SIGKILL) --kills
+times in all, every other time while they save a checkpoint, and run again by the same
+command each time; no saved step may be lost, and each has to end at its last step. Then
 --long_steps steps are trained without a break: memory, threads and open files of the
 process are watched, from a quarter of the way on. Prints what it found; the status is 0
 if all of it is as it should be.
 """
 
+import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,12 +35,13 @@ flags.DEFINE_integer("seed", None, "Of the moments; default: another each time."
 
 _KEPT = 5
 _SECONDS_TO_A_KILL = 30
+_KILLED_STEPS = 120
 
 
-def command(folder, model_dir, steps, save_every):
+def command(model_dir, steps, save_every):
     """A training of batches of one image."""
     return [sys.executable, os.path.join(ROOT, "ssd_main.py"), "--mode=train"] + [
-        f"--training_file_pattern={folder}/train2017*",
+        f"--training_file_pattern={os.path.dirname(model_dir)}/train2017*",
         f"--model_dir={model_dir}",
         f"--num_examples_per_epoch={steps}",
         "--num_epochs=1",
@@ -61,8 +64,8 @@ def start(arguments):
     )
 
 
-def kill_one(arguments, at_save):
-    """Starts the training and kills it; True if it had ended by itself before."""
+def run_and_kill(arguments, at_save):
+    """Starts the training and kills it at a random moment; gives its exit status."""
     process = start(arguments)
     if at_save:
         for line in process.stderr:
@@ -74,32 +77,53 @@ def kill_one(arguments, at_save):
         time.sleep(random.uniform(0, _SECONDS_TO_A_KILL))
     process.kill()
     process.communicate()
-    return process.returncode == 0
+    return process.returncode
+
+
+def steps_of_killed_training(model_dir, max_kills):
+    """Runs a training to its end, by the same command after each kill.
+
+    Yields:
+      int, the step that a restart goes on from, after each kill and at the end.
+    """
+    arguments = command(model_dir, _KILLED_STEPS, save_every=2)
+    for kill in itertools.count():
+        if kill < max_kills:
+            status = run_and_kill(arguments, at_save=kill % 2 == 1)
+        else:
+            process = start(arguments)
+            process.communicate()
+            status = process.returncode
+        yield checkpoints.newest_usable(model_dir)[0] or 0
+        if status == 0:
+            return
+        if status != -signal.SIGKILL:
+            raise RuntimeError(f"the training left with status {status}")
 
 
 def kill_often(folder):
-    """Kills and restarts; returns whether nothing was lost."""
-    model_dir, steps = os.path.join(folder, "killed"), 100000
-    arguments = command(folder, model_dir, steps, save_every=2)
-    last, lost = 0, 0
-    for number in range(FLAGS.kills):
-        kill_one(arguments, at_save=number % 2 == 1)
-        step = checkpoints.newest_usable(model_dir)[0] or 0
-        lost += step < last
-        last = step
-        print(f"kill {number + 1}: goes on from step {step}", flush=True)
-    # A total that is near, so that the last run ends.
-    total = last + 4
-    process = start(command(folder, model_dir, total, save_every=2))
-    process.communicate()
-    end = checkpoints.newest_usable(model_dir)[0]
-    names = os.listdir(model_dir)
-    left = [name for name in names if "temp" in name]
+    """Kills trainings until there were enough kills; was nothing lost?"""
+    kills, lost, ends = 0, 0, []
+    while kills < FLAGS.kills:
+        model_dir = os.path.join(folder, f"killed{len(ends)}")
+        steps = [0]
+        for step in steps_of_killed_training(model_dir, FLAGS.kills - kills):
+            lost += step < steps[-1]
+            steps.append(step)
+            print(f"at step {step} of {_KILLED_STEPS}", flush=True)
+        kills += len(steps) - 2
+        ends.append(steps[-1])
+    left = [
+        name
+        for _, folders, files in os.walk(folder)
+        for name in folders + files
+        if "temp" in name
+    ]
     print(
-        f"{FLAGS.kills} kills: {lost} times a saved step was lost; ended at step {end} "
-        f"of {total}; {len(left)} temporary files are left"
+        f"{kills} kills in {len(ends)} trainings: {lost} times a saved step was lost; "
+        f"they ended at the steps {ends}; {len(left)} temporary files are left"
     )
-    return not lost and end == total and process.returncode == 0
+    return not lost and set(ends) == {_KILLED_STEPS}
 
 
 def usage(pid):
@@ -114,7 +138,7 @@ def run_long(folder):
     """Trains for long; returns whether memory, threads and files stayed flat."""
     model_dir = os.path.join(folder, "long")
     steps = FLAGS.long_steps
-    process = start(command(folder, model_dir, steps, save_every=max(steps // 20, 1)))
+    process = start(command(model_dir, steps, save_every=max(steps // 20, 1)))
     usages = []
     for line in process.stderr:
         # Of a line each hundred steps.

@@ -17,6 +17,7 @@ import categories
 import detect
 import export_model
 import inference
+import picture_stream
 import runtime
 from command_line import InputError
 
@@ -145,7 +146,7 @@ def test_every_kind_of_model_finds_the_same(made, expected, name):
     config = inference.session_config("cpu", FLOAT32)
     network = inference.open_model(str(made / name), labels, config)
     paths = [str(made / "pictures" / name) for name in sorted(expected)]
-    results = inference.detect(network, paths, 3, inference.Decoder())
+    results = picture_stream.detect(network, paths, 3, picture_stream.Decoder())
     for picture, detection in results:
         entries = detect.to_results(picture.path, detection, network.label_map, 0.3)
         check_entries(picture.path, entries, expected[os.path.basename(picture.path)])
@@ -285,7 +286,7 @@ def test_pictures_are_read_only_some_batches_ahead(made, tmp_path):
     paths = Paths(str(tmp_path / "x.png"), 12)
 
     network = inference.open_model(str(made / "export" / "raw.pb"))
-    results = inference.detect(network, paths, 2, inference.Decoder())
+    results = picture_stream.detect(network, paths, 2, picture_stream.Decoder())
     next(results)
     # Batches of two: two are read ahead of the two that run and are suppressed.
     assert paths.asked <= 9

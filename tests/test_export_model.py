@@ -17,6 +17,7 @@ import anchors
 import categories
 import export_model
 import inference
+import picture_stream
 from command_line import InputError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -131,7 +132,7 @@ def test_the_frozen_graph_detects_what_the_evaluation_does(made, expected):
 
 def test_the_other_signature_takes_a_batch_that_is_resized(made, expected):
     paths = read_pictures(made / "pictures")
-    decoder = inference.Decoder()
+    decoder = picture_stream.Decoder()
     batch = np.stack([decoder(path).image for path in paths])
     with tf.Graph().as_default(), tf.Session() as session:
         inputs, outputs = saved_model(session, made, "resized")

@@ -36,6 +36,7 @@ from command_line import InputError, run
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import inference  # noqa: E402
+import picture_stream  # noqa: E402
 import postprocess  # noqa: E402
 import runtime  # noqa: E402
 
@@ -237,7 +238,7 @@ class Painter:
         """Makes sure that Pillow is there.
 
         Args:
-          decoder: inference.Decoder.
+          decoder: picture_stream.Decoder.
           targets: dict, see `output_paths`.
 
         Raises:
@@ -310,7 +311,7 @@ def detect_all(network, paths, decoder, painter, entries):
     Args:
       network: inference.Network.
       paths: list of str.
-      decoder: inference.Decoder.
+      decoder: picture_stream.Decoder.
       painter: Painter or None.
       entries: JsonList.
 
@@ -318,7 +319,7 @@ def detect_all(network, paths, decoder, painter, entries):
       (objects, broken): ints, how many were found, and how many pictures passed over.
     """
     objects = broken = 0
-    for picture, detection in inference.detect(
+    for picture, detection in picture_stream.detect(
         network, paths, FLAGS.batch_size, decoder
     ):
         if detection is None:
@@ -351,7 +352,7 @@ def main(arguments):
     if not arguments:
         raise InputError("no pictures are named; give files, folders or globs")
     paths = find_pictures(arguments)
-    decoder = inference.Decoder()
+    decoder = picture_stream.Decoder()
     painter = _make_painter(decoder, paths)
     _check_writable(FLAGS.output_dir)
     network = inference.open_model(

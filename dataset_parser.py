@@ -287,17 +287,18 @@ def _blank_training_example():
 
 def _augmented_example(example):
     """One augmented (features, labels) pair from a parsed record."""
+    image = augmentation.open_image(example["encoded"])
     window, boxes, classes = augmentation.random_crop(
-        example["boxes"], example["classes"]
+        example["boxes"], example["classes"], image.height_width
     )
     is_flipped = tf.random_uniform([]) < augmentation.FLIP_PROBABILITY
-    image = augmentation.decode_window(example["encoded"], window, is_flipped)
+    pixels = augmentation.decode_window(image, window, is_flipped)
     boxes = tf.cond(
         is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
     )
     classes, offsets, num_matched = anchors.encode_labels(boxes, classes)
     labels = {"classes": classes, "boxes": offsets, "num_matched_boxes": num_matched}
-    return {"image": augmentation.distort_color(image)}, labels
+    return {"image": augmentation.distort_color(pixels)}, labels
 
 
 def _evaluation_example(identity, serialized):

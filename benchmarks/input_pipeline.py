@@ -128,7 +128,7 @@ def measure(kinds):
     """
     if kinds == ["stages"]:
         return {"stages": measure_stages()}
-    runs = {kind: _Run(_DATASETS[kind]()) for kind in kinds}
+    runs = {kind: _Run(_DATASETS[kind]) for kind in kinds}
     found = {kind: [] for kind in kinds}
     for _ in range(FLAGS.rounds):
         for kind in kinds:
@@ -152,10 +152,12 @@ class _Run:
 
     def __init__(self, make_dataset):
         with tf.Graph().as_default() as graph:
-            element = tf.data.make_one_shot_iterator(make_dataset()).get_next()
+            iterator = tf.data.make_initializable_iterator(make_dataset())
             # Nothing is copied out of TensorFlow.
-            self._ops = [tensor.op for tensor in tf.nest.flatten(element)]
+            self._ops = [tensor.op for tensor in tf.nest.flatten(iterator.get_next())]
         self._session = tf.Session(graph=graph)
+        self._start = iterator.initializer
+        self._session.run(self._start)
 
     def measure(self, seconds):
         """(images/s, images per core-second) over some seconds."""
@@ -171,8 +173,11 @@ class _Run:
     def _run(self, seconds):
         batches, end = 0, time.time() + seconds
         while time.time() < end:
-            self._session.run(self._ops)
-            batches += 1
+            try:
+                self._session.run(self._ops)
+                batches += 1
+            except tf.errors.OutOfRangeError:
+                self._session.run(self._start)
         return batches
 
 
@@ -222,11 +227,9 @@ def measure_stages():
         "decoding the whole image": lambda e: tf.image.decode_jpeg(e["encoded"]),
         "reading features": lambda e: dataset_parser.parse_record(e["record"]),
         "choosing a window": lambda e: augmentation.random_crop(
-            e["boxes"], e["classes"]
+            e["boxes"], e["classes"], tf.constant([480, 640])
         ),
-        "decoding the window, resizing": lambda e: augmentation.decode_window(
-            e["encoded"], e["window"], False
-        ),
+        "decoding the window, resizing": _decode_window,
         "changing colors": lambda e: augmentation.distort_color(e["image"]),
         "targets": lambda e: anchors.encode_labels(e["boxes"], e["classes"]),
     }
@@ -255,9 +258,15 @@ def _stage_dataset(stage):
 
 def _stage_inputs(record):
     example = dataset_parser.parse_record(record)
-    window = augmentation.random_crop(example["boxes"], example["classes"])[0]
-    image = augmentation.decode_window(example["encoded"], window, False)
-    return dict(example, record=record, window=window, image=image)
+    shape = augmentation.open_image(example["encoded"]).height_width
+    window, _, _ = augmentation.random_crop(example["boxes"], example["classes"], shape)
+    example.update(record=record, window=window)
+    return dict(example, image=_decode_window(example))
+
+
+def _decode_window(example):
+    image = augmentation.open_image(example["encoded"])
+    return augmentation.decode_window(image, example["window"], tf.constant(False))
 
 
 def _size(*result):
@@ -266,4 +275,5 @@ def _size(*result):
 
 if __name__ == "__main__":
     tf.disable_eager_execution()
+    tf.logging.set_verbosity(tf.logging.ERROR)
     app.run(main)

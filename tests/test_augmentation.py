@@ -18,6 +18,8 @@ import augmentation
 import dataset_parser
 
 DRAWS = 3000
+# Height and width.
+SHAPE = np.array([480, 640], np.int32)
 # Two boxes that a window can lose, of unequal sides.
 BOXES = np.array([[0.2, 0.1, 0.7, 0.5], [0.4, 0.35, 0.95, 0.9]], np.float32)
 
@@ -28,7 +30,7 @@ def crops():
     with tf.Graph().as_default():
         boxes, classes = tf.constant(BOXES), tf.constant([3, 4])
         dataset = tf.data.Dataset.range(DRAWS).map(
-            lambda _: augmentation.random_crop(boxes, classes), 2
+            lambda _: augmentation.random_crop(boxes, classes, SHAPE), 2
         )
         return records.elements(dataset)
 
@@ -142,7 +144,7 @@ def test_a_tiny_box_still_ends_with_a_crop():
     with tf.Graph().as_default():
         boxes, classes = tf.constant([[0.5, 0.5, 0.501, 0.501]]), tf.constant([1])
         dataset = tf.data.Dataset.range(200).map(
-            lambda _: augmentation.random_crop(boxes, classes), 2
+            lambda _: augmentation.random_crop(boxes, classes, SHAPE), 2
         )
         windows = np.array([window for window, _, _ in records.elements(dataset)])
     # Of seven choices one is the whole image, and one gives a window.
@@ -223,7 +225,7 @@ def distorted():
 
     def distort(color):
         with tf.Graph().as_default():
-            image = tf.constant(np.broadcast_to(color, [2, 2, 3]), tf.float32)
+            image = tf.constant(np.broadcast_to(color, [2, 2, 3]) * 255, tf.float32)
             dataset = tf.data.Dataset.range(1000).map(
                 lambda _: augmentation.distort_color(image)
             )

@@ -1,0 +1,43 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks measure today's code: each runs, however short."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import records
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory):
+    """Six records of a picture with a box."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    encoded = records.encode_image(records.random_pixels(40, 60))
+    box = [0.1, 0.2, 0.8, 0.9]
+    numbers = range(1, 7)
+    records.write(
+        folder / "train", [records.record(i, encoded, [box], [18]) for i in numbers]
+    )
+    return str(folder / "train")
+
+
+def run(name, *flags):
+    """Runs a benchmark; gives what it printed."""
+    script = os.path.join(ROOT, "benchmarks", name)
+    result = subprocess.run(
+        [sys.executable, script, *flags], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.mark.parametrize("kinds", ["decode,training,evaluation", "stages"])
+def test_the_input_pipeline_is_measured(pattern, kinds):
+    flags = ["--rounds=1", "--seconds=0.1", "--batch_size=2"]
+    output = run("input_pipeline.py", f"--pattern={pattern}", f"--kinds={kinds}", *flags)
+    for kind in kinds.split(","):
+        assert f'"{kind}": {{' in output

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import records
 
@@ -16,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def pattern(tmp_path_factory):
     """Six records of a picture with a box."""
     folder = tmp_path_factory.mktemp("benchmark")
-    encoded = records.encode_image(records.random_pixels(40, 60))
+    encoded = records.encode_image(np.full([40, 60, 3], 80, np.uint8))
     box = [0.1, 0.2, 0.8, 0.9]
     numbers = range(1, 7)
     records.write(
@@ -38,6 +39,13 @@ def run(name, *flags):
 @pytest.mark.parametrize("kinds", ["decode,training,evaluation", "stages"])
 def test_the_input_pipeline_is_measured(pattern, kinds):
     flags = ["--rounds=1", "--seconds=0.1", "--batch_size=2"]
-    output = run("input_pipeline.py", f"--pattern={pattern}", f"--kinds={kinds}", *flags)
+    output = run(
+        "input_pipeline.py", f"--pattern={pattern}", f"--kinds={kinds}", *flags
+    )
     for kind in kinds.split(","):
         assert f'"{kind}": {{' in output
+
+
+def test_hard_negative_mining_is_compared_with_sorting():
+    output = run("hard_negatives.py", "--batch_size=2", "--repeats=1")
+    assert "ratio" in output

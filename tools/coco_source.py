@@ -29,11 +29,12 @@ _ROUNDING = 0.02
 _WRONG_ENTRY = (AttributeError, LookupError, TypeError, ArithmeticError, ValueError)
 
 
-def read_annotations(path: str) -> dict:
+def read_annotations(path: str, flag: str = "annotations") -> dict:
     """Reads a COCO instances json, without what no record needs.
 
     Args:
       path: the json.
+      flag: that named it.
 
     Returns:
       its dict, with lists of images, annotations and categories; the annotations
@@ -46,11 +47,11 @@ def read_annotations(path: str) -> dict:
         with open(path, encoding="utf-8") as file:
             dataset = json.load(file, object_hook=_without_outline)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"--annotations: cannot read {path}: {error}") from error
+        raise InputError(f"--{flag}: cannot read {path}: {error}") from error
     for section in ("images", "annotations", "categories"):
         if not isinstance(dataset, dict) or not isinstance(dataset.get(section), list):
             raise InputError(
-                f"--annotations: {path} is no COCO instances json: no list of {section}"
+                f"--{flag}: {path} is no COCO instances json: no list of {section}"
             )
     return dataset
 

@@ -95,8 +95,8 @@ class BadRecords:
         """What is wrong, as one line; None when the file turns out to be whole."""
         path = self._files[identity >> _FILE_BITS]
         index = identity & (2**_FILE_BITS - 1)
-        records = tf.python_io.tf_record_iterator(path)
         try:
+            records = tf.python_io.tf_record_iterator(path)
             serialized = next(itertools.islice(records, index, None), None)
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
@@ -199,7 +199,13 @@ def read_file(path, file_number, size):
       tf.data.Dataset of (identity, string scalar); of a file that cannot be read to
       its end the last one is not a record.
     """
-    records = tf.data.TFRecordDataset(path).apply(tf.data.experimental.ignore_errors())
+    records = tf.data.Dataset.from_tensors(path).map(_none_if_missing)
+    records = records.flat_map(tf.data.TFRecordDataset)
+    # A file that cannot be opened fails anew forever, and ignore_errors would not
+    # return. If it vanishes right after it was looked for, the numbers end.
+    numbers = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
+    records = tf.data.Dataset.zip((numbers, records)).map(lambda _, record: record)
+    records = records.apply(tf.data.experimental.ignore_errors())
     records = records.concatenate(tf.data.Dataset.from_tensors(_FILE_END))
 
     def identify(state, record):
@@ -217,6 +223,22 @@ def read_file(path, file_number, size):
     zero = tf.constant(0, tf.int64)
     records = records.apply(tf.data.experimental.scan((zero, zero), identify))
     return records.filter(lambda identity, unused: tf.not_equal(identity, END))
+
+
+def _none_if_missing(path):
+    """[path], or nothing where it cannot be opened."""
+    is_there = tf.py_func(_can_be_opened, [path], tf.bool)
+    is_there.set_shape([])
+    return tf.boolean_mask([path], [is_there])
+
+
+def _can_be_opened(path):
+    try:
+        with tf.gfile.Open(path.decode(), "rb") as file:
+            file.read(1)
+    except tf.errors.OpError:
+        return np.bool_(False)
+    return np.bool_(True)
 
 
 def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):

@@ -289,3 +289,24 @@ def test_boxes_a_little_outside_or_of_no_size_are_trained_on(tmp_path, jpeg, sid
     records.write(path, [boxes_record(jpeg, *boxes)])
     found, reader = train_labels(path, 1)
     assert len(found) == 3 and reader.bad.count == 0
+
+
+def test_files_that_vanish_meanwhile_are_named_and_do_not_hang(tmp_path, jpeg, log):
+    for number in (1, 2):
+        records.write(tmp_path / f"train{number}", [good(number, jpeg)])
+    with tf.Graph().as_default(), tf.Session() as session:
+        reader = dataset_parser.SSDInputReader(str(tmp_path / "train*"), True)
+        dataset = reader({"batch_size": 2})
+        _, labels = tf.data.make_one_shot_iterator(dataset).get_next()
+        session.run(labels)
+        (tmp_path / "train1").unlink()
+        for _ in range(20):
+            found = session.run(labels)["classes"]
+        assert set(found[found > 0]) == {2}
+        (line,) = log()
+        assert f"{tmp_path}/train1 cannot be read any further after 0 records" in line
+        (tmp_path / "train2").unlink()
+        with pytest.raises(tf.errors.OutOfRangeError):
+            for _ in range(20):
+                session.run(labels)
+    assert "train2 cannot be read any further" in log()[1]

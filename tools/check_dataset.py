@@ -45,8 +45,11 @@ def main(patterns):
     paths = _paths(patterns)
     label_map = _label_map()
     report = problems.Report(FLAGS.max_lines)
-    # Imports TensorFlow, which takes seconds.
+    # Import TensorFlow, which takes seconds.
     import dataset_check
+    import inference
+
+    inference.quiet_tensorflow()
 
     statistics, samples = dataset_check.check(
         *(paths, label_map, FLAGS.json, report),

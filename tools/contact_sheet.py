@@ -132,32 +132,34 @@ def _color(number, alpha=255):
 
 
 def _panels(sample, label_map):
-    with tf.Graph().as_default(), tf.Session() as session:
-        fetched, inputs = _fetch(session, sample.serialized, label_map)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "record")
+        with tf.python_io.TFRecordWriter(path) as writer:
+            writer.write(sample.serialized)
+        with tf.Graph().as_default(), tf.Session() as session:
+            fetched, inputs = _fetch(session, sample.serialized, path, label_map)
     panels = [_record_panel(fetched, label_map)]
     for features, targets in inputs:
         panels += _input_panels(features, targets, label_map)
     return panels
 
 
-def _fetch(session, serialized, label_map):
+def _fetch(session, serialized, path, label_map):
     """(the record as parsed, list of (pixels, targets) of its augmentations)."""
     example = dataset_parser.parse_record(tf.constant(serialized), label_map)
     example["pixels"] = tf.image.decode_jpeg(example.pop("encoded"), channels=3)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "record")
-        with tf.python_io.TFRecordWriter(path) as writer:
-            writer.write(serialized)
-        reader = dataset_parser.SSDInputReader(path, is_training=True)
-        dataset = reader({"batch_size": 1, "label_map": label_map})
-        features, labels = tf.data.make_one_shot_iterator(dataset).get_next()
-        targets = {
-            "classes": labels["classes"][0],
-            "matched": anchors.decode_offsets(labels["boxes"][0]),
-        }
-        step = features["image"][0], targets
-        fetched = session.run(example)
-        return fetched, [session.run(step) for _ in range(AUGMENTATIONS)]
+    reader = dataset_parser.SSDInputReader(path, is_training=True)
+    dataset = reader({"batch_size": 1, "label_map": label_map})
+    iterator = tf.data.make_initializable_iterator(dataset)
+    features, labels = iterator.get_next()
+    targets = {
+        "classes": labels["classes"][0],
+        "matched": anchors.decode_offsets(labels["boxes"][0]),
+    }
+    step = features["image"][0], targets
+    session.run(iterator.initializer)
+    fetched = session.run(example)
+    return fetched, [session.run(step) for _ in range(AUGMENTATIONS)]
 
 
 def _record_panel(example, label_map):

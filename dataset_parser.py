@@ -60,6 +60,9 @@ class SSDInputReader:
         """str, the glob over TFRecord files."""
         return self._file_pattern
 
+    # Nothing in here is a Python loop for AutoGraph to convert: it would look for one
+    # for seconds.
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, params):
         """Builds the dataset.
 

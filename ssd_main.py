@@ -105,6 +105,9 @@ def train(device, params, model_dir, backbone=None):
             *(stop.stopped_at, total),
         )
         return False
+    if device.shares_model_dir:
+        # Rank 0 may still be saving the last step for all.
+        device.ranks.exchange(total)
     check(
         checkpoints.newest_step(model_dir) == total,
         "--training_file_pattern=%s holds no image with a box of a known category",

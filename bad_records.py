@@ -11,6 +11,7 @@ Glossary: an identity is an int64, the number of a file in the high 32 bits and 
 a record in the low ones; END, behind the last record of an epoch, is none.
 """
 
+import collections
 import itertools
 import re
 
@@ -39,6 +40,18 @@ _FEATURE_KINDS = {
     LABEL_FEATURE: ("int64_list", False),
 }
 _FEATURE_KINDS.update((name, ("float_list", False)) for name in BOX_FEATURES)
+
+# Kinds of problem for which training leaves a record out.
+NO_EXAMPLE = "records that are no tf.train.Example"
+WRONG_FEATURE = "records whose image or id is missing or of another type"
+WRONG_BOX_FEATURE = "records whose boxes or labels are of another type"
+BAD_ID = "ids that are no number"
+UNEQUAL = "records whose boxes and labels differ in number"
+OUTSIDE = "boxes outside their image, or of no numbers"
+BACKWARD = "boxes that end before they start"
+
+Problem = collections.namedtuple("Problem", "kind text")
+Problem.__doc__ = """One fault: its kind, the same for many, and what is wrong here."""
 
 
 class BadRecords:
@@ -110,52 +123,79 @@ class BadRecords:
 
 
 def problem_of(serialized, has_boxes=True):
+    """Says what is wrong with a record; see `problems_of`.
+
+    Returns:
+      str, the first problem, or None.
+    """
+    first = next(problems_of(serialized, has_boxes), None)
+    return first and first.text
+
+
+def problems_of(serialized, has_boxes=True):
     """Finds what is wrong with a record, but for its image's pixels.
 
     Args:
       serialized: bytes.
       has_boxes: bool, whether the boxes and labels count, too.
 
-    Returns:
-      str, what is wrong, or None.
+    Yields:
+      Problem.
     """
     try:
         feature = tf.train.Example.FromString(serialized).features.feature
     except message.DecodeError:
-        return "it is no tf.train.Example"
+        yield Problem(NO_EXAMPLE, "it is no tf.train.Example")
+        return
+    wrong = []
     for name, (kind, is_single) in _FEATURE_KINDS.items():
-        if name not in feature:
-            if is_single:
-                return f"it has no {name}"
-        elif is_single or has_boxes:
-            found = feature[name].WhichOneof("kind") or kind
-            if found != kind:
-                return f"its {name} is a {found}, not a {kind}"
-            if is_single and len(getattr(feature[name], kind).value) != 1:
-                return f"its {name} is not one value"
-    source_id = feature["image/source_id"].bytes_list.value[0]
-    if not re.match(rb"\d+$", source_id):
-        return f"its image/source_id {source_id!r} is no number"
-    return _problem_of_boxes(feature) if has_boxes else None
+        if is_single or has_boxes:
+            text = _problem_of_feature(feature, name, kind, is_single)
+            if text:
+                wrong.append(name)
+                yield Problem(WRONG_FEATURE if is_single else WRONG_BOX_FEATURE, text)
+    if "image/source_id" not in wrong:
+        source_id = feature["image/source_id"].bytes_list.value[0]
+        if not re.match(rb"[0-9]+\Z", source_id) or int(source_id) >= 2**63:
+            yield Problem(BAD_ID, f"its image/source_id {source_id!r} is no number")
+    if has_boxes and not set(wrong).intersection(BOX_FEATURES + (LABEL_FEATURE,)):
+        yield from _problems_of_boxes(feature)
 
 
-def _problem_of_boxes(feature):
+def _problem_of_feature(feature, name, kind, is_single):
+    if name not in feature:
+        return f"it has no {name}" if is_single else None
+    found = feature[name].WhichOneof("kind") or kind
+    if found != kind:
+        return f"its {name} is a {found}, not a {kind}"
+    if is_single and len(getattr(feature[name], kind).value) != 1:
+        return f"its {name} is not one value"
+    return None
+
+
+def _problems_of_boxes(feature):
     sides = [feature[name].float_list.value for name in BOX_FEATURES]
     counts = [len(side) for side in sides]
     num_labels = len(feature[LABEL_FEATURE].int64_list.value)
     if set(counts) != {num_labels}:
-        return (
-            f"it has {num_labels} labels, but {counts} values of ymin, xmin, ymax, xmax"
+        yield Problem(
+            UNEQUAL,
+            f"it has {num_labels} labels, but {counts} values of ymin, xmin, ymax, "
+            "xmax",
         )
-    for ymin, xmin, ymax, xmax in zip(*sides):
-        text = f"[ymin {ymin:g}, xmin {xmin:g}, ymax {ymax:g}, xmax {xmax:g}]"
-        if not all(
-            -MAX_OUTSIDE <= x <= 1 + MAX_OUTSIDE for x in (ymin, xmin, ymax, xmax)
-        ):
-            return f"its box {text} lies outside the image (0..1)"
-        if ymax < ymin or xmax < xmin:
-            return f"its box {text} ends before it starts"
-    return None
+        return
+    for box in zip(*sides):
+        ymin, xmin, ymax, xmax = box
+        if not all(-MAX_OUTSIDE <= x <= 1 + MAX_OUTSIDE for x in box):
+            text = f"its box {box_text(box)} lies outside the image (0..1)"
+            yield Problem(OUTSIDE, text)
+        elif ymax < ymin or xmax < xmin:
+            yield Problem(BACKWARD, f"its box {box_text(box)} ends before it starts")
+
+
+def box_text(ltrb):
+    """The box as messages show it."""
+    return "[ymin {:g}, xmin {:g}, ymax {:g}, xmax {:g}]".format(*ltrb)
 
 
 def _image_of(serialized):

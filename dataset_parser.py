@@ -144,7 +144,7 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
     )
 
 
-def _num_cores():
+def num_cores():
     """Of this process; AUTOTUNE takes long to find out that one worker is too few."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -174,12 +174,12 @@ def _training_batches(files, params, bad):
     label_map = params.get("label_map", categories.COCO)
     dataset = bad_records.good_batches(
         dataset,
-        lambda identity, record: _training_example(record, label_map),
+        lambda identity, record: training_example(record, label_map),
         bad,
         params["batch_size"],
         drop_remainder=True,
         # Random numbers come in one order only to one worker.
-        workers=1 if is_deterministic else _num_cores(),
+        workers=1 if is_deterministic else num_cores(),
     )
     return dataset.prefetch(BATCHES_IN_STOCK)
 
@@ -196,7 +196,7 @@ def _evaluation_batches(files, params, bad):
         bad,
         params["batch_size"],
         drop_remainder=False,
-        workers=_num_cores(),
+        workers=num_cores(),
     )
     dataset = dataset.map(lambda batch: _pad_batch(batch, params["batch_size"]))
     return dataset.prefetch(BATCHES_IN_STOCK)
@@ -270,8 +270,17 @@ def _classes_of(category_ids, label_map):
     return tf.gather(tf.constant(table, tf.int32), index)
 
 
-def _training_example(serialized, label_map):
-    """(whether there is a box to train on, augmented (features, labels) if so)."""
+def training_example(serialized, label_map):
+    """Makes one augmented image and its targets of a serialized example.
+
+    Args:
+      serialized: string scalar.
+      label_map: categories.LabelMap.
+
+    Returns:
+      (has_boxes, (features, labels)): bool scalar, whether there is a box to train
+      on; and if so what SSDInputReader gives for training, but for the first axis.
+    """
     example = parse_record(serialized, label_map)
     has_boxes = tf.size(example["classes"]) > 0
     return has_boxes, tf.cond(

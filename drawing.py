@@ -59,7 +59,7 @@ def draw(image, boxes, labels, colors, width=None):
     image = image.convert("RGB").copy()
     side = min(image.size)
     width = width or _clip(side * _LINE_PART, _MIN_LINE, _MAX_LINE)
-    font = _font(_clip(side * _FONT_PART, _MIN_FONT, _MAX_FONT))
+    font = font_of(_clip(side * _FONT_PART, _MIN_FONT, _MAX_FONT))
     canvas = ImageDraw.Draw(image)
     shapes = [_inside(box, image.size) for box in boxes]
     for shape, color in zip(shapes, colors):
@@ -83,7 +83,15 @@ def _inside(box, size):
 
 
 @functools.lru_cache(maxsize=None)
-def _font(size):
+def font_of(size):
+    """Gives a font of the machine.
+
+    Args:
+      size: int, pixels.
+
+    Returns:
+      PIL.ImageFont of that size; a small one where Pillow has no other.
+    """
     from PIL import ImageFont
 
     for name in _FONTS:

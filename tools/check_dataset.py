@@ -4,14 +4,17 @@
 
   python3 tools/check_dataset.py "tfrecord/val2017-*" --json=instances_val2017.json
 
-prints each problem with file, record and byte, what training and evaluation would do
-about it, and counts of images, boxes, classes and sizes. It draws some records as the
-network sees them into contact_sheet.png (see contact_sheet; --sheet= for none). The
-status is 0 when nothing is wrong, 1 when something is, and 2 for a wrong flag or file.
+prints counts of images, boxes, classes and sizes; then each kind of fault: how often it
+occurs, what training (and evaluation) does about it, and the first places. It draws
+some records as the network sees them into contact_sheet.png (see contact_sheet;
+--sheet= for none). The status is 0 when nothing is wrong, 1 when something is, and 2
+for a wrong flag or a file that cannot be read at all.
 """
 
+import contextlib
 import glob
 import os
+import random
 import sys
 
 from absl import flags
@@ -20,47 +23,52 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import categories  # noqa: E402
+import coco_source  # noqa: E402
 import command_line  # noqa: E402
-import problems  # noqa: E402
+import worker_pool  # noqa: E402
 from command_line import InputError  # noqa: E402
 
 FLAGS = flags.FLAGS
 
 
 def _define_flags():
-    flags.DEFINE_string("json", None, "COCO json that evaluation will use.")
+    flags.DEFINE_string(
+        "json", None, "COCO json of these images: ids and categories are compared."
+    )
     flags.DEFINE_string(
         "label_map", None, "Json with the dataset's own categories; default: COCO's."
     )
     flags.DEFINE_string("sheet", "contact_sheet.png", "PNG to draw; empty: none.")
     flags.DEFINE_integer("sheet_images", 8, "Records drawn.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Another one draws other records.")
-    flags.DEFINE_integer(
-        "max_lines", 10, "Lines for each kind of problem; all are counted.", 0
-    )
+    flags.DEFINE_integer("max_lines", 10, "Places shown of each kind of fault.", 0)
 
 
 def main(patterns):
     """Checks the files of the patterns (a shell may have expanded them)."""
     paths = _paths(patterns)
     label_map = _label_map()
-    report = problems.Report(FLAGS.max_lines)
+    dataset = coco_source.read_annotations(FLAGS.json, "json") if FLAGS.json else None
     # Import TensorFlow, which takes seconds.
-    import dataset_check
+    import findings
     import inference
+    import record_check
 
     inference.quiet_tensorflow()
-
-    statistics, samples = dataset_check.check(
-        *(paths, label_map, FLAGS.json, report),
-        num_samples=FLAGS.sheet_images if FLAGS.sheet else 0,
-        seed=FLAGS.seed,
-    )
-    statistics.print(len(paths), label_map)
+    found = findings.Findings(label_map, FLAGS.max_lines)
+    if dataset:
+        found.add_json(FLAGS.json, dataset)
+    samples = _Samples(FLAGS.sheet_images if FLAGS.sheet else 0, FLAGS.seed, label_map)
+    checked = record_check.check_all(_records(paths), label_map.names)
+    with contextlib.closing(checked):
+        for record, facts in checked:
+            found.add(record, facts)
+            samples.add(record, facts)
+    found.finish()
+    found.print(len(paths))
     if FLAGS.sheet:
-        _draw(samples, label_map)
-    report.print_summary()
-    return 1 if report.counts else 0
+        _draw(samples.chosen, label_map)
+    return 1 if found.counts else 0
 
 
 def _paths(patterns):
@@ -82,6 +90,45 @@ def _label_map():
         return categories.read_label_map(FLAGS.label_map)
     except ValueError as error:
         raise InputError(f"--label_map: {error}") from error
+
+
+def _records(paths):
+    """The records of all files, with a progress bar over their bytes."""
+    import record_check
+
+    total = sum(os.path.getsize(path) for path in paths)
+    with worker_pool.progress_bar(total, "byte", unit_scale=True, disable=None) as bar:
+        for path in paths:
+            for record in record_check.read(path):
+                yield record
+                bar.update(len(record.serialized or b"") + record_check.FRAMING_BYTES)
+
+
+class _Samples:
+    """Keeps a random choice of the records that training takes."""
+
+    def __init__(self, size, seed, label_map):
+        self._size, self._random = size, random.Random(seed)
+        self._known_ids = frozenset(label_map.names)
+        self._seen = 0
+        # list of (title, serialized).
+        self.chosen = []
+
+    def add(self, record, facts):
+        """Offers a record; it must be one that training takes, with a box."""
+        has_box = not self._known_ids.isdisjoint(facts.labels.tolist())
+        if not self._size or not facts.is_trained_on or not has_box:
+            return
+        self._seen += 1
+        # Reservoir sampling: each record seen so far is kept equally likely.
+        index = self._random.randrange(self._seen)
+        if len(self.chosen) < self._size:
+            index = len(self.chosen)
+            self.chosen.append(None)
+        if index < self._size:
+            title = "image {}, {} x {}".format(facts.id_text, *facts.size)
+            place = os.path.basename(record.place)
+            self.chosen[index] = f"{title} ({place})", record.serialized
 
 
 def _draw(samples, label_map):

@@ -5,64 +5,43 @@
 A row a record: the image with the boxes of the record; then, for each of two random
 augmentations, the input of the network with the boxes that it is to find, and with the
 default boxes that are matched to them. Input and boxes come out of training's own
-pipeline: its targets are decoded again. A box and its default boxes have one color.
+function; its targets are decoded again. A box and its default boxes have one color.
 
-Glossary: N default boxes, P those that matched, G boxes to find; ltrb, [ymin, xmin,
-ymax, xmax] in 0..1 of the panel's image.
+Glossary: N default boxes, P those that matched; boxes are ltrb, [ymin, xmin, ymax,
+xmax] in 0..1 of the image.
 """
 
-import colorsys
 import os
-import tempfile
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
 import dataset_parser
+import drawing
 from command_line import InputError
 
 AUGMENTATIONS = 2
+# Pixels: a panel, the gap around it, and the text above and below it.
+SIDE = anchors.IMAGE_SIZE
+GAP = 8
+TEXT = 20
 
-_SIDE = anchors.IMAGE_SIZE
-_MARGIN = 8
-_LINE = 14
-_BACKGROUND = (250, 250, 250)
-_INK = (30, 30, 30)
+_FONT = 13
+_BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
+_EMPTY = (225, 225, 225)
 # Targets of one box, decoded from different default boxes, agree to rounding.
 _SAME_BOX = 1e-3
-# Hues far apart for successive numbers.
-_GOLDEN_RATIO = 0.618034
 
 
-class Sample(NamedTuple):
-    """A record to draw.
-
-    Attributes:
-      title: of its row.
-      serialized: the record; training must take it, and it must have a box.
-    """
-
-    title: str
-    serialized: bytes
-
-
-class _Panel(NamedTuple):
-    """pixels: uint8 [300, 300, 3]; boxes: list of (ltrb, color, text or "")."""
-
-    pixels: np.ndarray
-    boxes: list
-    caption: str
-
-
-def draw(samples: list, label_map, path: str):
+def draw(samples, label_map, path):
     """Writes the contact sheet.
 
     Args:
-      samples: list of Sample.
+      samples: list of (title, serialized): str of the row, and bytes of a record that
+        training takes and that has a box.
       label_map: categories.LabelMap.
-      path: of the PNG.
+      path: str, of the PNG.
 
     Raises:
       ImportError: when Pillow is missing.
@@ -70,18 +49,19 @@ def draw(samples: list, label_map, path: str):
     """
     from PIL import Image, ImageDraw
 
-    rows = [(sample.title, _panels(sample, label_map)) for sample in samples]
-    width = (1 + 2 * AUGMENTATIONS) * (_SIDE + _MARGIN) + _MARGIN
-    row_height = _SIDE + 2 * _LINE + 2 * _MARGIN
-    sheet = Image.new("RGB", (width, len(rows) * row_height + _MARGIN), _BACKGROUND)
-    pen = ImageDraw.Draw(sheet, "RGBA")
-    for number, (title, panels) in enumerate(rows):
-        top = number * row_height + _MARGIN
-        pen.text((_MARGIN, top), _plain(title), _INK)
-        for column, panel in enumerate(panels):
-            left = _MARGIN + column * (_SIDE + _MARGIN)
-            sheet.paste(_painted(panel), (left, top + _LINE))
-            pen.text((left, top + _LINE + _SIDE + 1), _plain(panel.caption), _INK)
+    columns = 1 + 2 * AUGMENTATIONS
+    row_height = SIDE + 2 * TEXT + GAP
+    size = columns * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    pen, font = ImageDraw.Draw(sheet), drawing.font_of(_FONT)
+    rows = _inputs([serialized for _, serialized in samples], label_map)
+    for number, ((title, _), row) in enumerate(zip(samples, rows)):
+        top = number * row_height + GAP
+        pen.text((GAP, top), title, _INK, font)
+        for column, (panel, caption) in enumerate(_panels(*row, label_map)):
+            left = GAP + column * (SIDE + GAP)
+            sheet.paste(panel, (left, top + TEXT))
+            pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
     _save(sheet, path)
 
 
@@ -95,138 +75,99 @@ def _save(sheet, path):
         raise InputError(f"--sheet={path}: cannot write: {error.strerror}") from error
 
 
-def _plain(text):
-    """Pillow's own font knows little more."""
-    return text.encode("ascii", "replace").decode()
+def _inputs(records, label_map):
+    """Yields (record, augmented): what training's functions make of each record.
+
+    record: dict of "pixels", "boxes" and "classes"; augmented: list of dicts of
+    "image", "classes" [N] and "boxes" [N, 4], no longer offsets.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        serialized = tf.placeholder(tf.string, [])
+        record = dataset_parser.parse_record(serialized, label_map)
+        record["pixels"] = tf.image.decode_jpeg(record.pop("encoded"), channels=3)
+        _, (features, labels) = dataset_parser.training_example(serialized, label_map)
+        augmented = {
+            "image": features["image"],
+            "classes": labels["classes"],
+            "boxes": anchors.decode_offsets(labels["boxes"]),
+        }
+        for one in records:
+            feed = {serialized: one}
+            yield (
+                session.run(record, feed),
+                [session.run(augmented, feed) for _ in range(AUGMENTATIONS)],
+            )
 
 
-def _painted(panel):
-    from PIL import Image, ImageDraw
-
-    image = Image.fromarray(panel.pixels)
-    pen = ImageDraw.Draw(image, "RGBA")
-    for box, color, _ in panel.boxes:
-        ymin, xmin, ymax, xmax = (float(x) * (_SIDE - 1) for x in box)
-        pen.rectangle([xmin, ymin, max(xmax, xmin), max(ymax, ymin)], outline=color)
-    for box, color, text in panel.boxes:
-        if text:
-            _write_label(pen, box, color, _plain(text))
-    return image
+def _panels(record, augmented, label_map):
+    """Yields (PIL image of SIDE x SIDE pixels, caption)."""
+    yield _record_panel(record, label_map)
+    for one in augmented:
+        yield from _input_panels(one, label_map)
 
 
-def _write_label(pen, box, color, text):
-    """Above the box, or in it where there is no room."""
-    width, height = pen.textbbox((0, 0), text)[2:]
-    x = min(max(float(box[1]) * _SIDE, 0), max(_SIDE - width - 3, 0))
-    y = float(box[0]) * _SIDE - height - 2
-    y = y if y >= 0 else float(box[0]) * _SIDE + 1
-    y = min(max(y, 0), _SIDE - height - 2)
-    pen.rectangle([x, y, x + width + 2, y + height + 1], fill=color[:3] + (200,))
-    pen.text((x + 1, y), text, (255, 255, 255))
-
-
-def _color(number, alpha=255):
-    """A strong color that white text can be read on."""
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN_RATIO % 1, 1, 0.8)
-    return tuple(int(255 * x) for x in (red, green, blue)) + (alpha,)
-
-
-def _panels(sample, label_map):
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "record")
-        with tf.python_io.TFRecordWriter(path) as writer:
-            writer.write(sample.serialized)
-        with tf.Graph().as_default(), tf.Session() as session:
-            fetched, inputs = _fetch(session, sample.serialized, path, label_map)
-    panels = [_record_panel(fetched, label_map)]
-    for features, targets in inputs:
-        panels += _input_panels(features, targets, label_map)
-    return panels
-
-
-def _fetch(session, serialized, path, label_map):
-    """(the record as parsed, list of (pixels, targets) of its augmentations)."""
-    example = dataset_parser.parse_record(tf.constant(serialized), label_map)
-    example["pixels"] = tf.image.decode_jpeg(example.pop("encoded"), channels=3)
-    reader = dataset_parser.SSDInputReader(path, is_training=True)
-    dataset = reader({"batch_size": 1, "label_map": label_map})
-    iterator = tf.data.make_initializable_iterator(dataset)
-    features, labels = iterator.get_next()
-    targets = {
-        "classes": labels["classes"][0],
-        "matched": anchors.decode_offsets(labels["boxes"][0]),
-    }
-    step = features["image"][0], targets
-    session.run(iterator.initializer)
-    fetched = session.run(example)
-    return fetched, [session.run(step) for _ in range(AUGMENTATIONS)]
-
-
-def _record_panel(example, label_map):
+def _record_panel(record, label_map):
     """The whole image, its sides kept in proportion, with the boxes of the record."""
     from PIL import Image
 
-    image = Image.fromarray(example["pixels"])
-    width, height = image.size
-    scale = _SIDE / max(width, height)
-    size = max(int(width * scale), 1), max(int(height * scale), 1)
-    pixels = np.full([_SIDE, _SIDE, 3], 225, np.uint8)
-    pixels[: size[1], : size[0]] = np.asarray(image.resize(size, Image.BILINEAR))
-    shrink = np.array([size[1], size[0]] * 2) / _SIDE
-    boxes = [
-        (box * shrink, _color(number), _label(class_number, label_map))
-        for number, (box, class_number) in enumerate(
-            zip(example["boxes"], example["classes"])
-        )
-    ]
-    return _Panel(pixels, boxes, f"the record: {len(boxes)} boxes")
+    image = Image.fromarray(record["pixels"])
+    scale = SIDE / max(image.size)
+    size = [max(int(side * scale), 1) for side in image.size]
+    labels = [_label(number, label_map) for number in record["classes"]]
+    panel = Image.new("RGB", (SIDE, SIDE), _EMPTY)
+    image = image.resize(size, Image.BILINEAR)
+    panel.paste(_with_boxes(image, record["boxes"], labels, range(len(labels))))
+    return panel, f"the record: {len(labels)} boxes"
 
 
-def _label(class_number, label_map):
-    category_id = label_map.category_of_class(int(class_number))
-    return f"{category_id} {label_map.names[category_id]}"
-
-
-def _input_panels(image, targets, label_map):
+def _input_panels(augmented, label_map):
     """The network's input twice: with the boxes to find, and the matched ones."""
-    pixels = np.uint8(np.clip(image, 0, 1) * 255 + 0.5)
-    positive = np.flatnonzero(targets["classes"])
-    classes = targets["classes"][positive]
-    found, owners = group_boxes(targets["matched"][positive], classes)
+    from PIL import Image
+
+    image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
+    positive = np.flatnonzero(augmented["classes"])
+    classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
+    owners = group_boxes(boxes, classes)
+    # Of each box the first default box.
+    rows = [owners.index(number) for number in range(max(owners) + 1)]
+    labels = [_label(classes[row], label_map) for row in rows]
+    yield (
+        _with_boxes(image, boxes[rows], labels, range(len(rows))),
+        f"the network's input: {len(rows)} boxes to find",
+    )
     default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
-    wanted = [
-        (targets["matched"][positive[row]], _color(number))
-        + (_label(classes[row], label_map),)
-        for number, row in enumerate(found)
-    ]
-    matched = [
-        (box, _color(owner, 150), "") for box, owner in zip(default_boxes, owners)
-    ]
-    return [
-        _Panel(pixels, wanted, f"the network's input: {len(wanted)} boxes to find"),
-        _Panel(pixels, matched, f"{len(matched)} default boxes are to find them"),
-    ]
+    yield (
+        _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
+        f"{len(owners)} default boxes are to find them",
+    )
 
 
 def group_boxes(boxes, classes):
-    """Finds the boxes that targets of several default boxes stand for.
+    """Finds out which default boxes are to find the same box.
 
     Args:
       boxes: float32 [P, 4], ltrb, decoded targets.
       classes: int [P].
 
     Returns:
-      (rows, owners): list of int [G], a row of `boxes` for each different box, and
-      list of int [P], the number 0..G-1 of each row's box.
+      list of int [P], numbers of the boxes, from 0, in the order of their first row.
     """
-    rows, owners = [], []
+    owners, firsts = [], []
     for row in range(len(boxes)):
-        for number, other in enumerate(rows):
-            is_near = np.abs(boxes[row] - boxes[other]).max() < _SAME_BOX
-            if is_near and classes[row] == classes[other]:
-                owners.append(number)
-                break
-        else:
-            owners.append(len(rows))
-            rows.append(row)
-    return rows, owners
+        same = np.abs(boxes[firsts] - boxes[row]).max(axis=1) < _SAME_BOX
+        same &= classes[firsts] == classes[row]
+        owners.append(int(np.argmax(same)) if same.any() else len(firsts))
+        if not same.any():
+            firsts.append(row)
+    return owners
+
+
+def _with_boxes(image, boxes, labels, numbers, width=None):
+    """The image with boxes in 0..1, in the colors of their numbers."""
+    scale = np.array(image.size[::-1] * 2) - 1
+    colors = [drawing.color_of(number) for number in numbers]
+    return drawing.draw(image, boxes * scale, labels, colors, width)
+
+
+def _label(class_number, label_map):
+    return label_map.names[label_map.category_of_class(int(class_number))]

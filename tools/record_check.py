@@ -1,27 +1,71 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Finds what is wrong with one record, and knows what training would do with it.
+"""Reads all records of TFRecord files on all cores, and finds what is wrong with each.
 
-Whether training takes a record is bad_records' to say. This module looks closer, at
-every box, and at what training does not mind.
+What training leaves out is bad_records' to say, and whether an image can be opened
+augmentation's. Added is what training does not mind.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
 """
 
-import re
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import sys
+import tempfile
 from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
+import augmentation
 import bad_records
-import image_file
-import problems as kinds
-from problems import Problem
+import dataset_parser
+from bad_records import Problem
+from command_line import InputError
 
+BAD_IMAGE = "images that cannot be decoded"
+DAMAGED_IMAGE = "images that decode with a complaint"
+BEYOND = "boxes that reach a little out of their image"
+EMPTY = "boxes of no size"
+UNKNOWN = "boxes of a category that is not in the label map"
+EXCHANGED = "images with width and height exchanged"
+OTHER_SIZE = "images of another size than said"
+CUT = "files that cannot be read to their end"
+
+_USED = "training and evaluation use what the decoder makes of it"
+_LEFT_OUT = "training leaves the record out"
+_BOTH = _LEFT_OUT + ", evaluation stops"
+# Kind of problem: what becomes of it.
+CONSEQUENCES = {
+    bad_records.NO_EXAMPLE: _BOTH,
+    bad_records.WRONG_FEATURE: _BOTH,
+    bad_records.WRONG_BOX_FEATURE: _LEFT_OUT,
+    bad_records.BAD_ID: _BOTH,
+    bad_records.UNEQUAL: _LEFT_OUT,
+    bad_records.OUTSIDE: _LEFT_OUT,
+    bad_records.BACKWARD: _LEFT_OUT,
+    BAD_IMAGE: _BOTH,
+    DAMAGED_IMAGE: _USED,
+    BEYOND: "training clips the box",
+    EMPTY: "training takes it as it is, and never crops its image",
+    UNKNOWN: "training leaves the box out",
+    EXCHANGED: "training goes by the pixels; the boxes may be wrong, see the sheet",
+    OTHER_SIZE: "training goes by the pixels; the boxes may be wrong, see the sheet",
+    CUT: "training leaves out what is behind, evaluation stops",
+}
+_LEFT_OUT_KINDS = {
+    kind for kind, text in CONSEQUENCES.items() if text.startswith(_LEFT_OUT)
+}
+
+# Framing around each record: length, its checksum and that of the data.
+FRAMING_BYTES = 16
 # As parts of the image; a pixel's rounding is less.
 _ROUNDING = 0.002
+# Records held at a time, for each core.
+_CHUNK = 16
 
 
 class Facts(NamedTuple):
@@ -29,103 +73,225 @@ class Facts(NamedTuple):
 
     Attributes:
       problems: list of Problem.
-      image_id: int, or None.
       id_text: of the id, "" where there is none.
       boxes: float32 [G, 4], ltrb.
       labels: int64 [G], category ids.
       size: (width, height) in pixels of the decoded image, or None.
-      orientation: EXIF's, 1..8.
     """
 
     problems: list
-    image_id: Optional[int] = None
     id_text: str = ""
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: np.ndarray = np.zeros([0], np.int64)
     size: Optional[tuple] = None
-    orientation: int = 1
 
     @property
     def is_trained_on(self):
-        """Whether training takes the record."""
-        return not any(problem.kind in kinds.NEVER_TRAINED for problem in self.problems)
+        """Whether training takes the record (if it has a box)."""
+        return not any(problem.kind in _LEFT_OUT_KINDS for problem in self.problems)
+
+    @property
+    def image_id(self):
+        """int, or None where there is none."""
+        is_bad = any(problem.kind == bad_records.BAD_ID for problem in self.problems)
+        return int(self.id_text) if self.id_text and not is_bad else None
 
 
-class Checker:
-    """Checks records; may be used by several threads at once."""
+class Record(NamedTuple):
+    """A record, or (serialized is None) the end of what can be read of a file.
 
-    def __init__(self, label_map):
-        """Builds what decodes the images.
+    Attributes:
+      path: of its file.
+      index: in the file, from 0.
+      serialized: bytes.
+      problem: Problem of the file, or None.
+    """
 
-        Args:
-          label_map: categories.LabelMap.
-        """
-        self._known_ids = np.array(sorted(label_map.names), np.int64)
-        graph = tf.Graph()
-        with graph.as_default():
+    path: str
+    index: int
+    serialized: Optional[bytes]
+    problem: Optional[Problem] = None
+
+    @property
+    def place(self):
+        """str, as bad_records names it."""
+        return f"{self.path}, record {self.index}"
+
+
+def read(path):
+    """Reads one file, as far as training can read it.
+
+    Args:
+      path: str.
+
+    Yields:
+      Record; the last one has a problem where the file goes on behind it.
+
+    Raises:
+      InputError: when it cannot be opened.
+    """
+    position = index = 0
+    reason = "TensorFlow finds no more records"
+    try:
+        size = os.path.getsize(path)
+        for serialized in tf.python_io.tf_record_iterator(path):
+            yield Record(path, index, serialized)
+            position += len(serialized) + FRAMING_BYTES
+            index += 1
+    except tf.errors.DataLossError as error:
+        reason = error.message.splitlines()[0]
+    except (OSError, tf.errors.OpError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    if position < size:
+        text = f"the file's last {size - position} bytes cannot be read: {reason}"
+        yield Record(path, index, None, Problem(CUT, text))
+
+
+def check_all(records, known_ids):
+    """Checks records on all cores.
+
+    Args:
+      records: iterator of Record; few are held at a time.
+      known_ids: category ids.
+
+    Yields:
+      (Record, Facts), in order.
+    """
+    checker = _Checker(known_ids)
+    workers = dataset_parser.num_cores()
+
+    def take():
+        return list(itertools.islice(records, _CHUNK * workers))
+
+    # Threads do: nearly all the time goes into decoding, outside of Python.
+    with contextlib.ExitStack() as stack:
+        heard = stack.enter_context(_complaints())
+        stack.enter_context(contextlib.closing(records))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
+        chunk = take()
+        while chunk:
+            results = pool.map(checker.check, chunk)
+            following = take()
+            found = list(results)
+            if heard():
+                found = [
+                    _with_complaint(checker, record, facts, heard)
+                    for record, facts in zip(chunk, found)
+                ]
+            yield from zip(chunk, found)
+            chunk = following
+
+
+@contextlib.contextmanager
+def _complaints():
+    """Gives a function: what the JPEG decoder has said since the last call, or "".
+
+    Of a damaged JPEG that can still be decoded it only writes a line to the standard
+    error of the process. What TensorFlow says there is passed on.
+    """
+    sys.stderr.flush()
+    kept = sys.stderr
+    with os.fdopen(os.dup(2), "w") as real, tempfile.TemporaryFile() as file:
+        number = file.fileno()
+
+        def heard():
+            text = os.pread(number, os.fstat(number).st_size, 0).decode(
+                "utf8", "replace"
+            )
+            os.ftruncate(number, 0)
+            os.lseek(number, 0, os.SEEK_SET)
+            complaints = [x for x in text.splitlines() if "tensorflow" not in x]
+            for line in text.splitlines():
+                if line not in complaints:
+                    print(line, file=real, flush=True)
+            return complaints[0] if complaints else ""
+
+        os.dup2(number, 2)
+        sys.stderr = real
+        try:
+            yield heard
+        finally:
+            heard()
+            sys.stderr = kept
+            os.dup2(real.fileno(), 2)
+
+
+def _with_complaint(checker, record, facts, heard):
+    """Decodes the image once more, alone, to find whose complaint it was."""
+    if facts.size is not None:
+        checker.check(record)
+        complaint = heard()
+        if complaint:
+            text = f"its image is damaged: {complaint}"
+            facts.problems.append(Problem(DAMAGED_IMAGE, text))
+    return facts
+
+
+class _Checker:
+    """Checks single records; may be used by several threads at once."""
+
+    def __init__(self, known_ids):
+        self._known_ids = np.array(sorted(known_ids), np.int64)
+        with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
+            image = augmentation.open_image(self._encoded)
             # All pixels are decoded, and only their shape leaves the session.
-            pixels = tf.image.decode_jpeg(self._encoded, channels=3)
+            pixels = tf.cond(
+                tf.equal(image.encoded, ""),
+                lambda: image.whole,
+                lambda: tf.image.decode_jpeg(image.encoded, channels=3),
+            )
             self._shape = tf.shape(pixels)
         self._session = tf.Session(graph=graph)
 
-    def check(self, serialized: bytes) -> Facts:
-        """Checks one record.
-
-        Args:
-          serialized: the record.
-
-        Returns:
-          Facts.
-        """
+    def check(self, record):
+        """Gives the Facts of a Record."""
+        if record.serialized is None:
+            return Facts([record.problem])
+        problems = list(bad_records.problems_of(record.serialized))
         try:
-            feature = tf.train.Example.FromString(serialized).features.feature
+            example = tf.train.Example.FromString(record.serialized)
         except message.DecodeError:
-            return Facts([Problem(kinds.NO_EXAMPLE, "is no tf.train.Example")])
-        problems = []
-        id_text = _single(feature, "image/source_id", problems)
-        encoded = _single(feature, "image/encoded", problems)
-        size, orientation = None, 1
-        if encoded is not None:
-            size, orientation = self._check_image(encoded, feature, problems)
-        boxes, labels = _boxes(feature, problems)
-        _check_boxes(boxes, problems)
-        _check_labels(labels, self._known_ids, problems)
-        facts = Facts(
-            problems,
-            _number(id_text, problems),
-            (id_text or b"").decode(errors="replace"),
-            *(boxes, labels, size, orientation),
-        )
-        unnamed = bad_records.problem_of(serialized)
-        if unnamed and facts.is_trained_on:
-            problems.append(Problem(kinds.OTHER, unnamed))
-        return facts
+            return Facts(problems)
+        feature = example.features.feature
+        boxes, labels = _boxes(feature)
+        problems += _problems_of_boxes(boxes)
+        for label in labels[~np.isin(labels, self._known_ids)]:
+            problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
+        id_text = b"".join(feature["image/source_id"].bytes_list.value[:1])
+        size = self._check_image(feature, problems)
+        return Facts(problems, id_text.decode(errors="replace"), boxes, labels, size)
 
-    def _check_image(self, encoded, feature, problems):
-        """((width, height) or None, orientation)."""
+    def _check_image(self, feature, problems):
+        """(width, height), or None."""
+        encoded = feature["image/encoded"].bytes_list.value
+        if len(encoded) != 1:
+            return None
         try:
-            header = image_file.read_header(encoded)
-            if header is None:
-                raise ValueError("is neither a JPEG nor a PNG")
-            height, width, _ = self._session.run(self._shape, {self._encoded: encoded})
-        except (ValueError, tf.errors.OpError) as error:
-            reason = (
-                str(error) if isinstance(error, ValueError) else "cannot be decoded"
-            )
-            problems.append(Problem(kinds.BAD_IMAGE, f"its image {reason}"))
-            return None, 1
-        size = (int(width), int(height))
-        said = tuple(
-            next(iter(_list(feature, "image/" + name, "int64_list", [])), None)
+            shape = self._session.run(self._shape, {self._encoded: encoded[0]})
+        except tf.errors.OpError:
+            problems.append(Problem(BAD_IMAGE, _why_not_decoded(encoded[0])))
+            return None
+        size = int(shape[1]), int(shape[0])
+        said = [
+            feature["image/" + name].int64_list.value[:1]
             for name in ("width", "height")
-        )
-        if None not in said:
-            problems.extend(compare_sizes(size, said, "its features"))
-        return size, header.orientation
+        ]
+        if all(said):
+            said = said[0][0], said[1][0]
+            problems += compare_sizes(size, said, "its features")
+        return size
 
 
-def compare_sizes(size, said, who) -> list:
+def _why_not_decoded(encoded):
+    if not encoded.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        return "its image is neither a JPEG nor a PNG"
+    if encoded.startswith(b"\xff") and b"\xff\xd9" not in encoded[-64:]:
+        return "its image is cut off: a JPEG without an end"
+    return "its image cannot be decoded or claims a huge size"
+
+
+def compare_sizes(size, said, who):
     """Compares an image's size with what is said of it.
 
     Args:
@@ -136,88 +302,33 @@ def compare_sizes(size, said, who) -> list:
     Returns:
       list of Problem.
     """
-    if tuple(said) == tuple(size):
+    if said == size:
         return []
-    kind = kinds.EXCHANGED if tuple(said) == tuple(size)[::-1] else kinds.OTHER_SIZE
-    text = "has {} x {} pixels, but {} say {} x {}".format(*size, who, *said)
+    kind = EXCHANGED if said == size[::-1] else OTHER_SIZE
+    text = "it has {} x {} pixels, but {} say {} x {}".format(*size, who, *said)
     return [Problem(kind, text)]
 
 
-def _single(feature, name, problems):
-    """The one value of a bytes feature; None, and a problem, for all else."""
-    if name not in feature:
-        problems.append(Problem(kinds.FEATURE, f"has no {name}"))
-        return None
-    before = len(problems)
-    values = _list(feature, name, "bytes_list", problems)
-    if len(values) == 1:
-        return values[0]
-    if len(problems) == before:
-        problems.append(
-            Problem(kinds.FEATURE, f"has {len(values)} values of {name}, not one")
-        )
-    return None
-
-
-def _list(feature, name, kind, problems):
-    """The values of a feature; none where it is missing or of another kind."""
-    if name not in feature:
-        return []
-    found = feature[name].WhichOneof("kind")
-    if found not in (None, kind):
-        problems.append(Problem(kinds.FEATURE, f"has {name} as {found}, not {kind}"))
-        return []
-    return getattr(feature[name], kind).value
-
-
-def _number(id_text, problems):
-    if id_text is None:
-        return None
-    if re.match(rb"[0-9]{1,18}\Z", id_text):
-        return int(id_text)
-    problems.append(Problem(kinds.BAD_ID, f"has image/source_id {id_text!r}"))
-    return None
-
-
-def _boxes(feature, problems):
+def _boxes(feature):
     """(float32 [G, 4], int64 [G]); nothing where the numbers differ."""
-    names = bad_records.BOX_FEATURES
-    sides = [_list(feature, name, "float_list", problems) for name in names]
-    labels = _list(feature, bad_records.LABEL_FEATURE, "int64_list", problems)
-    counts = [len(side) for side in sides]
-    if set(counts) == {len(labels)}:
-        boxes = np.array(sides, np.float32).T.reshape(-1, 4)
-        return boxes, np.array(labels, np.int64)
-    if not any(problem.kind == kinds.FEATURE for problem in problems):
-        text = "has {} ymin, {} xmin, {} ymax, {} xmax".format(*counts)
-        problems.append(Problem(kinds.UNEQUAL, f"{text}, but {len(labels)} labels"))
-    return np.zeros([0, 4], np.float32), np.zeros([0], np.int64)
+    sides = [feature[name].float_list.value for name in bad_records.BOX_FEATURES]
+    labels = feature[bad_records.LABEL_FEATURE].int64_list.value
+    if {len(side) for side in sides} != {len(labels)}:
+        sides, labels = [[]] * 4, []
+    return np.array(sides, np.float32).T.reshape(-1, 4), np.array(labels, np.int64)
 
 
-def _check_boxes(boxes, problems):
-    for index, box in enumerate(boxes):
-        kind = _kind_of(box)
-        if kind is not None:
-            text = "ymin {:.4g}, xmin {:.4g}, ymax {:.4g}, xmax {:.4g}".format(*box)
-            problems.append(Problem(kind, f"has box {index}: {text}"))
-
-
-def _kind_of(box):
-    ymin, xmin, ymax, xmax = box
-    # Comparisons with NaN are false.
-    if not (np.abs(box - 0.5) <= 0.5 + bad_records.MAX_OUTSIDE).all():
-        return kinds.OUTSIDE
-    if ymax < ymin or xmax < xmin:
-        return kinds.BACKWARD
-    if ymax == ymin or xmax == xmin:
-        return kinds.EMPTY
-    if (np.abs(box - 0.5) > 0.5 + _ROUNDING).any():
-        return kinds.BEYOND
-    return None
-
-
-def _check_labels(labels, known_ids, problems):
-    for index in np.flatnonzero(~np.isin(labels, known_ids)):
-        problems.append(
-            Problem(kinds.UNKNOWN, f"has box {index} of category id {labels[index]}")
-        )
+def _problems_of_boxes(boxes):
+    """What bad_records does not mind."""
+    clipped = np.clip(boxes, 0, 1)
+    is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
+    is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
+    # The others count as outside or backward. Comparisons with NaN are false.
+    is_taken = (np.abs(boxes - 0.5) <= 0.5 + bad_records.MAX_OUTSIDE).all(axis=1)
+    is_taken &= (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
+    for index in np.flatnonzero(is_taken & (is_empty | is_beyond)):
+        text = f"its box {bad_records.box_text(boxes[index])}"
+        if is_empty[index]:
+            yield Problem(EMPTY, f"{text} has no size")
+        else:
+            yield Problem(BEYOND, f"{text} reaches out of the image")

@@ -32,7 +32,7 @@ def run(function, jobs: list, workers: int, total: int) -> list:
       InputError: the first that a job raised, or an OSError as one, or a process was
         killed.
     """
-    with _progress_bar(total) as bar:
+    with progress_bar(total) as bar:
         if workers == 1:
             # Starting a process would take longer than a small dataset does.
             return [_unwrap(_call(function, job, bar.update)) for job in jobs]
@@ -100,10 +100,10 @@ def _next_result(calls, processes, finished, bar):
 
 
 class _PlainBar(contextlib.AbstractContextManager):
-    """What tqdm does, in a line for every tenth of the images."""
+    """What tqdm does, in a line for every tenth of the work."""
 
-    def __init__(self, total):
-        self._total = total
+    def __init__(self, total, unit):
+        self._total, self._unit = total, unit
         self.n = 0
 
     def __exit__(self, *unused):
@@ -113,12 +113,22 @@ class _PlainBar(contextlib.AbstractContextManager):
         tenth = self.n * 10 // self._total
         self.n += count
         if self.n * 10 // self._total > tenth:
-            print(f"{self.n} of {self._total} images", file=sys.stderr)
+            print(f"{self.n} of {self._total} {self._unit}s", file=sys.stderr)
 
 
-def _progress_bar(total):
+def progress_bar(total: int, unit: str = "image", **arguments):
+    """Opens a bar on the standard error; without tqdm, it is some lines.
+
+    Args:
+      total: units of work.
+      unit: their name.
+      **arguments: of tqdm, more.
+
+    Returns:
+      context manager; its update(count) tells of work done.
+    """
     try:
         import tqdm
     except ImportError:
-        return _PlainBar(max(total, 1))
-    return tqdm.tqdm(total=total, unit="image", mininterval=0.5)
+        return _PlainBar(max(total, 1), unit)
+    return tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)

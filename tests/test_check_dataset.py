@@ -4,15 +4,23 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import records
 import tensorflow.compat.v1 as tf
 
+import anchors
+import contact_sheet
+import dataset_parser
+import drawing
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = os.path.join(ROOT, "tools", "check_dataset.py")
 
 Y, X = np.mgrid[0:90, 0:120]
 JPEG = records.encode_image(np.stack([Y * 2, X * 2, X + Y], axis=-1).astype(np.uint8))
@@ -32,11 +40,12 @@ def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, **size):
 
 
 CUT = JPEG[: len(JPEG) // 2]
-# Where the third record starts, behind two in their framing of 16 bytes.
-THIRD = len(record(1)) + len(record(2, encoded=CUT)) + 2 * 16
+# Pixels of the last rows are lost, and an end put there: libjpeg makes up the rest.
+SHORT = JPEG[: len(JPEG) * 3 // 4] + b"\xff\xd9"
 
 
 def write_json(path, numbers, category_ids=(18,)):
+    """A COCO json that the records are compared with."""
     dataset = {
         "images": [dict(SIZE, id=number) for number in numbers],
         "annotations": [{"id": i, "category_id": i} for i in category_ids],
@@ -45,10 +54,11 @@ def write_json(path, numbers, category_ids=(18,)):
     path.write_text(json.dumps(dataset))
 
 
-def check(*arguments, cwd):
+def check(*arguments, cwd, env=None):
     return subprocess.run(
-        [sys.executable, os.path.join(ROOT, "tools", "check_dataset.py"), *arguments],
+        [sys.executable, TOOL, *arguments],
         cwd=str(cwd),
+        env=env,
         capture_output=True,
         text=True,
         timeout=300,
@@ -56,15 +66,15 @@ def check(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
-    """Output of a check of a record for each fault, number 0 being sound."""
+def folder(tmp_path_factory):
+    """A record for each fault, and files that are damaged themselves."""
     folder = tmp_path_factory.mktemp("faulty")
     cases = [
         record(1),
         record(2, encoded=CUT),
         record(3, encoded=b"no picture"),
         record(4, [[0.5, 0.2, 0.4, 0.9]]),
-        record(5, [[0.1, 0.2, 0.6, 1.9]]),
+        record(5, [[0.1, 0.2, 0.6, 1.9], BOX], [18, 18]),
         record(6, [[0.1, float("nan"), 0.6, 0.9]]),
         record(7, [[0.1, 0.2, 0.6, 1.05]]),
         record(8, [[0.1, 0.2, 0.1, 0.9]]),
@@ -76,69 +86,134 @@ def faulty(tmp_path_factory):
         record(1),
         record(99),
         b"\xff no example",
+        record(13, encoded=SHORT),
+        record(14, [], []),
+        records.record("-1", b"GIF89a", [BOX], [12]),
     ]
-    records.write(folder / "val-00000-of-00002", cases)
-    records.write(folder / "cut", [record(20), record(21)])
-    whole = (folder / "cut").read_bytes()
-    (folder / "cut").write_bytes(whole[: len(whole) * 3 // 4])
-    write_json(folder / "val.json", list(range(1, 13)) + [20, 55], [18, 91])
-    return check("val-*", "cut", "--json=val.json", "--sheet=", cwd=folder)
+    records.write(folder / "val", cases)
+    for name, change in [
+        ("cut", lambda whole: whole[: len(whole) * 3 // 4]),
+        ("flipped", lambda whole: whole[:-40] + b"?" + whole[-39:]),
+        ("none", lambda whole: b"no record of any kind"),
+    ]:
+        records.write(folder / name, [record(20), record(21)])
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+    numbers = list(range(2, 15)) + [1, 20, 55]
+    write_json(folder / "val.json", numbers, [18, 91])
+    return folder
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"val-00000-of-00002, record 2 at byte {THIRD} (image 3) its image is neither",
-        "(image 4) has box 0: ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9",
-        "(image 5) has box 0: ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.9",
-        "(image 6) has box 0: ymin 0.1, xmin nan,",
-        "(image 7) has box 0: ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.05",
-        "(image 8) has box 0: ymin 0.1, xmin 0.2, ymax 0.1,",
-        "(image 9) has box 1 of category id 12",
-        "(image 10) has 2 ymin, 2 xmin, 2 ymax, 2 xmax, but 1 labels",
-        "(image 11) has 120 x 90 pixels, but its features say 90 x 120",
-        "(image 12) has 120 x 90 pixels, but its features say 120 x 45",
-        "has image/source_id b'cat'",
-        "(image 1) has the id of val-00000-of-00002, record 0 at byte 0",
-        "(image 99) is not in the json",
-        "is no tf.train.Example",
-        "val-00001-of-00002 is missing",
-        "cut, record 1 at byte",
-        "no record has image 55",
-        "val.json: category id 91",
+@pytest.fixture(scope="module")
+def faulty(folder):
+    """The outcome of its check."""
+    return check(
+        *("val", "cut", "flipped", "none", "--json=val.json", "--sheet="), cwd=folder
+    )
+
+
+# Kind and consequence, number, and the places.
+FAULTS = {
+    "images that cannot be decoded: training leaves the record out, evaluation stops": [
+        "val, record 1 (image 2): its image is cut off",
+        "val, record 2 (image 3): its image is neither a JPEG nor a PNG",
+        "val, record 18 (image -1): its image is neither",
     ],
-)
-def test_each_fault_is_shown_with_its_place(faulty, line):
-    assert line in faulty.stdout
-    assert faulty.returncode == 1 and not faulty.stderr
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "2 images that cannot be decoded: training leaves the record out, evaluation",
-        "2 boxes outside their image, or not of numbers: training leaves the record",
-        "1 boxes that end before they start: training leaves the record out",
-        "1 boxes that reach a little out of their image: training clips the box",
-        "1 boxes of no size: ",
-        "1 boxes of a category that is not in the label map: training leaves the box",
-        "1 records whose boxes and labels differ in number: training leaves the",
-        "1 images with width and height exchanged: training goes by the pixels",
-        "1 images of another size than said: ",
-        "1 ids that are no whole numbers: training leaves the record out, evaluation",
-        "1 ids that occur again: ",
-        "1 ids that the json lacks: ",
-        "1 records that are no tf.train.Example: training leaves the record out",
-        "1 files that cannot be read to their end: training leaves out what is behind",
-        "1 sets of files with some missing: ",
-        "1 images of the json without a record: ",
-        "1 categories of the json that the label map lacks: ",
+    "images that decode with a complaint: training and evaluation use what": [
+        "val, record 16 (image 13): its image is damaged: Corrupt JPEG data"
     ],
-)
-def test_each_kind_is_counted_with_what_becomes_of_it(faulty, line):
-    summary = faulty.stdout[faulty.stdout.index("problems:") :]
-    assert line in summary
-    assert len(summary.splitlines()) == 18
+    "boxes that end before they start: training leaves the record out": [
+        "val, record 3 (image 4): its box [ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9]"
+    ],
+    "boxes outside their image, or of no numbers: training leaves the record out": [
+        "val, record 4 (image 5): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.9]",
+        "val, record 5 (image 6): its box [ymin 0.1, xmin nan, ymax 0.6, xmax 0.9]",
+    ],
+    "boxes that reach a little out of their image: training clips the box": [
+        "val, record 6 (image 7): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.05]"
+    ],
+    "boxes of no size: training takes it as it is, and never crops its image": [
+        "val, record 7 (image 8): its box [ymin 0.1, xmin 0.2, ymax 0.1, xmax 0.9]"
+    ],
+    "boxes of a category that is not in the label map: training leaves the box out": [
+        "val, record 8 (image 9): it has a box of category id 12",
+        "val, record 18 (image -1): it has a box of category id 12",
+    ],
+    "records whose boxes and labels differ in number: training leaves the record": [
+        "val, record 9 (image 10): it has 1 labels, but [2, 2, 2, 2] values"
+    ],
+    "images with width and height exchanged: training goes by the pixels": [
+        "val, record 10 (image 11): it has 120 x 90 pixels, but its features say 90 x "
+    ],
+    "images of another size than said: training goes by the pixels": [
+        "val, record 11 (image 12): it has 120 x 90 pixels, but its features say 120 x"
+    ],
+    "ids that are no number: training leaves the record out, evaluation stops": [
+        "val, record 12 (image cat): its image/source_id b'cat' is no number",
+        "val, record 18 (image -1): its image/source_id b'-1' is no number",
+    ],
+    "ids that occur again: training takes each, evaluation only the last": [
+        "val, record 13 (image 1): it has the id of val, record 0",
+        "flipped, record 0 (image 20): it has the id of cut, record 0",
+    ],
+    "ids that the json lacks: evaluation leaves the image out": [
+        "val, record 14 (image 99): it is not in the json"
+    ],
+    "records that are no tf.train.Example: training leaves the record out": [
+        "val, record 15: it is no tf.train.Example"
+    ],
+    "files that cannot be read to their end: training leaves out what is behind": [
+        "cut, record 1: the file's last",
+        "flipped, record 1: the file's last",
+        "none, record 0: the file's last 21 bytes cannot be read",
+    ],
+    "images of the json without a record: evaluation counts": ["image 55"],
+    "categories of the json's boxes that the label map lacks: evaluation counts": [
+        "val.json: category id 91"
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_is_counted_placed_and_explained(faulty, kind):
+    lines = faulty.stdout.splitlines()
+    places = sorted(FAULTS[kind])
+    (row,) = [i for i, x in enumerate(lines) if x.startswith(f"{len(places)} {kind}")]
+    shown = sorted(line.strip() for line in lines[row + 1 : row + 1 + len(places)])
+    assert all(map(str.startswith, shown, places)), shown
+
+
+def test_nothing_else_is_a_fault(faulty):
+    lines = faulty.stdout.splitlines()
+    assert not faulty.stderr and faulty.returncode == 1
+    start = [i for i, line in enumerate(lines) if line.startswith("faults;")][0]
+    kinds = [line for line in lines[start + 1 :] if not line.startswith(" ")]
+    assert len(kinds) == len(FAULTS)
+
+
+def test_training_leaves_out_what_is_said(faulty, folder):
+    with tf.Graph().as_default():
+        pattern = str(folder / "[vcfn][aulo]*[!n]")
+        reader = dataset_parser.SSDInputReader(pattern, is_training=True)
+        # More than two epochs.
+        records.elements(reader({"batch_size": 1}), limit=30)
+    assert f"training leaves out {reader.bad.count} records" in faulty.stdout
+
+
+def test_a_box_of_no_size_is_trained_on_in_the_whole_image(tmp_path):
+    box = [0.1, 0.2, 0.1, 0.9]
+    records.write(tmp_path / "train", [record(8, [box])])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(tmp_path / "train"), True)
+        drawn = records.elements(reader({"batch_size": 8}), limit=1)
+    ((_, labels),) = drawn
+    row, default_box = np.nonzero(labels["classes"])
+    assert set(row) == set(range(8))
+    offsets = labels["boxes"][row, default_box]
+    boxes = anchors.DefaultBoxes()("xywh")[default_box]
+    # Of a window, another part of the picture's width would remain.
+    widths = np.exp(offsets[:, 3] / 5) * boxes[:, 2]
+    np.testing.assert_allclose(widths, 0.7, rtol=1e-4)
+    assert (offsets[:, 2] < -50).all() and np.isfinite(offsets).all()
 
 
 def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
@@ -150,18 +225,58 @@ def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
     result = check("val", "--json=val.json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "2 records in 1 files, 3 boxes; 0 records have no box" in result.stdout
-    assert "no problem found" in result.stdout
+    assert "no fault found" in result.stdout
     counts = [line.split() for line in result.stdout.splitlines()]
     assert ["18", "dog", "2", "2"] in counts and ["1", "person", "1", "1"] in counts
     with image.open(str(tmp_path / "contact_sheet.png")) as sheet:
         # Five panels of 300 pixels, 8 apart, in each of two rows.
-        assert sheet.size == (5 * 308 + 8, 2 * 344 + 8)
-        pixels = np.asarray(sheet.convert("RGB"))
-    # Of the first panel: 120 x 90 pixels in 300 x 225, and the upper side of a box.
-    panel = pixels[8 + 14 :][:300, 8:308]
-    assert (panel[240] == 225).all()
-    line = np.ptp(panel[int(BOX[0] * 225), 100:250].astype(int), axis=0)
-    assert line.max() <= 2
+        assert sheet.format == "PNG" and sheet.size == (5 * 308 + 8, 2 * 348 + 8)
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    # Of the first panel: 120 x 90 pixels in 300 x 225, and the lower side of a box.
+    for top in (8 + 20, 8 + 348 + 20):
+        panel = pixels[top:][:300, 8:308]
+        assert (panel[240] == 225).all()
+        line = panel[int(BOX[2] * 224), int(BOX[1] * 299) + 2 : int(BOX[3] * 299) - 2]
+        assert (line == drawing.color_of(0)).all()
+        assert (panel[int(BOX[2] * 224) + 4, 100:250] != drawing.color_of(0)).any()
+
+
+def test_default_boxes_of_the_same_target_belong_together():
+    boxes = np.array([[0, 0, 0.5, 0.5], [0.1, 0, 0.5, 0.5], [0, 0, 0.50001, 0.5]])
+    assert contact_sheet.group_boxes(boxes, np.array([1, 1, 1])) == [0, 1, 0]
+    assert contact_sheet.group_boxes(boxes, np.array([1, 1, 2])) == [0, 1, 2]
+
+
+def test_a_machine_without_pillow_is_told_and_checks(tmp_path):
+    records.write(tmp_path / "val", [record(1)])
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL" / "__init__.py").write_text("raise ImportError('none')")
+    env = dict(os.environ, PYTHONPATH=str(tmp_path))
+    result = check("val", cwd=tmp_path, env=env)
+    assert result.returncode == 0, result.stderr
+    assert "no contact sheet: it needs Pillow" in result.stdout
+    assert not (tmp_path / "contact_sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
+    records.write(tmp_path / "val", [record(1)] * 1000)
+    # Together, they take minutes.
+    for i in range(1000):
+        os.link(str(tmp_path / "val"), str(tmp_path / f"val-{i}"))
+    process = subprocess.Popen(
+        [sys.executable, TOOL, "val*", "--sheet="],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    time.sleep(3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -172,10 +287,14 @@ def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
         (["val", "--json=none.json"], "--json: cannot read none.json"),
         (["val", "--label_map=none.json"], "--label_map"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
+        (["val", "--sheet=."], "--sheet=. is a folder"),
+        (["val", "--json=wrong.json"], "--json=twice.json: a wrong entry"),
         (["val", "--sheet_images=0"], "--sheet_images"),
     ],
 )
 def test_a_wrong_flag_is_one_line(tmp_path, arguments, message):
+    sections = {"images": [{}], "annotations": [], "categories": []}
+    (tmp_path / "wrong.json").write_text(json.dumps(sections))
     records.write(tmp_path / "val", [record(1)])
     result = check(*arguments, cwd=tmp_path)
     assert result.returncode == 2

@@ -48,6 +48,7 @@ def main(patterns):
     """Checks the files of the patterns (a shell may have expanded them)."""
     paths = _paths(patterns)
     label_map = _label_map()
+    _check_sheet()
     dataset = coco_source.read_annotations(FLAGS.json, "json") if FLAGS.json else None
     # Import TensorFlow, which takes seconds.
     import findings
@@ -90,6 +91,15 @@ def _label_map():
         return categories.read_label_map(FLAGS.label_map)
     except ValueError as error:
         raise InputError(f"--label_map: {error}") from error
+
+
+def _check_sheet():
+    """Finds out before the long work what would fail after it."""
+    folder = os.path.dirname(FLAGS.sheet) or "."
+    if FLAGS.sheet and not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--sheet={FLAGS.sheet}: cannot write into {folder}")
+    if os.path.isdir(FLAGS.sheet):
+        raise InputError(f"--sheet={FLAGS.sheet} is a folder; name a file")
 
 
 def _records(paths):

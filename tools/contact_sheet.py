@@ -117,7 +117,7 @@ def _record_panel(record, label_map):
     panel = Image.new("RGB", (SIDE, SIDE), _EMPTY)
     image = image.resize(size, Image.BILINEAR)
     panel.paste(_with_boxes(image, record["boxes"], labels, range(len(labels))))
-    return panel, f"the record: {len(labels)} boxes"
+    return panel, f"the record; boxes: {len(labels)}"
 
 
 def _input_panels(augmented, label_map):
@@ -133,12 +133,12 @@ def _input_panels(augmented, label_map):
     labels = [_label(classes[row], label_map) for row in rows]
     yield (
         _with_boxes(image, boxes[rows], labels, range(len(rows))),
-        f"the network's input: {len(rows)} boxes to find",
+        f"the network's input; boxes to find: {len(rows)}",
     )
     default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
     yield (
         _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
-        f"{len(owners)} default boxes are to find them",
+        f"default boxes that are to find them: {len(owners)}",
     )
 
 

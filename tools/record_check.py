@@ -58,7 +58,7 @@ CONSEQUENCES = {
 }
 _LEFT_OUT_KINDS = {
     kind for kind, text in CONSEQUENCES.items() if text.startswith(_LEFT_OUT)
-}
+} | {CUT}
 
 # Framing around each record: length, its checksum and that of the data.
 FRAMING_BYTES = 16
@@ -187,7 +187,7 @@ def _complaints():
     """Gives a function: what the JPEG decoder has said since the last call, or "".
 
     Of a damaged JPEG that can still be decoded it only writes a line to the standard
-    error of the process. What TensorFlow says there is passed on.
+    error of the process. TensorFlow writes there as well, of what fails anyway.
     """
     sys.stderr.flush()
     kept = sys.stderr
@@ -200,18 +200,14 @@ def _complaints():
             )
             os.ftruncate(number, 0)
             os.lseek(number, 0, os.SEEK_SET)
-            complaints = [x for x in text.splitlines() if "tensorflow" not in x]
-            for line in text.splitlines():
-                if line not in complaints:
-                    print(line, file=real, flush=True)
-            return complaints[0] if complaints else ""
+            lines = [line for line in text.splitlines() if "tensorflow" not in line]
+            return lines[0] if lines else ""
 
         os.dup2(number, 2)
         sys.stderr = real
         try:
             yield heard
         finally:
-            heard()
             sys.stderr = kept
             os.dup2(real.fileno(), 2)
 

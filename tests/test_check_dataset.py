@@ -288,7 +288,7 @@ def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
         (["val", "--label_map=none.json"], "--label_map"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
         (["val", "--sheet=."], "--sheet=. is a folder"),
-        (["val", "--json=wrong.json"], "--json=twice.json: a wrong entry"),
+        (["val", "--json=wrong.json"], "--json=wrong.json: a wrong entry"),
         (["val", "--sheet_images=0"], "--sheet_images"),
     ],
 )

@@ -318,10 +318,12 @@ def _problems_of_boxes(boxes):
     """What bad_records does not mind."""
     clipped = np.clip(boxes, 0, 1)
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
-    is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    # The others count as outside or backward. Comparisons with NaN are false.
-    is_taken = (np.abs(boxes - 0.5) <= 0.5 + bad_records.MAX_OUTSIDE).all(axis=1)
-    is_taken &= (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
+    # Comparisons with NaN are false; NumPy 1.18 would warn.
+    with np.errstate(invalid="ignore"):
+        is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
+        # The others count as outside or backward.
+        is_taken = (np.abs(boxes - 0.5) <= 0.5 + bad_records.MAX_OUTSIDE).all(axis=1)
+        is_taken &= (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
     for index in np.flatnonzero(is_taken & (is_empty | is_beyond)):
         text = f"its box {bad_records.box_text(boxes[index])}"
         if is_empty[index]:

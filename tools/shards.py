@@ -185,7 +185,8 @@ def convert(
                 for i, path in enumerate(partials)
             ]
             counts = worker_pool.run(
-                _write_job, jobs, min(workers, num_shards), len(entries)
+                *(_write_job, jobs, min(workers, num_shards), len(entries)),
+                preload=["tensorflow.compat.v1"],
             )
             for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
                 os.replace(path, place)

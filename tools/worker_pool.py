@@ -15,7 +15,7 @@ _POLL_SECONDS = 0.2
 _finished = None
 
 
-def run(function, jobs: list, workers: int, total: int) -> list:
+def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
     """Calls function(job, advance) for every job.
 
     Args:
@@ -24,6 +24,8 @@ def run(function, jobs: list, workers: int, total: int) -> list:
       jobs: arguments.
       workers: processes; with 1 everything happens in this one.
       total: items of all jobs, for the progress bar.
+      preload: names of modules that are slow to import; it is done once for all
+        processes. Importing them must start no threads that work on.
 
     Returns:
       list of results, in no order.
@@ -36,12 +38,14 @@ def run(function, jobs: list, workers: int, total: int) -> list:
         if workers == 1:
             # Starting a process would take longer than a small dataset does.
             return [_unwrap(_call(function, job, bar.update)) for job in jobs]
-        return _run_processes(function, jobs, workers, bar)
+        return _run_processes(function, jobs, workers, preload, bar)
 
 
-def _run_processes(function, jobs, workers, bar):
-    # Fork is not safe beside the threads of TensorFlow and of NPU drivers.
+def _run_processes(function, jobs, workers, preload, bar):
+    # Fork is not safe beside the threads of TensorFlow and of NPU drivers; the fork
+    # server only imports, and runs nothing.
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
     finished = context.Value("q", 0)
     with context.Pool(workers, _start_worker, (finished,)) as pool:
         processes = multiprocessing.active_children()

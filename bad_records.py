@@ -208,6 +208,22 @@ def _image_of(serialized):
     return f" (image {ids[0].decode(errors='replace')})" if ids else ""
 
 
+def check_id(text):
+    """Makes the record fail whose id is not what `problem_of` wants.
+
+    Args:
+      text: string scalar.
+
+    Returns:
+      text.
+    """
+    # TensorFlow's conversion to a number alone would take "-1" and " 1".
+    rest = tf.regex_replace(text, "^[0-9]+$", "")
+    is_number = tf.not_equal(text, "") & tf.equal(rest, "")
+    with tf.control_dependencies([tf.Assert(is_number, [text])]):
+        return tf.identity(text)
+
+
 def check_boxes(boxes, num_labels):
     """Makes the record fail whose boxes are not what `problem_of` wants.
 

@@ -29,15 +29,14 @@ MAX_BAD_RECORDS = 100
 PADDING_ID = -1
 
 _IMAGE_SHAPE = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]
-_FLOATS = tf.FixedLenSequenceFeature([], tf.float32, allow_missing=True)
-_FEATURES = {
+_IMAGE_FEATURES = {
     "image/encoded": tf.FixedLenFeature([], tf.string),
     "image/source_id": tf.FixedLenFeature([], tf.string),
-    bad_records.LABEL_FEATURE: tf.FixedLenSequenceFeature(
-        [], tf.int64, allow_missing=True
-    ),
 }
-_FEATURES.update((name, _FLOATS) for name in bad_records.BOX_FEATURES)
+_BOX_FEATURES = {
+    name: tf.VarLenFeature(tf.float32) for name in bad_records.BOX_FEATURES
+}
+_BOX_FEATURES[bad_records.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
 
 
 class SSDInputReader:
@@ -239,9 +238,9 @@ def parse_record(serialized, label_map=categories.COCO):
       tf.errors.InvalidArgumentError: (when run) for a record that
         bad_records.problem_of finds a problem in.
     """
-    parsed = tf.parse_single_example(serialized, _FEATURES)
-    corners = [parsed[name] for name in bad_records.BOX_FEATURES]
-    classes = _classes_of(parsed[bad_records.LABEL_FEATURE], label_map)
+    parsed = _parse_example(serialized, dict(_IMAGE_FEATURES, **_BOX_FEATURES))
+    corners = [parsed[name].values for name in bad_records.BOX_FEATURES]
+    classes = _classes_of(parsed[bad_records.LABEL_FEATURE].values, label_map)
     boxes = bad_records.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
     is_known = classes > 0
     return {
@@ -252,14 +251,22 @@ def parse_record(serialized, label_map=categories.COCO):
     }
 
 
+def _parse_example(serialized, features):
+    """Values by name; fails for what is no tf.train.Example.
+
+    A bytes list whose item claims 2 GB or more crashes the parser of Examples in
+    TensorFlow 2.15, and that of SequenceExamples in 1.15. To the latter an Example is a
+    SequenceExample without lists: the bytes are the same.
+    """
+    if tf.version.VERSION.startswith("1."):
+        return tf.parse_single_example(serialized, features)
+    return tf.parse_single_sequence_example(serialized, features)[0]
+
+
 def _image_id(parsed):
-    """int64 scalar; fails where the text is no number."""
-    text = parsed["image/source_id"]
-    # TensorFlow's conversion alone would take "-1" and " 1".
-    rest = tf.regex_replace(text, "^[0-9]+$", "")
-    is_number = tf.not_equal(text, "") & tf.equal(rest, "")
-    with tf.control_dependencies([tf.Assert(is_number, [text])]):
-        return tf.string_to_number(text, tf.int64)
+    return tf.string_to_number(
+        bad_records.check_id(parsed["image/source_id"]), tf.int64
+    )
 
 
 def _classes_of(category_ids, label_map):
@@ -315,8 +322,7 @@ def _augmented_example(example):
 
 def _evaluation_example(identity, serialized):
     """(whether this is a record, its whole image if so)."""
-    names = ("image/encoded", "image/source_id")
-    parsed = tf.parse_single_example(serialized, {n: _FEATURES[n] for n in names})
+    parsed = _parse_example(serialized, _IMAGE_FEATURES)
     is_record = tf.not_equal(identity, bad_records.END)
     image, raw_shape = tf.cond(
         is_record,

@@ -53,6 +53,17 @@ def huge(jpeg):
     return jpeg[:start] + struct.pack(">HH", 65000, 65000) + jpeg[start + 4 :]
 
 
+def endless(jpeg):
+    """A record whose only feature claims an image of 2 GB, but ends."""
+    item = b"\n\x80\x80\x80\x80\x08" + jpeg[:100]
+
+    def nest(tag, data):
+        return bytes([tag, len(data)]) + data
+
+    name = nest(0x0A, b"image/encoded")
+    return nest(0x0A, nest(0x0A, name + nest(0x12, nest(0x0A, item))))
+
+
 def boxes_record(jpeg, *boxes, **kwargs):
     labels = [1] * kwargs.get("labels", len(boxes))
     return records.record(7, jpeg, boxes, labels)
@@ -74,6 +85,7 @@ def set_kind(feature, name):
 # How to break a record, and what is said about it; whether evaluation minds, too.
 BROKEN = {
     "no example": (lambda jpeg: b"\xff no example", "is no tf.train.Example", True),
+    "image that claims 2 GB": (endless, "is no tf.train.Example", True),
     "empty record": (lambda jpeg: b"", "has no image/encoded", True),
     "no image": (
         lambda jpeg: changed(jpeg, lambda f: lose(f, "image/encoded")),

@@ -36,7 +36,7 @@ def run(name, *flags):
     return result.stdout
 
 
-@pytest.mark.parametrize("kinds", ["decode,training,evaluation", "stages"])
+@pytest.mark.parametrize("kinds", ["decode,training,unchecked,evaluation", "stages"])
 def test_the_input_pipeline_is_measured(pattern, kinds):
     flags = ["--rounds=1", "--seconds=0.1", "--batch_size=2"]
     output = run(

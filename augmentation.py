@@ -31,10 +31,11 @@ CONTRAST = 0.5
 SATURATION = 0.5
 HUE = 0.05
 
-# A JPEG that claims to be larger is taken for a broken one.
+# An image that claims to be larger is taken for a broken one.
 MAX_PIXELS = 2**26
 
 _JPEG_END = b"\xff\xd9"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 
 EncodedImage = collections.namedtuple("EncodedImage", "encoded height_width whole")
@@ -44,6 +45,37 @@ encoded: string scalar, a JPEG, or empty where only the whole image can be decod
 height_width: int32 [2].
 whole: uint8 [height, width, 3], where encoded is empty.
 """
+
+
+def height_width(encoded):
+    """Reads the size of an image from its header, before anything is decoded.
+
+    Args:
+      encoded: string scalar, a JPEG or PNG.
+
+    Returns:
+      int32 [2].
+
+    Raises:
+      tf.errors.InvalidArgumentError: (when run) when it is neither, or claims more
+        than MAX_PIXELS.
+    """
+    size = tf.cond(
+        tf.image.is_jpeg(encoded),
+        lambda: tf.image.extract_jpeg_shape(encoded)[:2],
+        lambda: _png_size(encoded),
+    )
+    num_pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    with tf.control_dependencies([tf.Assert(num_pixels <= MAX_PIXELS, [size])]):
+        return tf.identity(size)
+
+
+def _png_size(encoded):
+    # Behind the signature: length and name of the first chunk, then width and height.
+    size = tf.decode_raw(tf.substr(encoded, 16, 8), tf.int32, little_endian=False)
+    is_png = tf.equal(tf.substr(encoded, 0, 8), _PNG_START) & tf.reduce_all(size > 0)
+    with tf.control_dependencies([tf.Assert(is_png, ["neither a JPEG nor a PNG"])]):
+        return tf.reverse(size, [0])
 
 
 def open_image(encoded):
@@ -63,24 +95,15 @@ def open_image(encoded):
     has_parts = tf.image.is_jpeg(encoded) & tf.equal(
         tf.substr(encoded, -2, 2), _JPEG_END
     )
-    encoded, whole, shape = tf.cond(
-        has_parts,
-        lambda: (
-            encoded,
-            tf.zeros([0, 0, 3], tf.uint8),
-            tf.image.extract_jpeg_shape(encoded),
-        ),
-        lambda: _decode_whole(encoded),
-    )
-    num_pixels = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
-    with tf.control_dependencies([tf.Assert(num_pixels <= MAX_PIXELS, [shape])]):
-        return EncodedImage(encoded, tf.identity(shape[:2]), whole)
-
-
-def _decode_whole(encoded):
-    # This kernel takes PNG as well.
-    whole = tf.image.decode_jpeg(encoded, channels=3)
-    return tf.constant(b""), whole, tf.shape(whole)
+    size = height_width(encoded)
+    with tf.control_dependencies([size]):
+        parts, whole = tf.cond(
+            has_parts,
+            lambda: (encoded, tf.zeros([0, 0, 3], tf.uint8)),
+            # This kernel takes PNG as well.
+            lambda: (tf.constant(b""), tf.image.decode_jpeg(encoded, channels=3)),
+        )
+    return EncodedImage(parts, size, whole)
 
 
 def random_crop(boxes, classes, height_width):

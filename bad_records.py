@@ -20,6 +20,8 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 END = -1
+# Eighteen digits always fit into an int64.
+_ID_PATTERN = "[0-9]{1,18}"
 # Stands behind the last record of a file. It is no tf.train.Example: where the file
 # could not be read to its end, it counts as one broken record.
 _FILE_END = b"\xff end of the file"
@@ -156,7 +158,7 @@ def problems_of(serialized, has_boxes=True):
                 yield Problem(WRONG_FEATURE if is_single else WRONG_BOX_FEATURE, text)
     if "image/source_id" not in wrong:
         source_id = feature["image/source_id"].bytes_list.value[0]
-        if not re.match(rb"[0-9]+\Z", source_id) or int(source_id) >= 2**63:
+        if not is_id(source_id):
             yield Problem(BAD_ID, f"its image/source_id {source_id!r} is no number")
     if has_boxes and not set(wrong).intersection(BOX_FEATURES + (LABEL_FEATURE,)):
         yield from _problems_of_boxes(feature)
@@ -208,6 +210,11 @@ def _image_of(serialized):
     return f" (image {ids[0].decode(errors='replace')})" if ids else ""
 
 
+def is_id(text):
+    """Whether text, bytes, is a number as an image id has to be."""
+    return bool(re.match(_ID_PATTERN.encode() + rb"\Z", text))
+
+
 def check_id(text):
     """Makes the record fail whose id is not what `problem_of` wants.
 
@@ -218,7 +225,7 @@ def check_id(text):
       text.
     """
     # TensorFlow's conversion to a number alone would take "-1" and " 1".
-    rest = tf.regex_replace(text, "^[0-9]+$", "")
+    rest = tf.regex_replace(text, f"^{_ID_PATTERN}$", "")
     is_number = tf.not_equal(text, "") & tf.equal(rest, "")
     with tf.control_dependencies([tf.Assert(is_number, [text])]):
         return tf.identity(text)

@@ -81,6 +81,29 @@ class LabelMap:
             )
         return self._ids[class_number - 1]
 
+    def other_names(self, entries):
+        """Compares with the categories of a json.
+
+        Args:
+          entries: list of dict, a COCO json's "categories".
+
+        Returns:
+          list of str, one for each category of both that has another name there.
+        """
+        return [
+            f"category {entry['id']} is {str(entry['name'])!r} there, "
+            f"{self.names[entry['id']]!r} in the label map"
+            for entry in entries
+            if entry.get("id") in self.names
+            and _plain(entry.get("name", ""))
+            not in ("", _plain(self.names[entry["id"]]))
+        ]
+
+
+def _plain(name):
+    """A name without what is written this way and that."""
+    return "".join(c for c in str(name).lower() if c.isalnum())
+
 
 COCO = LabelMap(_parse(_COCO_80))
 

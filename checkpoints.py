@@ -15,6 +15,18 @@ _BACKBONE_SCOPE = "resnet34/"
 _INDEX_NAME = re.compile(r"model\.ckpt-(\d+)\.index$")
 
 
+def steps(model_dir):
+    """Finds the steps of all checkpoints, usable or not.
+
+    Args:
+      model_dir: str, folder of the model; it need not exist.
+
+    Returns:
+      list of int, ascending.
+    """
+    return sorted(_paths_by_step(model_dir))
+
+
 def newest_step(model_dir):
     """Finds how far the training in a folder is.
 
@@ -129,7 +141,7 @@ def select(model_dir, path):
     )
 
 
-def agree(model_dir, device, save_checkpoints_steps):
+def agree(model_dir, device, save_checkpoints_steps, limit=None):
     """Chooses the checkpoint that all ranks go on from.
 
     It is the newest that every rank has, and that is not damaged: ranks may have been
@@ -139,6 +151,7 @@ def agree(model_dir, device, save_checkpoints_steps):
       model_dir: str, this rank's folder.
       device: runtime.Runtime, started.
       save_checkpoints_steps: int; no rank lacks checkpoints of more steps than these.
+      limit: int, the largest step that is wanted, or None.
 
     Returns:
       (step, path), or (None, None) to start anew; see `newest_usable`.
@@ -146,7 +159,7 @@ def agree(model_dir, device, save_checkpoints_steps):
     Raises:
       ValueError: one line; a rank has lost its checkpoints.
     """
-    step, path = newest_usable(model_dir)
+    step, path = newest_usable(model_dir, limit)
     steps = first_steps = device.ranks.exchange(-1 if step is None else step)
     while min(steps) < max(steps):
         step, path = newest_usable(model_dir, limit=min(steps))

@@ -8,6 +8,7 @@ import tempfile
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
+import bad_records
 import settings
 import ssd_model
 from settings import FLAGS, UserError, check, evaluates, trains
@@ -87,12 +88,14 @@ def check_record_in_json(coco_gt):
             f"--{flag}={FLAGS[flag].value}: the first record is no tf.train.Example"
         ) from error
     source_ids = example.features.feature["image/source_id"].bytes_list.value
-    source_id = b"".join(source_ids).decode(errors="replace")
+    source_id = b"".join(source_ids)
     check(
-        source_id.isdigit() and int(source_id) in coco_gt.imgs,
+        bad_records.is_id(source_id) and int(source_id) in coco_gt.imgs,
         "--val_json_file=%s has no image %r, the first of --%s=%s; "
         "do they belong together?",
-        *(FLAGS.val_json_file, source_id, flag, FLAGS[flag].value),
+        FLAGS.val_json_file,
+        source_id.decode(errors="replace"),
+        *(flag, FLAGS[flag].value),
     )
 
 

@@ -28,7 +28,7 @@ METRIC_NAMES = (
     + ["COCO/" + name for name in ("ARs", "ARm", "ARl")]
 )
 
-_CATEGORIES_TOGETHER = 8
+_CATEGORIES_TOGETHER = 2
 # Numbers up to here are whole in float64, which detections come in.
 _LARGEST_ID = 2**53
 _SECTIONS = ("images", "annotations", "categories")
@@ -311,7 +311,7 @@ def _result_rows(prediction, label_map):
     height, width = prediction["raw_shape"][:2]
     ymin, xmin, ymax, xmax = np.asarray(prediction["boxes"], np.float64).T
     category_ids = [label_map.category_of_class(c) for c in prediction["classes"]]
-    return np.stack(
+    rows = np.stack(
         [
             np.full(len(category_ids), prediction["source_id"], np.float64),
             xmin * width,
@@ -323,6 +323,8 @@ def _result_rows(prediction, label_map):
         ],
         axis=1,
     )
+    # Boxes of an exploded network, which no JSON can hold.
+    return rows[np.isfinite(rows).all(axis=1)]
 
 
 def _first_ids(rows_by_image):

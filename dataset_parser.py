@@ -337,8 +337,9 @@ def _evaluation_example(identity, serialized):
 
 
 def _whole_image(encoded):
-    # This kernel takes PNG as well.
-    pixels = tf.image.decode_jpeg(encoded, channels=3)
+    with tf.control_dependencies([augmentation.height_width(encoded)]):
+        # This kernel takes PNG as well.
+        pixels = tf.image.decode_jpeg(encoded, channels=3)
     return tf.image.resize_images(pixels, _IMAGE_SHAPE[:2]) / 255.0, tf.shape(pixels)
 
 

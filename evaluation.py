@@ -81,19 +81,18 @@ class Evaluator:
         # Of all ranks together, so many at most.
         expected = self._reader_params["eval_samples"] or len(self._coco_gt.getImgIds())
         expected = -(-expected // self._device.num_ranks)
+        repeated = []
         found = coco_metric.collect(
-            _detections(batches, expected), self._params["label_map"]
+            _note_repeated(_detections(batches, expected), repeated),
+            self._params["label_map"],
         )
         if self._reader.bad.error:
             raise ValueError(self._reader.bad.error)
-        shares = self._device.ranks.gather(_pack(found))
+        shares = self._device.ranks.gather(_pack(found, repeated))
         if shares is None:
             tf.logging.info("%d images detected; rank 0 has the result", len(found))
             return None
-        found = {}
-        for share in shares:
-            found.update(_unpack(share))
-        found = self._in_annotations(found)
+        found = self._in_annotations(_merge(shares))
         judgement = coco_metric.judge(
             found, self._coco_gt, only_predicted=self._only_predicted
         )
@@ -138,21 +137,49 @@ class Evaluator:
         return found
 
 
-def _pack(found):
+def _note_repeated(detections, repeated):
+    """Passes detections on, and adds each id that came before to a list."""
+    seen = set()
+    for detection in detections:
+        image_id = int(detection["source_id"])
+        if image_id in seen:
+            repeated.append(image_id)
+        seen.add(image_id)
+        yield detection
+
+
+def _merge(shares):
+    """What coco_metric.collect would have given for all ranks together."""
+    found, repeated = {}, []
+    for share, again in map(_unpack, shares):
+        repeated += again + [image_id for image_id in share if image_id in found]
+        found.update(share)
+    if repeated:
+        tf.logging.warning(
+            "%d records have the image id of another one, and only the last of each "
+            "counts; the first such id is %d",
+            *(len(repeated), repeated[0]),
+        )
+    return found
+
+
+def _pack(found, repeated):
     """Bytes of what coco_metric.collect gives: ids, counts and all rows (float64)."""
     ids = np.array(list(found), np.int64)
     counts = np.array([len(rows) for rows in found.values()], np.int64)
     rows = np.concatenate([np.zeros([0, 7])] + list(found.values()))
     file = io.BytesIO()
-    np.savez(file, ids=ids, counts=counts, rows=rows)
+    again = np.array(repeated, np.int64)
+    np.savez(file, ids=ids, counts=counts, rows=rows, repeated=again)
     return file.getvalue()
 
 
 def _unpack(payload):
-    """The inverse of `_pack`."""
+    """The inverse of `_pack`: dict and list."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         ends = np.cumsum(arrays["counts"])[:-1]
-        return dict(zip(arrays["ids"].tolist(), np.split(arrays["rows"], ends)))
+        found = dict(zip(arrays["ids"].tolist(), np.split(arrays["rows"], ends)))
+        return found, arrays["repeated"].tolist()
 
 
 def _detections(batches, expected):

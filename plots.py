@@ -41,7 +41,9 @@ def read_losses(model_dir):
       it goes.
     """
     curves = {}
-    for path in sorted(glob.glob(os.path.join(model_dir, "events.out.tfevents.*"))):
+    for path in sorted(
+        glob.glob(os.path.join(glob.escape(model_dir), "events.out.tfevents.*"))
+    ):
         for tag, points in _losses_of_run(path).items():
             curve = curves.setdefault(tag, {})
             for step in [step for step in curve if step >= min(points)]:

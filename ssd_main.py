@@ -168,10 +168,12 @@ def _train(device, model_fn, model_dir, params, total, stop):
         )
 
 
-def _newest_checkpoint(device, params, model_dir):
+def _newest_checkpoint(device, params, model_dir, limit=None):
     """(step, path) of the checkpoint that all ranks have; both None for none."""
     with blaming("--model_dir:"):
-        step, path = checkpoints.agree(model_dir, device, FLAGS.save_checkpoints_steps)
+        step, path = checkpoints.agree(
+            model_dir, device, FLAGS.save_checkpoints_steps, limit
+        )
         if path:
             checkpoints.check_classes(path, params["label_map"].num_classes)
     return step, path
@@ -216,16 +218,37 @@ def evaluate(device, params, model_dir, coco_gt):
 
 def _watch(evaluator, device, params, model_dir):
     """Evaluates every new checkpoint of a training that another process runs."""
-    total, last = ssd_model.total_steps(params), None
-    tf.logging.info("--watch: waiting for checkpoints in %s", model_dir)
-    while last is None or last < total:
-        step, path = _newest_checkpoint(device, params, model_dir)
-        if path and step != last:
+    total, last = ssd_model.total_steps(params), -1
+    tf.logging.info(
+        "--watch: waiting for checkpoints in %s up to step %d, as the flags here say; "
+        "Ctrl-C ends it before",
+        *(model_dir, total),
+    )
+    while last < total:
+        wanted = _next_to_watch(device, model_dir, last)
+        if wanted is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            continue
+        step, path = _newest_checkpoint(device, params, model_dir, limit=wanted)
+        # A damaged one is passed over.
+        if path and step > last:
             with blaming("--validation_file_pattern:"):
                 evaluator.evaluate(path, step)
-            last = step
-        else:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        last = wanted
+
+
+def _next_to_watch(device, model_dir, last):
+    """The step to evaluate after step `last`, None as long as there is none.
+
+    What was saved during an evaluation has its turn, but not what was there before the
+    first.
+    """
+    steps = [step for step in checkpoints.steps(model_dir) if step > last]
+    # Rank 0 says it for all.
+    step = device.ranks.exchange(
+        (steps[0] if last >= 0 else steps[-1]) if steps else -1
+    )
+    return None if step[0] < 0 else step[0]
 
 
 def _options():
@@ -244,6 +267,8 @@ def _run():
     with blaming():
         device = runtime.create(FLAGS.device, _options())
     params = settings.make_params(device.num_ranks)
+    if coco_gt:
+        _warn_of_other_names(coco_gt, params["label_map"])
     backbone = None
     if trains():
         checks.check_schedule(params)
@@ -255,6 +280,16 @@ def _run():
         is_finished = not trains() or train(device, params, model_dir, backbone)
         if is_finished and evaluates():
             evaluate(device, params, model_dir, coco_gt)
+
+
+def _warn_of_other_names(coco_gt, label_map):
+    others = label_map.other_names(coco_gt.dataset["categories"])
+    if others:
+        tf.logging.warning(
+            "--val_json_file=%s names %d categories otherwise: %s; own categories need "
+            "--label_map",
+            *(FLAGS.val_json_file, len(others), others[0]),
+        )
 
 
 def _set_up_logging():
@@ -281,5 +316,7 @@ def main(argv):
 
 if __name__ == "__main__":
     settings.define_flags()
+    # --help shows the flags of this file only.
+    flags.adopt_module_key_flags(settings)
     app.define_help_flags()
     sys.exit(main(sys.argv))

@@ -55,11 +55,11 @@ class StopOnSignal(tf.train.SessionRunHook):
     def _on_signal(self, number, frame):
         del frame
         signal.signal(number, self._handlers[number])
+        self._ranks.want_stop()
         tf.logging.info(
             "%s: the training stops after this step and saves a checkpoint",
             signal.Signals(number).name,
         )
-        self._ranks.want_stop()
 
     def after_run(self, run_context, run_values):
         """Stops where the ranks agreed to. See the base class."""

@@ -58,6 +58,8 @@ def main(_):
     if FLAGS.kinds:
         print(json.dumps(measure(FLAGS.kinds)))
         return
+    if not tf.gfile.Glob(FLAGS.pattern):
+        sys.exit(f"input_pipeline.py: --pattern={FLAGS.pattern}: no file matches")
     cores = len(os.sched_getaffinity(0))
     _print_rates(_child(["decode", "training", "evaluation"], cores), cores)
     _print_memory(_child(["training"], cores)["training"])
@@ -72,7 +74,12 @@ def _child(kinds, cores):
     """What `measure` gives in a process of its own."""
     command = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
     command += ["--kinds=" + ",".join(kinds), f"--cores={cores}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE)
+    if done.returncode:
+        sys.exit(
+            f"input_pipeline.py: --pattern={FLAGS.pattern} cannot be measured; "
+            "tools/check_dataset.py finds broken records"
+        )
     return json.loads(done.stdout.decode().splitlines()[-1])
 
 

@@ -65,9 +65,10 @@ def read_or_predict():
     """Gives the saved predictions, made and saved first where a checkpoint is named."""
     if FLAGS.checkpoint_path:
         predictions = predict()
-        np.savez(FLAGS.predictions, **predictions)
+        with open(FLAGS.predictions, "wb") as file:
+            np.savez(file, **predictions)
         return predictions
-    with np.load(FLAGS.predictions) as file:
+    with np.load(FLAGS.predictions, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 

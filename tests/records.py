@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes small TFRecord files for the tests: real JPEGs and PNGs of unequal sides."""
 
+import itertools
+
 import tensorflow.compat.v1 as tf
 
 
@@ -34,13 +36,17 @@ def write(path, records):
 
 
 def elements(dataset, limit=None):
-    """Elements of a tf.data.Dataset of the current graph."""
-    fetched = []
+    """List of the elements of a tf.data.Dataset of the current graph."""
+    return list(iterate(dataset, limit))
+
+
+def iterate(dataset, limit=None):
+    """The elements of a tf.data.Dataset of the current graph, one at a time."""
     element = tf.data.make_one_shot_iterator(dataset).get_next()
     with tf.Session() as session:
-        while limit is None or len(fetched) < limit:
+        for _ in itertools.count() if limit is None else range(limit):
             try:
-                fetched.append(session.run(element))
+                fetched = session.run(element)
             except tf.errors.OutOfRangeError:
-                break
-    return fetched
+                return
+            yield fetched

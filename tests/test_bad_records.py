@@ -53,6 +53,12 @@ def huge(jpeg):
     return jpeg[:start] + struct.pack(">HH", 65000, 65000) + jpeg[start + 4 :]
 
 
+def huge_png():
+    """A PNG whose header claims 20000 x 20000 pixels of one bit."""
+    sides = struct.pack(">II", 20000, 20000)
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + b"\x01\0\0\0\0" + b"\0" * 40
+
+
 def endless(jpeg):
     """A record whose only feature claims an image of 2 GB, but ends."""
     item = b"\n\x80\x80\x80\x80\x08" + jpeg[:100]
@@ -115,6 +121,16 @@ BROKEN = {
     "negative id": (
         lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"-1")),
         "is no number",
+        True,
+    ),
+    "id beyond int64": (
+        lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"9" * 19)),
+        "is no number",
+        True,
+    ),
+    "PNG that claims a huge size": (
+        lambda jpeg: records.record(7, huge_png(), [BOX], [1]),
+        "or claims a huge size",
         True,
     ),
     "no picture": (

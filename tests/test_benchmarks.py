@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks measure today's code: each runs, however short."""
+"""Benchmarks that need no trained model run on today's code, however short."""
 
 import os
 import subprocess

@@ -42,6 +42,19 @@ def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
     assert [labels.category_of_class(number) for number in (1, 2)] == [3, 7]
 
 
+def test_categories_of_another_name_are_found():
+    entries = [
+        {"id": 1, "name": "Person"},
+        {"id": 4, "name": "motor_cycle"},
+        {"id": 3, "name": "dog"},
+        {"id": 5},
+        {"id": 500, "name": "not in the map"},
+    ]
+    assert categories.COCO.other_names(entries) == [
+        "category 3 is 'dog' there, 'car' in the label map"
+    ]
+
+
 @pytest.mark.parametrize(
     "dataset, message",
     [

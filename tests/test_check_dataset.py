@@ -182,6 +182,17 @@ def test_a_fault_is_counted_placed_and_explained(faulty, kind):
     assert all(map(str.startswith, shown, places)), shown
 
 
+def test_other_categories_and_files_without_records_are_faults(tmp_path):
+    records.write(tmp_path / "val", [])
+    write_json(tmp_path / "val.json", [])
+    text = (tmp_path / "val.json").read_text()
+    (tmp_path / "val.json").write_text(text.replace("dog", "bolt"))
+    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "1 files without any record: training and evaluation stop" in result.stdout
+    assert "val.json: category 18 is 'bolt' there, 'dog' in the" in result.stdout
+
+
 def test_nothing_else_is_a_fault(faulty):
     lines = faulty.stdout.splitlines()
     assert not faulty.stderr and faulty.returncode == 1

@@ -26,6 +26,18 @@ def annotation(number, image_id, category_id, bbox, crowd=0):
     }
 
 
+def test_boxes_that_are_not_finite_are_left_out():
+    found = {
+        "source_id": 7,
+        "raw_shape": [100, 200, 3],
+        "boxes": np.array([[0.1, 0.2, 0.5, 0.4], [0, 0, np.inf, 1], [0, np.nan, 1, 1]]),
+        "scores": np.array([0.5, 0.9, 0.9]),
+        "classes": np.array([1, 1, 1]),
+    }
+    rows = coco_metric.collect([found])[7]
+    np.testing.assert_allclose(rows, [[7, 40, 10, 40, 40, 0.5, 1]])
+
+
 @pytest.fixture
 def json_file(tmp_path):
     names = categories.COCO.names.items()

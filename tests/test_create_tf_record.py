@@ -183,6 +183,10 @@ def without_categories(content, image_dir):
     del content["categories"]
 
 
+def without_any_image(content, image_dir):
+    content["images"] = []
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -193,6 +197,7 @@ def without_categories(content, image_dir):
         (with_width_zero, "image 3.jpg has width and height (0, 30)"),
         (with_same_id, "an image id occurs twice"),
         (with_two_numbers_as_box, "is wrong: ValueError"),
+        (without_any_image, "its list of images is empty"),
         (without_categories, "is no COCO instances json: no list of categories"),
     ],
 )

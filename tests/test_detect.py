@@ -4,6 +4,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -244,13 +245,25 @@ def test_each_file_is_taken_once_in_the_order_of_the_arguments(tmp_path):
 
 def test_drawn_pictures_have_names_of_their_own():
     paths = ["/p/a/1.jpg", "/p/b/1.jpg", "/p/b/1", "/p/b/2.webp"]
+    paths += ["/p/b/3", "/p/b/3.png"]
     targets = detect.output_paths(paths, "out")
     assert [targets[path] for path in paths] == [
         "out/a/1.jpg",
         "out/b/1.jpg",
         "out/b/1.png",
         "out/b/2.webp.png",
+        "out/b/3.png.png",
+        "out/b/3.png",
     ]
+
+
+@pytest.mark.parametrize("side", [22000, 2**31 - 1])
+def test_a_picture_that_claims_gigapixels_is_not_decoded(tmp_path, side):
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", side, side)
+    # One bit a pixel; whether the rest is good is not looked at.
+    (tmp_path / "bomb.png").write_bytes(header + b"\x01\0\0\0\0" + b"\0" * 40)
+    picture = picture_stream.Decoder()(str(tmp_path / "bomb.png"))
+    assert picture.image is None and picture.error.startswith("neither JPEG nor PNG")
 
 
 def test_entries_below_the_score_are_left_out():

@@ -26,6 +26,7 @@ def data(tmp_path_factory):
     encoded = records.encode_image(pixels)
     box = [15 / 60, 20 / 90, 45 / 60, 50 / 90]
     made = [records.record(i, encoded, [box], [4 + i % 2 * 5]) for i in range(1, 6)]
+    made.append(made[0])
     records.write(folder / "train", made)
     annotation = {"bbox": [20, 15, 30, 30], "area": 900, "iscrowd": 0}
     numbers = [1, 2, 3, 4, 8, 9]
@@ -41,9 +42,12 @@ def data(tmp_path_factory):
     return folder
 
 
-def run(data, *flags):
+ENV = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+
+
+def command_of(data, *flags):
     """Two steps of training and checkpoints at 0, 1 and 2, or what the flags say."""
-    return subprocess.run(
+    return (
         [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
         + [f"--training_file_pattern={data / 'train'}"]
         + [f"--validation_file_pattern={data / 'train'}"]
@@ -51,8 +55,15 @@ def run(data, *flags):
         + ["--num_examples_per_epoch=2", "--num_epochs=1", "--decay_epochs=1"]
         + ["--train_batch_size=1", "--save_checkpoints_steps=1", "--device=cpu"]
         + ["--eval_batch_size=2", f"--label_map={data / 'val.json'}"]
-        + list(flags),
-        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
+        + list(flags)
+    )
+
+
+def run(data, *flags):
+    """Runs `command_of`."""
+    return subprocess.run(
+        command_of(data, *flags),
+        env=ENV,
         capture_output=True,
         text=True,
         timeout=240,
@@ -72,7 +83,10 @@ def test_images_that_do_not_belong_together_are_counted(trained):
     assert "no record holds 2 images of --val_json_file" in log
     assert "the first has id 8" in log
     assert "evaluated 4 of 6 images" in log
-    assert "detected in 5 of 6 images, " in log
+    # One of the records comes twice.
+    assert "detected in 6 of 6 images, " in log
+    assert "1 records have the image id of another one" in log
+    assert "the first such id is 1" in log
     assert len(processes.results_of(log)) == 12
 
 
@@ -102,17 +116,37 @@ def test_a_results_folder_that_cannot_be_written_is_one_line(data, trained, tmp_
 
 def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
     path = data / "model" / "model.ckpt-1"
-    result = run(data, "--mode=eval", f"--checkpoint_path={path}")
+    renamed = (data / "val.json").read_text().replace("nut", "screw")
+    (data / "renamed.json").write_text(renamed)
+    flags = [f"--checkpoint_path={path}", f"--label_map={data / 'renamed.json'}"]
+    result = run(data, "--mode=eval", *flags)
+    assert "val.json names 1 categories otherwise: category 9 is 'nut" in result.stderr
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"Restoring parameters from {path}" in result.stderr
     assert "evaluated 4 of 6 images" in result.stderr
 
 
-def test_watching_ends_with_the_last_checkpoint_of_the_training(data, trained):
-    result = run(data, "--mode=eval", "--watch")
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "--watch: waiting for checkpoints" in result.stderr
-    assert processes.results_of(result.stderr) == processes.results_of(trained.stderr)
+def test_watching_evaluates_what_appears_meanwhile(data, trained, tmp_path):
+    def appear(step):
+        # The index comes last, as when TensorFlow saves.
+        for path in sorted((data / "model").glob(f"model.ckpt-{step}.*")):
+            shutil.copy(str(path), str(tmp_path))
+
+    appear(0)
+    command = command_of(data, "--mode=eval", "--watch", f"--model_dir={tmp_path}")
+    with open(str(tmp_path / "log"), "w") as log:
+        watcher = subprocess.Popen(command, env=ENV, stderr=log, stdout=log)
+    try:
+        processes.wait_for(lambda: (tmp_path / "eval" / "report-0.html").exists(), 120)
+        appear(1)
+        appear(2)
+        assert watcher.wait(timeout=120) == 0
+    finally:
+        watcher.kill()
+    assert (tmp_path / "eval" / "metrics-1.json").exists()
+    log = (tmp_path / "log").read_text()
+    assert "--watch: waiting for checkpoints" in log
+    assert processes.results_of(log) == processes.results_of(trained.stderr)
 
 
 def test_a_model_of_other_classes_is_refused(data, trained):

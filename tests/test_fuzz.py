@@ -73,13 +73,14 @@ def draw_batches(path, count):
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(str(path), is_training=True)
         dataset = reader({"batch_size": 1, "max_bad_records": 10**9})
-        drawn = records.elements(dataset, limit=count)
-    for features, labels in drawn:
-        assert np.isfinite(features["image"]).all()
-        assert np.isfinite(labels["boxes"]).all()
-        assert labels["classes"].min() >= 0 and labels["classes"].max() <= 80
-        assert labels["num_matched_boxes"][0] >= 1
-    return len(drawn), reader.bad.count
+        drawn = 0
+        for features, labels in records.iterate(dataset, limit=count):
+            assert np.isfinite(features["image"]).all()
+            assert np.isfinite(labels["boxes"]).all()
+            assert labels["classes"].min() >= 0 and labels["classes"].max() <= 80
+            assert labels["num_matched_boxes"][0] >= 1
+            drawn += 1
+    return drawn, reader.bad.count
 
 
 def whole_records(jpeg, count):

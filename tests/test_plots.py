@@ -48,6 +48,13 @@ def test_the_file_of_a_killed_run_counts_as_far_as_it_goes(tmp_path):
     assert plots.read_losses(str(tmp_path)) == {"loss": ([1, 101], [4.0, 3.0])}
 
 
+def test_a_folder_may_have_a_name_that_looks_like_a_pattern(tmp_path):
+    folder = tmp_path / "run[1]"
+    folder.mkdir()
+    write_run(folder, 1, {1: {"loss": 4}})
+    assert plots.read_losses(str(folder)) == {"loss": ([1], [4.0])}
+
+
 def test_a_folder_without_a_training_has_no_losses(tmp_path):
     assert plots.read_losses(str(tmp_path)) == {}
     assert plots.read_losses(str(tmp_path / "none")) == {}

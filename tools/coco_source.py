@@ -91,6 +91,8 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
 
 
 def _plan(dataset, image_dir, max_images):
+    if not dataset["images"]:
+        raise InputError("--annotations: its list of images is empty")
     names = {c["id"]: str(c["name"]) for c in dataset["categories"]}
     images = sorted(dataset["images"], key=_image_id)
     known = {image["id"] for image in images}

@@ -136,12 +136,15 @@ def output_paths(paths, output_dir):
     """
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
     common = os.path.commonpath(folders)
-    targets = {}
-    for path in paths:
-        target = os.path.join(
-            output_dir, os.path.relpath(os.path.abspath(path), common)
-        )
-        targets[path] = target if _is_picture(target) else target + ".png"
+    targets = {
+        path: os.path.join(output_dir, os.path.relpath(os.path.abspath(path), common))
+        for path in paths
+    }
+    taken = set(targets.values())
+    for path, target in targets.items():
+        while not _is_picture(target) or (target in taken and target != targets[path]):
+            target += ".png"
+        targets[path] = target
     originals = {os.path.realpath(path) for path in paths}
     for target in targets.values():
         if os.path.realpath(target) in originals:

@@ -12,6 +12,8 @@ REPEATED = "ids that occur again"
 NOT_IN_JSON = "ids that the json lacks"
 NO_RECORD = "images of the json without a record"
 CATEGORIES = "categories of the json's boxes that the label map lacks"
+OTHER_NAMES = "categories that the json names otherwise"
+NO_RECORDS = "files without any record"
 
 _CONSEQUENCES = dict(
     record_check.CONSEQUENCES,
@@ -20,6 +22,8 @@ _CONSEQUENCES = dict(
         NOT_IN_JSON: "evaluation leaves the image out, or stops if it is the first",
         NO_RECORD: "evaluation counts them as nothing detected",
         CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
+        OTHER_NAMES: "training and evaluation take the label map's; give --label_map",
+        NO_RECORDS: "training and evaluation stop at once",
     },
 )
 # COCO's limits, pixels of area.
@@ -66,8 +70,11 @@ class Findings:
             }
             used = {annotation["category_id"] for annotation in dataset["annotations"]}
             unknown = sorted(used - set(self._label_map.names))
+            others = self._label_map.other_names(dataset["categories"])
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"--json={path}: a wrong entry: {error!r}") from error
+        for text in others:
+            self._add_fault(OTHER_NAMES, f"{path}: {text}")
         for number in unknown:
             self._add_fault(CATEGORIES, f"{path}: category id {number}")
 
@@ -123,7 +130,9 @@ class Findings:
                 self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
 
     def finish(self):
-        """Adds the images of the json that no record has."""
+        """Adds what no single record shows."""
+        if not self._totals["records"]:
+            self._add_fault(NO_RECORDS, "not one in all of them")
         missing = set(self._json_sizes or ()) - set(self._first_places)
         for number in sorted(missing, key=str):
             self._add_fault(NO_RECORD, f"image {number}")

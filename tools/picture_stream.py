@@ -16,11 +16,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
+import augmentation
 import inference
 import postprocess
 
 # More would only wait: the network takes far longer than reading its pictures does.
 _READERS = 4
+_UNREADABLE = (
+    f"neither JPEG nor PNG, broken, or of more than {augmentation.MAX_PIXELS} pixels"
+)
 
 Picture = collections.namedtuple("Picture", "path image raw_shape error")
 Picture.__doc__ = """A file that was read.
@@ -38,8 +42,9 @@ class Decoder:
     def __init__(self):
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             encoded = tf.placeholder(tf.string, [])
-            # This kernel takes PNG as well.
-            pixels = tf.image.decode_jpeg(encoded, channels=3)
+            with tf.control_dependencies([augmentation.height_width(encoded)]):
+                # This kernel takes PNG as well.
+                pixels = tf.image.decode_jpeg(encoded, channels=3)
             outputs = [inference.resize(pixels), tf.shape(pixels)]
         # In the thread that asks: TensorFlow's own threads are the network's. How many
         # work within an operation the first session says for all, so not this one.
@@ -63,11 +68,8 @@ class Decoder:
             image, raw_shape = self._resized(_contents(path))
         except OSError as error:
             return Picture(path, None, None, error.strerror or str(error))
-        except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
-            return Picture(
-                path, None, None, f"neither JPEG nor PNG, or broken: {reason}"
-            )
+        except tf.errors.OpError:
+            return Picture(path, None, None, _UNREADABLE)
         return Picture(path, image, raw_shape, None)
 
     def pixels(self, path):

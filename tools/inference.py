@@ -104,7 +104,7 @@ def resize(pixels):
       float32 [..., 300, 300, 3] in 0..1.
     """
     size = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE]
-    return tf.image.resize_images(pixels, size) / 255.0
+    return tf.image.resize_images(tf.cast(pixels, tf.float32), size) / 255.0
 
 
 def build_network(images, label_map):

@@ -238,17 +238,19 @@ def distort_color(image):
     brightness = tf.random_uniform([], -BRIGHTNESS, BRIGHTNESS)
     contrast = tf.random_uniform([], 1.0 - CONTRAST, 1.0 + CONTRAST)
     scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
+    # Turning a matrix is faster than taking an image of three channels apart.
+    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])), num=3)
     planes = [
         # Contrast is around the mean, which brightness moves along.
         plane * scale + (rest * tf.reduce_mean(plane) + brightness)
-        for plane in tf.unstack(image, axis=-1)
+        for plane in planes
     ]
     planes = adjust_saturation_and_hue(
         planes,
         tf.random_uniform([], 1.0 - SATURATION, 1.0 + SATURATION),
         tf.random_uniform([], -HUE, HUE),
     )
-    return tf.transpose(tf.stack(planes), [1, 2, 0])
+    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
 
 
 def adjust_saturation_and_hue(planes, saturation, hue):

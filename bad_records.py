@@ -267,12 +267,14 @@ def read_file(path, file_number, size):
     # A file that cannot be opened fails anew forever, and ignore_errors would not
     # return. If it vanishes right after it was looked for, the numbers end.
     numbers = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
-    records = tf.data.Dataset.zip((numbers, records)).map(lambda _, record: record)
+    records = tf.data.Dataset.zip((numbers, records))
     records = records.apply(tf.data.experimental.ignore_errors())
-    records = records.concatenate(tf.data.Dataset.from_tensors(_FILE_END))
+    end = tf.constant(END, tf.int64), _FILE_END
+    records = records.concatenate(tf.data.Dataset.from_tensors(end))
 
-    def identify(state, record):
+    def identify(state, element):
         index, position = state
+        _, record = element
         is_end = tf.equal(record, _FILE_END)
         is_whole = is_end & tf.equal(position, size)
         identity = file_number * 2**_FILE_BITS + index

@@ -25,9 +25,6 @@ LARGEST_IMAGE_ID = 2**53
 # COCO's own boxes end up to a rounding of 0.01 pixels past the border.
 _ROUNDING = 0.02
 
-# What reading a number or a key from whatever a json holds raises.
-_WRONG_ENTRY = (AttributeError, LookupError, TypeError, ArithmeticError, ValueError)
-
 
 def read_annotations(path: str, flag: str = "annotations") -> dict:
     """Reads a COCO instances json, without what no record needs.

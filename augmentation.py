@@ -239,7 +239,7 @@ def distort_color(image):
     contrast = tf.random_uniform([], 1.0 - CONTRAST, 1.0 + CONTRAST)
     scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
     # Turning a matrix is faster than taking an image of three channels apart.
-    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])), num=3)
+    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])))
     planes = [
         # Contrast is around the mean, which brightness moves along.
         plane * scale + (rest * tf.reduce_mean(plane) + brightness)

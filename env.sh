@@ -188,7 +188,7 @@ export PYTHON
 # What TensorFlow and Python read at their start.
 export PYTHONUNBUFFERED=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-1}"
-# Of itself, TensorFlow takes oneDNN's kernels only on processors with AVX-512.
+# oneDNN's kernels, which TensorFlow takes by itself on the newest processors only.
 if [[ "$(uname -m)" == x86_64 ]]; then
     export TF_ENABLE_ONEDNN_OPTS="${TF_ENABLE_ONEDNN_OPTS:-1}"
 fi

@@ -26,7 +26,8 @@ from unittest import mock
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 
 import anchors  # noqa: E402
 import augmentation  # noqa: E402
@@ -48,6 +49,8 @@ WANTED_RATE = 4474
 # Evaluation reads its files once: a small set is listed so often that a run lasts.
 _EVALUATION_READS = 200
 _STAGE_IMAGES = 64
+# With what env.sh sets for trainings.
+_AS_LAUNCHED = 'source "$0/env.sh" && exec "${PYTHON}" "$@"'
 _AUTOTUNE = tf.data.experimental.AUTOTUNE
 
 
@@ -78,13 +81,14 @@ class _Child:
     """A process of its own, pinned to some cores, that measures when it is asked."""
 
     def __init__(self, kinds, cores):
-        command = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
-        command += ["--kinds=" + ",".join(kinds), f"--cores={cores}"]
-        # As env.sh has it.
-        environment = {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "1"}
-        environment.update(os.environ)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, env=environment, **pipes)
+        command = ["bash", "-c", _AS_LAUNCHED, ROOT, os.path.abspath(__file__)]
+        command += sys.argv[1:] + ["--kinds=" + ",".join(kinds), f"--cores={cores}"]
+        self._process = subprocess.Popen(
+            command,
+            env=dict(os.environ, PYTHON=sys.executable),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def __enter__(self):
         return self

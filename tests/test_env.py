@@ -8,6 +8,7 @@ installs and nothing is downloaded.
 
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,14 @@ def test_the_given_python_wins(project):
     result = _source(project, PYTHON=sys.executable)
     assert (result.stdout, result.stderr) == (sys.executable + "\n", "")
     assert not (project / ".venv").exists()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64 alone")
+@pytest.mark.parametrize("given, taken", [("", "1"), ("0", "0"), ("1", "1")])
+def test_onednn_is_on_unless_it_is_turned_off(project, given, taken):
+    tell = 'source "$0/env.sh" && printenv TF_ENABLE_ONEDNN_OPTS'
+    variables = {"PYTHON": sys.executable, "TF_ENABLE_ONEDNN_OPTS": given}
+    assert _source(project, tell, **variables).stdout == taken + "\n"
 
 
 def test_a_given_python_that_does_not_run_is_one_line(project):

@@ -4,11 +4,11 @@
 
   python3 benchmarks/input_pipeline.py --pattern='tfrecord/train2017*' [--stages]
 
-Takes about three minutes. Prints the rate of decoding the JPEGs of these records alone
-(tf.image.decode_jpeg), the rates of the training and the evaluation pipeline and their
-ratios to it, images a core-second of processor time, the cores that 4474 images/s
-need, peak memory, and the rates of training on one and on two cores. --stages adds what
-each stage costs alone, and what it costs to look for broken records.
+Takes three minutes, with --stages six. Prints the rate of decoding the JPEGs of these
+records alone (tf.image.decode_jpeg), the rates of the training and the evaluation
+pipeline and their ratios to it, images a core-second of processor time, the cores that
+4474 images/s need, peak memory, and the rates of training on one and on two cores.
+--stages adds what each stage costs alone, and what it costs to look for broken records.
 
 Other loads can only slow a run down, so runs alternate and the fastest of each kind
 counts. Each line is measured in a process of its own, pinned to as many cores as it

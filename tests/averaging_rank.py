@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One rank of test_workers.py: trains on the images of its own that a file holds.
 
-  python3 averaging_rank.py INPUT.npz MODEL_DIR BASE_PORT
+  python3 averaging_rank.py INPUT.npz MODEL_DIR BASE_PORT SEED
 
 with RANK_ID and RANK_SIZE in the environment.
 """
@@ -19,8 +19,8 @@ import runtime
 import ssd_model
 
 
-def main(input_file, model_dir, base_port):
-    """Trains as many steps as the file has batches for this rank."""
+def main(input_file, model_dir, base_port, seed):
+    """Trains as many steps as the file has batches for this rank, and saves each."""
     tf.logging.set_verbosity(tf.logging.INFO)
     options = runtime.Options(
         precision_mode="must_keep_origin_dtype", base_port=int(base_port)
@@ -53,7 +53,8 @@ def main(input_file, model_dir, base_port):
             input_fn,
             steps,
             [],
-            save_checkpoints_steps=steps,
+            save_checkpoints_steps=1,
+            tf_random_seed=int(seed),
         )
 
 

@@ -15,6 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import anchors
+import runtime
 import ssd_architecture
 import ssd_model
 
@@ -45,22 +46,31 @@ def make_batches(random):
     return dict(arrays, image=images)
 
 
-def trainable(path):
-    """float64 arrays of the trainable variables of a checkpoint."""
+def trained(path):
+    """(weights, momenta) of a checkpoint, float64 arrays by the variable's name."""
     reader = tf.train.load_checkpoint(str(path))
-    names = [
-        name
-        for name in reader.get_variable_to_shape_map()
-        if name + "/Momentum" in reader.get_variable_to_shape_map()
-    ]
-    return {name: reader.get_tensor(name).astype(np.float64) for name in names}
+    slot = "/Momentum"
+    found = [name for name in reader.get_variable_to_shape_map() if name.endswith(slot)]
+    names = [name[: -len(slot)] for name in found]
+    weights = {name: reader.get_tensor(name).astype(np.float64) for name in names}
+    momenta = {n: reader.get_tensor(n + slot).astype(np.float64) for n in names}
+    return weights, momenta
 
 
-def averaged_steps(start, batches):
-    """The weights after STEPS steps, with gradients of the ranks averaged in float64.
+def averaged_steps(starts, batches):
+    """The weights after each step, with gradients of the ranks averaged in float64.
 
-    Each rank's gradients come from a graph of its own batch alone; averaging, momentum
-    and update are NumPy's.
+    Each rank's gradients come from a graph of its own batch alone, by the kernels that
+    the ranks have; averaging, momentum and update are NumPy's. Each step starts where
+    the ranks were: a difference in the last bit may turn a ReLU or choose another
+    hardest negative in the next one.
+
+    Args:
+      starts: list of STEPS pairs, see `trained`.
+      batches: see `make_batches`.
+
+    Yields:
+      dict from name to float64 array.
     """
     params = dict(
         ssd_model.DEFAULT_PARAMS,
@@ -71,7 +81,9 @@ def averaged_steps(start, batches):
         decay_epochs=1,
         warmup_epochs=0,
     )
-    with tf.Graph().as_default(), tf.Session() as session:
+    options = runtime.Options(precision_mode="must_keep_origin_dtype")
+    config = runtime.WorkerRuntime(0, RANKS, options).session_config()
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
         feeds = {
             name: tf.placeholder(values.dtype, values.shape[2:])
             for name, values in batches.items()
@@ -82,13 +94,10 @@ def averaged_steps(start, batches):
         loss += ssd_model.weight_decay_loss(params["weight_decay"])
         variables = {v.op.name: v for v in tf.trainable_variables()}
         gradients = dict(zip(variables, tf.gradients(loss, list(variables.values()))))
-        rate = ssd_model.learning_rate_schedule(params, tf.placeholder(tf.int64, []))
-        step_input = rate.graph.get_operations()
-        step_input = [op for op in step_input if op.type == "Placeholder"][-1]
+        step_input = tf.placeholder(tf.int64, [])
+        rate = ssd_model.learning_rate_schedule(params, step_input)
         session.run(tf.global_variables_initializer())
-        weights = {name: start[name].copy() for name in variables}
-        momentum = {name: np.zeros_like(value) for name, value in weights.items()}
-        for step in range(STEPS):
+        for step, (weights, momenta) in enumerate(starts):
             for name, variable in variables.items():
                 variable.load(weights[name].astype(np.float32), session)
             by_rank = [
@@ -97,12 +106,13 @@ def averaged_steps(start, batches):
                 )
                 for rank in range(RANKS)
             ]
-            learning_rate = session.run(rate, {step_input.outputs[0]: step})
-            for name in weights:
+            learning_rate = session.run(rate, {step_input: step})
+            after = {}
+            for name in variables:
                 mean = sum(g[name].astype(np.float64) for g in by_rank) / RANKS
-                momentum[name] = params["momentum"] * momentum[name] + mean
-                weights[name] -= learning_rate * momentum[name]
-    return weights
+                momentum = params["momentum"] * momenta[name] + mean
+                after[name] = weights[name] - learning_rate * momentum
+            yield after
 
 
 def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
@@ -114,7 +124,8 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     ranks = [
         subprocess.Popen(
             [sys.executable, os.path.join(TESTS, "averaging_rank.py")]
-            + [str(tmp_path / "input.npz"), str(tmp_path / "model"), str(base_port)],
+            + [str(tmp_path / "input.npz"), str(tmp_path / "model"), str(base_port)]
+            + [str(seed)],
             env=dict(os.environ, RANK_ID=str(rank), RANK_SIZE=str(RANKS)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -125,22 +136,24 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     logs = [rank.communicate(timeout=240)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * RANKS, logs[0][-3000:]
 
-    start = trainable(tmp_path / "model" / "model.ckpt-0")
-    found = trainable(tmp_path / "model" / f"model.ckpt-{STEPS}")
-    expected = averaged_steps(start, batches)
-    assert sorted(found) == sorted(expected)
-    for name in sorted(found):
-        moved = np.abs(expected[name] - start[name]).max()
-        # The ranks' weights are rounded to float32 in every step, and so are their
-        # gradients: behind a gamma of 0 these are nothing but rounding.
-        eps = np.finfo(np.float32).eps
-        rounding = STEPS * eps * (np.abs(start[name]).max() + 1e-2)
-        np.testing.assert_allclose(
-            *(found[name], expected[name]),
-            rtol=0,
-            atol=1e-3 * moved + rounding,
-            err_msg=name,
-        )
+    checkpoints = [
+        trained(tmp_path / "model" / f"model.ckpt-{step}") for step in range(STEPS + 1)
+    ]
+    steps = zip(checkpoints, checkpoints[1:], averaged_steps(checkpoints[:-1], batches))
+    for step, ((start, _), (found, _), expected) in enumerate(steps):
+        assert sorted(found) == sorted(expected)
+        for name in sorted(found):
+            moved = np.abs(expected[name] - start[name]).max()
+            # The ranks' weights are rounded to float32, and so are their gradients:
+            # behind a gamma of 0 these are nothing but rounding.
+            eps = np.finfo(np.float32).eps
+            rounding = eps * (np.abs(start[name]).max() + 1e-2)
+            np.testing.assert_allclose(
+                *(found[name], expected[name]),
+                rtol=0,
+                atol=1e-3 * moved + rounding,
+                err_msg=f"{name} in step {step}",
+            )
     # Of step 0, for a global batch of 2: 0.003 * 2 / 32.
     assert "learning rate: 0.00018750" in logs[0]
 

@@ -176,14 +176,13 @@ def encode_offsets(boxes, default_boxes):
     Returns:
       float32 [M, 4], offsets [y, x, h, w].
     """
-    cy_a, cx_a, h_a, w_a = _center_and_size(default_boxes)
-    cy, cx, h, w = _center_and_size(boxes)
-    return tf.stack(
+    default_center, default_size = _center_and_size(default_boxes)
+    center, size = _center_and_size(boxes)
+    size_ratio = (size + EPSILON) / (default_size + EPSILON)
+    return tf.concat(
         [
-            CENTER_SCALE * (cy - cy_a) / (h_a + EPSILON),
-            CENTER_SCALE * (cx - cx_a) / (w_a + EPSILON),
-            SIZE_SCALE * tf.log((h + EPSILON) / (h_a + EPSILON)),
-            SIZE_SCALE * tf.log((w + EPSILON) / (w_a + EPSILON)),
+            CENTER_SCALE * (center - default_center) / (default_size + EPSILON),
+            SIZE_SCALE * tf.log(size_ratio),
         ],
         axis=-1,
     )
@@ -198,15 +197,12 @@ def decode_offsets(offsets):
     Returns:
       float32 [..., N, 4], ltrb, not clipped to the image.
     """
-    cy_a, cx_a, h_a, w_a = _center_and_size(tf.constant(DefaultBoxes()("ltrb")))
-    y, x, h, w = tf.unstack(offsets, axis=-1)
-    cy = y / CENTER_SCALE * h_a + cy_a
-    cx = x / CENTER_SCALE * w_a + cx_a
-    half_h = tf.exp(h / SIZE_SCALE) * h_a / 2
-    half_w = tf.exp(w / SIZE_SCALE) * w_a / 2
-    return tf.stack([cy - half_h, cx - half_w, cy + half_h, cx + half_w], axis=-1)
+    default_center, default_size = _center_and_size(tf.constant(DefaultBoxes()("ltrb")))
+    center = offsets[..., :2] / CENTER_SCALE * default_size + default_center
+    half = tf.exp(offsets[..., 2:] / SIZE_SCALE) * default_size / 2
+    return tf.concat([center - half, center + half], axis=-1)
 
 
 def _center_and_size(boxes):
-    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
-    return (ymin + ymax) / 2, (xmin + xmax) / 2, ymax - ymin, xmax - xmin
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return (low + high) / 2, high - low

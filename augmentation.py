@@ -17,9 +17,8 @@ import tensorflow.compat.v1 as tf
 import anchors
 
 # What a random window must satisfy: one of these is drawn each round, as the IoU that
-# every box has to exceed; one draw in WHOLE_IMAGE_ODDS takes the whole image instead.
+# every box has to exceed; or, as often as each of them, the whole image is taken.
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
-WHOLE_IMAGE_ODDS = 7
 WINDOWS_PER_ROUND = 50
 MIN_WINDOW_SIDE = 0.3
 MAX_ASPECT = 2.0
@@ -34,6 +33,8 @@ HUE = 0.05
 # An image that claims to be larger is taken for a broken one.
 MAX_PIXELS = 2**26
 
+# More than float32 can be wrong by in a ratio of areas.
+_ROUNDING = 1.001
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
@@ -113,7 +114,9 @@ def random_crop(boxes, classes, height_width):
     whole image. Else it draws one minimum IoU and 50 windows, sides uniform in
     0.3..1 and position uniform, and takes the last window that is valid: aspect
     strictly within 1:2, IoU of every box with it above the minimum, and the center
-    of some box strictly inside. Windows are of whole pixels.
+    of some box strictly inside. Windows are of whole pixels. A minimum that no window
+    can exceed is never drawn: its rounds would all be in vain, and what is accepted in
+    the end has the same probabilities without them.
 
     Args:
       boxes: float32 [G, 4], ltrb, G at least 1.
@@ -127,11 +130,13 @@ def random_crop(boxes, classes, height_width):
       classes: int32 [G'].
     """
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    is_possible = MIN_IOUS < largest_min_iou(boxes, height_width)
+    num_possible = tf.reduce_sum(tf.cast(is_possible, tf.int32))
 
     def draw(*unused):
-        choice = tf.random_uniform([], maxval=WHOLE_IMAGE_ODDS, dtype=tf.int32)
+        choice = tf.random_uniform([], maxval=num_possible + 1, dtype=tf.int32)
         return tf.cond(
-            tf.equal(choice, len(MIN_IOUS)),
+            tf.equal(choice, num_possible),
             lambda: (tf.constant(True), tf.constant(True), tf.constant(_WHOLE_IMAGE)),
             lambda: _draw_window(
                 *(boxes, centers, tf.gather(MIN_IOUS, choice), height_width)
@@ -147,6 +152,32 @@ def random_crop(boxes, classes, height_width):
     origin, size = tf.tile(window[:2], [2]), tf.tile(window[2:] - window[:2], [2])
     cropped = tf.clip_by_value((tf.boolean_mask(boxes, keep) - origin) / size, 0.0, 1.0)
     return window, cropped, tf.boolean_mask(classes, keep)
+
+
+def largest_min_iou(boxes, height_width):
+    """Bounds the IoU that a window can have with every box at once.
+
+    An IoU is at most the smaller area over the larger one. So of the smallest box and
+    a window it is at most that box's area over that of the smallest window; and of the
+    smallest and the largest box one is at most the root of their ratio.
+
+    Args:
+      boxes: float32 [G, 4], ltrb, G at least 1.
+      height_width: int32 [2], of the image.
+
+    Returns:
+      float32 scalar; for each window of `random_crop` some box's IoU lies below it.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = sides[:, 0] * sides[:, 1]
+    smallest, largest = tf.reduce_min(areas), tf.reduce_max(areas)
+    # Rounding to whole pixels takes up to one from a side.
+    pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
+    window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
+    # Of an image of very few pixels a window may be empty: then nothing is known.
+    by_window = tf.where(window > 0.0, smallest / window, tf.ones([]))
+    by_largest = tf.sqrt(tf.div_no_nan(smallest, largest))
+    return tf.minimum(by_window, by_largest) * _ROUNDING
 
 
 def _draw_window(boxes, centers, min_iou, height_width):

@@ -20,15 +20,25 @@ import dataset_parser
 DRAWS = 3000
 # Height and width.
 SHAPE = np.array([480, 640], np.int32)
-# Two boxes that a window can lose, of unequal sides.
-BOXES = np.array([[0.2, 0.1, 0.7, 0.5], [0.4, 0.35, 0.95, 0.9]], np.float32)
+# Two boxes that a window can lose, of unequal sides; the second time one is so small
+# that no window exceeds an IoU of 0.3 with it.
+BOXES = {
+    "large": np.array([[0.2, 0.1, 0.7, 0.5], [0.4, 0.35, 0.95, 0.9]], np.float32),
+    "small": np.array([[0.2, 0.1, 0.7, 0.5], [0.6, 0.35, 0.73, 0.5]], np.float32),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(BOXES))
+def ground_truth(request):
+    """float32 [2, 4], the boxes."""
+    return BOXES[request.param]
 
 
 @pytest.fixture(scope="module")
-def crops():
+def crops(ground_truth):
     """(window, boxes, classes) of some thousand draws of random_crop."""
     with tf.Graph().as_default():
-        boxes, classes = tf.constant(BOXES), tf.constant([3, 4])
+        boxes, classes = tf.constant(ground_truth), tf.constant([3, 4])
         dataset = tf.data.Dataset.range(DRAWS).map(
             lambda _: augmentation.random_crop(boxes, classes, SHAPE), 2
         )
@@ -36,15 +46,15 @@ def crops():
 
 
 @pytest.fixture(scope="module")
-def expected_windows():
+def expected_windows(ground_truth):
     """The same number of windows from a plain NumPy version of the description."""
     seed = np.random.randint(2**31)
     print("seed", seed)
     random = np.random.RandomState(seed)
-    return np.array([numpy_window(random) for _ in range(DRAWS)])
+    return np.array([numpy_window(random, ground_truth) for _ in range(DRAWS)])
 
 
-def numpy_window(random):
+def numpy_window(random, boxes):
     while True:
         choice = random.randint(7)
         if choice == 0:
@@ -55,19 +65,19 @@ def numpy_window(random):
             height, width = random.uniform(0.3, 1, 2)
             top, left = random.uniform(0, 1 - height), random.uniform(0, 1 - width)
             window = [top, left, top + height, left + width]
-            if is_valid(window, min_iou):
+            if is_valid(window, boxes, min_iou):
                 accepted = window
         if accepted:
             return accepted
 
 
-def is_valid(window, min_iou):
+def is_valid(window, boxes, min_iou):
     top, left, bottom, right = window
     if not 0.5 < (bottom - top) / (right - left) < 2:
         return False
-    if min(numpy_iou(window, box) for box in BOXES) <= min_iou:
+    if min(numpy_iou(window, box) for box in boxes) <= min_iou:
         return False
-    return any(center_inside(window, box) for box in BOXES)
+    return any(center_inside(window, box) for box in boxes)
 
 
 def center_inside(window, box):
@@ -116,26 +126,56 @@ def test_window_sizes_and_positions(crops, expected_windows):
         assert distance < limit, name
 
 
-def test_every_window_is_valid(crops):
+def test_every_window_is_valid(crops, ground_truth):
     for window, _, _ in crops:
         if (window == [0, 0, 1, 1]).all():
             continue
         size = window[2:] - window[:2]
-        assert (size >= 0.3 - 1e-6).all() and (size <= 1).all()
+        # Sides are rounded to whole pixels.
+        assert (size > 0.3 - 1 / (SHAPE - 1)).all() and (size <= 1).all()
         assert window.min() >= 0 and window.max() <= 1 + 1e-6
-        assert is_valid(window, min_iou=0)
+        assert is_valid(window, ground_truth, min_iou=0)
 
 
-def test_boxes_whose_center_is_inside_stay_and_are_clipped(crops):
+def test_no_window_exceeds_the_largest_minimum():
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    with tf.Graph().as_default(), tf.Session() as session:
+        boxes, shape = tf.placeholder(tf.float32, [None, 4]), tf.placeholder(tf.int32)
+        limit = augmentation.largest_min_iou(boxes, shape)
+        closest = 0
+        for _ in range(2000):
+            height_width = random.randint(1, random.choice([5, 700]), 2)
+            last = np.maximum(height_width - 1, 1)
+            # The smallest windows are the limit's worst case.
+            size = random.choice([0.3, random.uniform(0.3, 1)]) * np.ones(2)
+            corner = random.uniform(0, 1 - size)
+            window = np.round(
+                np.concatenate([corner, corner + size]) * np.tile(last, 2)
+            )
+            window /= np.tile(last, 2)
+            shifts = random.normal(0, random.choice([1e-4, 0.03, 0.2]), (2, 4))
+            near = np.sort((window + shifts).reshape(2, 2, 2), axis=1).reshape(2, 4)
+            with np.errstate(invalid="ignore"):
+                found = np.nan_to_num(min(numpy_iou(window, box) for box in near))
+            most = session.run(limit, {boxes: near, shape: height_width})
+            assert found <= most, (window, near, height_width)
+            closest = max(closest, found / max(most, 1e-9))
+        # The limit is no idle one.
+        assert closest > 0.99
+
+
+def test_boxes_whose_center_is_inside_stay_and_are_clipped(crops, ground_truth):
     lost = 0
     for window, boxes, classes in crops:
         whole = (window == [0, 0, 1, 1]).all()
-        inside = [whole or center_inside(window, box) for box in BOXES]
+        inside = [whole or center_inside(window, box) for box in ground_truth]
         assert classes.tolist() == [c for c, i in zip([3, 4], inside) if i]
         origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
-        expected = np.clip((BOXES[inside] - origin) / size, 0, 1)
+        expected = np.clip((ground_truth[inside] - origin) / size, 0, 1)
         np.testing.assert_allclose(boxes, expected, atol=1e-5)
-        lost += len(BOXES) - len(boxes)
+        lost += len(ground_truth) - len(boxes)
     assert lost > 0
 
 

@@ -17,7 +17,12 @@ import sys
 import threading
 import time
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Listener
+from multiprocessing.connection import (
+    Client,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 
 import rank_table
 
@@ -293,33 +298,44 @@ def _seconds_for_others():
 
 def _connect(rank, address, key, seconds):
     """The connection of another rank with rank 0."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            connection = Client(tuple(address), authkey=key)
-            connection.send_bytes(b"%d" % rank)
-            return connection
-        except (EOFError, OSError, AuthenticationError) as error:
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"rank 0 cannot be reached at {address[0]}:{address[1]} after "
-                    f"{seconds} s ({error}); look for an error in its log"
-                ) from error
-        time.sleep(_SECONDS_BETWEEN_TRIES)
+    connected, last_error = queue.Queue(), ["no answer"]
+
+    def try_again_and_again():
+        while True:
+            try:
+                connection = Client(tuple(address), authkey=key)
+                connection.send_bytes(b"%d" % rank)
+                connected.put(connection)
+                return
+            except (EOFError, OSError, AuthenticationError) as error:
+                last_error[0] = error
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+
+    # In a thread of its own: what listens there may never answer.
+    threading.Thread(target=try_again_and_again, daemon=True).start()
+    try:
+        return connected.get(timeout=seconds)
+    except queue.Empty:
+        raise ValueError(
+            f"rank 0 cannot be reached at {address[0]}:{address[1]} after {seconds} s "
+            f"({last_error[0]}); look for an error in its log"
+        ) from None
 
 
 def _accept(num_ranks, address, key, seconds):
     """dict from rank to connection, of all ranks but 0."""
     try:
-        listener = Listener(tuple(address), backlog=num_ranks, authkey=key)
+        listener = Listener(tuple(address), backlog=num_ranks)
     except OSError as error:
         raise ValueError(
             f"cannot listen at {address[0]}:{address[1]}: {error.strerror}; is another "
             "training running? --base_port chooses other ports"
         ) from error
     arrived = queue.Queue()
-    # In a thread of its own: accept has no time limit.
-    threading.Thread(target=_accept_all, args=(listener, arrived), daemon=True).start()
+    # In threads of their own: neither accept nor a stranger's silence has a time limit.
+    threading.Thread(
+        target=_accept_all, args=(listener, key, arrived), daemon=True
+    ).start()
     deadline = time.monotonic() + seconds
     connections = {}
     while len(connections) < num_ranks - 1:
@@ -336,11 +352,24 @@ def _accept(num_ranks, address, key, seconds):
     return connections
 
 
-def _accept_all(listener, arrived):
+def _accept_all(listener, key, arrived):
     while True:
         try:
             connection = listener.accept()
-            arrived.put((int(connection.recv_bytes(maxlength=9)), connection))
-        except (EOFError, OSError, ValueError, AuthenticationError):
-            # A stranger, or a rank that died meanwhile: the others still come.
+        except OSError:
+            # Whoever it was has gone: the others still come.
             continue
+        threading.Thread(
+            target=_welcome, args=(connection, key, arrived), daemon=True
+        ).start()
+
+
+def _welcome(connection, key, arrived):
+    """Passes a rank on that knows the key, as Client wants it asked."""
+    try:
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
+        arrived.put((int(connection.recv_bytes(maxlength=9)), connection))
+    except (EOFError, OSError, ValueError, AuthenticationError):
+        # A stranger, or a rank that died meanwhile.
+        connection.close()

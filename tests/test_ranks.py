@@ -73,6 +73,41 @@ def test_all_ranks_learn_what_each_has(connected):
     assert each(channels, lambda c: c.broadcast(b"from 0")) == [b"from 0"] * 3
 
 
+def test_a_silent_stranger_keeps_nobody_waiting():
+    address = ("127.0.0.1", processes.free_ports(1))
+    found = {}
+
+    def connect(rank):
+        found[rank] = ranks.Ranks(rank, 2, address)
+
+    threads = [threading.Thread(target=connect, args=(rank,)) for rank in (0, 1)]
+    threads[0].start()
+
+    def stranger():
+        try:
+            return socket.create_connection(address)
+        except ConnectionRefusedError:
+            return None
+
+    with processes.wait_for(stranger, seconds=20):
+        threads[1].start()
+        for thread in threads:
+            thread.join(timeout=20)
+    assert sorted(found) == [0, 1]
+    each([found[0], found[1]], lambda channel: channel.close())
+
+
+def test_a_rank_gives_up_on_a_port_that_never_answers(monkeypatch):
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(
+            ValueError, match="rank 0 cannot be reached at .* after 1 s"
+        ):
+            ranks.Ranks(1, 2, silent.getsockname())
+
+
 @pytest.mark.parametrize("asker", [0, 2])
 def test_all_ranks_stop_at_the_end_of_rank_0s_next_run(connected, asker):
     channels = connected(3)

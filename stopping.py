@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGTERM and SIGINT end a training with a checkpoint instead of losing it."""
 
+import os
 import signal
+import threading
 
 import tensorflow.compat.v1 as tf
 
@@ -12,8 +14,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopOnSignal(tf.train.SessionRunHook):
     """Stops after the session run in which the first signal came, all ranks together.
 
-    The Estimator then saves a checkpoint, as it does at the end. A second signal ends
-    the process at once, as without this hook.
+    The Estimator then saves a checkpoint, as it does at the end. The same signal again
+    ends the process at once, with the status that shells give to such an end.
+
+    A step may take minutes, in which Python runs no handler in the main thread: a
+    thread learns of the signals through a pipe that Python's own C code writes to.
 
     Attributes:
       stopped_at: int, the step at which a signal stopped the training, or None.
@@ -34,32 +39,46 @@ class StopOnSignal(tf.train.SessionRunHook):
         """Takes the signals over."""
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._install()
+        reading_end, self._writing_end = os.pipe()
+        os.set_blocking(self._writing_end, False)
+        self._former_end = signal.set_wakeup_fd(
+            self._writing_end, warn_on_full_buffer=False
+        )
+        threading.Thread(target=self._watch, args=(reading_end,), daemon=True).start()
         return self
 
     def _install(self):
         for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
+            # Only signals that have a handler get into the pipe.
+            signal.signal(number, lambda *unused: None)
+
+    def _watch(self, reading_end):
+        seen = set()
+        with open(reading_end, "rb", buffering=0) as pipe:
+            for number in iter(lambda: ord(pipe.read(1) or b"\0"), 0):
+                if number in seen:
+                    os._exit(128 + number)
+                if number in _SIGNALS:
+                    seen.add(number)
+                    self._ranks.want_stop()
+                    tf.logging.info(
+                        "%s: the training stops after this step and saves a "
+                        "checkpoint; once more ends it at once",
+                        signal.Signals(number).name,
+                    )
 
     def after_create_session(self, session, coord):
         """Takes the signals over once more. See the base class."""
         del session, coord
-        if not self._ranks.is_stop_wanted:
-            # The server of TensorFlow 2.15 puts in a handler of SIGTERM of its own.
-            self._install()
+        # The server of TensorFlow 2.15 puts in a handler of SIGTERM of its own.
+        self._install()
 
     def __exit__(self, *unused):
         """Gives the signals back."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-
-    def _on_signal(self, number, frame):
-        del frame
-        signal.signal(number, self._handlers[number])
-        self._ranks.want_stop()
-        tf.logging.info(
-            "%s: the training stops after this step and saves a checkpoint",
-            signal.Signals(number).name,
-        )
+        signal.set_wakeup_fd(self._former_end)
+        os.close(self._writing_end)
 
     def after_run(self, run_context, run_values):
         """Stops where the ranks agreed to. See the base class."""

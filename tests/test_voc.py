@@ -277,6 +277,19 @@ def with_external_entity(voc):
     voc.add("000012", text + "<annotation><filename>&e;</filename></annotation>")
 
 
+def with_unknown_encoding(voc):
+    text = xml_of([])
+    voc.add("000012", '<?xml version="1.0" encoding="rot13"?>' + text)
+
+
+def with_deep_xml(voc):
+    voc.add("000012", "<annotation>" * 300000)
+
+
+def with_other_root(voc):
+    voc.add("000012", "<html></html>")
+
+
 def with_cut_xml(voc):
     voc.add("000012", xml_of([("dog", 0, (1, 1, 5, 5))])[:-30])
 
@@ -333,6 +346,9 @@ def with_json_of_the_user(voc):
     [
         (with_bomb, "000012.xml is no VOC annotation: it declares a document type"),
         (with_external_entity, "it declares a document type"),
+        (with_unknown_encoding, "000012.xml is no VOC annotation: "),
+        (with_deep_xml, "000012.xml is no VOC annotation: its elements lie more than"),
+        (with_other_root, "its outermost element is html, not annotation"),
         (with_cut_xml, "000012.xml is no VOC annotation: "),
         (with_word_as_side, "bndbox/ymin is 'left', no number"),
         (with_infinite_side, "bndbox/ymin is '1e999', no number"),

@@ -41,6 +41,8 @@ NAMES = (
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 # VOC's own have a few thousand bytes.
 _MAX_XML_BYTES = 2**24
+# VOC's own are four deep.
+_MAX_DEPTH = 100
 
 
 class Annotation(NamedTuple):
@@ -248,7 +250,8 @@ def read_xml(path: str) -> Annotation:
         if len(text) > _MAX_XML_BYTES:
             raise ValueError(f"more than {_MAX_XML_BYTES} bytes")
         return _annotation(_parse(text))
-    except (OSError, ValueError, expat.ExpatError) as error:
+    # LookupError: of an encoding that Python does not have.
+    except (OSError, ValueError, LookupError, expat.ExpatError) as error:
         raise InputError(f"--voc_dir: {path} is no VOC annotation: {error}") from error
 
 
@@ -257,8 +260,21 @@ def _parse(text):
     builder = xml.etree.ElementTree.TreeBuilder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    open_elements = []
+
+    def start(name, attributes):
+        open_elements.append(name)
+        # Expat's time grows with the square of the depth.
+        if len(open_elements) > _MAX_DEPTH:
+            raise ValueError(f"its elements lie more than {_MAX_DEPTH} deep")
+        builder.start(name, attributes)
+
+    def end(name):
+        open_elements.pop()
+        builder.end(name)
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.Parse(text, True)
@@ -270,6 +286,8 @@ def _refuse_doctype(*unused):
 
 
 def _annotation(root):
+    if root.tag != "annotation":
+        raise ValueError(f"its outermost element is {root.tag[:40]}, not annotation")
     sides = [_number(root, "size/" + name, 0) for name in ("width", "height")]
     objects = []
     for element in root.findall("object"):

@@ -28,6 +28,7 @@ import socket
 import sys
 from typing import Any, Dict, List, Optional, Tuple
 
+import files
 from rank_table_layouts import (
     LAYOUTS,
     THIS_MACHINE,
@@ -202,21 +203,10 @@ def write(path: str, content: Dict[str, Any], overwrite: bool):
         raise RankTableError(
             f"--output={path}: exists; name another file, or add --overwrite"
         )
-    temporary = f"{path}.{os.getpid()}.new"
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        try:
-            with open(temporary, "x", encoding="utf-8") as file:
-                file.write(json.dumps(content, indent=4) + "\n")
-            os.replace(temporary, path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise RankTableError(
-            f"--output={path}: cannot be written: {error.strerror}; name another file"
-        ) from error
+        files.write_whole(path, (json.dumps(content, indent=4) + "\n").encode())
+    except files.NotWritableError as error:
+        raise RankTableError(f"--output={path}: {error}; name another file") from error
 
 
 def make_ranks(servers: List[str], hccn_files: List[str]) -> List[Rank]:

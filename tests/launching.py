@@ -29,6 +29,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _FILES = (
     "env.sh",
     "exec_main.sh",
+    "files.py",
     "rank_table.py",
     "rank_table_layouts.py",
     "run_npu_1p.sh",

@@ -142,6 +142,11 @@ def _size_of(image):
 
 def _entry(image, size, objects, root):
     file_name = image["file_name"]
+    if not isinstance(file_name, str):
+        raise InputError(
+            f"--annotations: image {image['id']} has the file name {file_name!r:.80}, "
+            "which is no text"
+        )
     # The name must stay in the folder; a link in the folder may lead anywhere.
     path = os.path.abspath(os.path.join(root, file_name))
     if os.path.commonpath([root, path]) != root:

@@ -11,7 +11,7 @@ Glossary: N default boxes, P those that matched; boxes are ltrb, [ymin, xmin, ym
 xmax] in 0..1 of the image.
 """
 
-import os
+import io
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,6 +19,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import dataset_parser
 import drawing
+import files
 from command_line import InputError
 
 AUGMENTATIONS = 2
@@ -66,13 +67,12 @@ def draw(samples, label_map, path):
 
 
 def _save(sheet, path):
-    folder, name = os.path.split(path)
-    partial = os.path.join(folder, ".partial-" + name)
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
     try:
-        sheet.save(partial, "PNG")
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"--sheet={path}: cannot write: {error.strerror}") from error
+        files.write_whole(path, png.getvalue())
+    except files.NotWritableError as error:
+        raise InputError(f"--sheet={path}: {error}") from error
 
 
 def _inputs(records, label_map):

@@ -31,6 +31,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import categories  # noqa: E402
 import coco_source  # noqa: E402
 import command_line  # noqa: E402
+import files  # noqa: E402
 import shards  # noqa: E402
 import voc_source  # noqa: E402
 from command_line import InputError  # noqa: E402
@@ -53,7 +54,7 @@ def _define_flags():
     flags.DEFINE_string(
         "output_prefix", None, "Folder and start of the shards' names: DIR/train2017."
     )
-    flags.DEFINE_integer("num_shards", 16, "Files to write.", lower_bound=1)
+    flags.DEFINE_integer("num_shards", 16, "Files to write.", 1, shards.MAX_SHARDS)
     flags.DEFINE_integer("workers", os.cpu_count(), "Processes.", lower_bound=1)
     flags.DEFINE_integer("max_images", 0, "First N by id; 0: all.", lower_bound=0)
     flags.DEFINE_boolean(
@@ -141,13 +142,12 @@ def _check_json_path():
 
 def _write_json(dataset):
     path = _json_path()
-    partial = os.path.join(os.path.dirname(path), ".partial-" + os.path.basename(path))
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(dict(dataset, info=_JSON_INFO), file)
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"--output_prefix: cannot write {path}: {error}") from error
+        with files.WholeFile(path) as file:
+            for text in json.JSONEncoder().iterencode(dict(dataset, info=_JSON_INFO)):
+                file.write(text.encode())
+    except files.NotWritableError as error:
+        raise InputError(f"--output_prefix: {error}") from error
     print(
         f"{path}: for --val_json_file, and --label_map if the categories are own ones"
     )

@@ -22,6 +22,8 @@ from command_line import InputError
 # Counted by `convert`.
 CONVERTED = "images converted (their pixels are as before, but for JPEG's rounding)"
 TURNED = "images turned upright as their EXIF data says"
+# What the shards' names have digits for.
+MAX_SHARDS = 99999
 
 
 class Object(NamedTuple):

@@ -65,11 +65,18 @@ def create_coco(val_json_file):
         for annotation in dataset["annotations"]:
             _check_ids(annotation, "id", "image_id", "category_id")
             _complete(annotation)
-        return _index(dataset)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{val_json_file} is no COCO instances json: an entry is wrong: {error!r}"
         ) from error
+    repeated = _repeated_ids(dataset["annotations"])
+    if repeated:
+        # To pycocotools they would be one, and AP far too low.
+        raise ValueError(
+            f"{val_json_file}: {len(repeated)} ids stand for several annotations, the "
+            f"first is {repeated[0]}; number all annotations from 1"
+        )
+    return _index(dataset)
 
 
 def _check_ids(entry, *names):
@@ -77,6 +84,11 @@ def _check_ids(entry, *names):
         # A bool is an int to Python.
         if type(entry[name]) is not int or abs(entry[name]) >= _LARGEST_ID:
             raise ValueError(f"{name} {entry[name]!r} is no whole number")
+
+
+def _repeated_ids(entries):
+    counts = collections.Counter(entry["id"] for entry in entries)
+    return sorted(key for key, count in counts.items() if count > 1)
 
 
 def _index(dataset):
@@ -176,7 +188,7 @@ class ImageMatches(NamedTuple):
       is_right: bool [D], the detection has the category of a ground truth that it
         overlaps and that no better detection has taken.
       is_ignored: bool [D], the detection counts neither way: it lies in a crowd, or
-        past the 100 best of its category.
+        past the 100 best of its category, or the json lacks its category.
       gt_ids: list of G annotation ids, crowds left out.
       gt_scores: list of G float, score of the detection that found it; 0: none did.
     """
@@ -267,7 +279,7 @@ def _add_entry(matches, entry, first_id):
     ids = np.array(entry["dtIds"], np.int64)
     is_ignored = np.array(entry["dtIgnore"][0], bool)
     matches.is_ignored[ids - first_id] = is_ignored
-    matches.is_right[ids - first_id] = (entry["dtMatches"][0] > 0) & ~is_ignored
+    matches.is_right[ids - first_id] = (entry["dtMatches"][0] != 0) & ~is_ignored
     scores = dict(zip(entry["dtIds"], entry["dtScores"]))
     for gt_id, match, is_crowd in zip(
         entry["gtIds"], entry["gtMatches"][0], entry["gtIgnore"]

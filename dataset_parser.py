@@ -185,10 +185,12 @@ def _training_batches(files, params, bad):
 
 def _evaluation_batches(files, params, bad):
     num_ranks, rank = params.get("num_ranks", 1), params.get("rank", 0)
-    dataset = shard_records(files, num_ranks, rank, is_training=False)
     if params.get("eval_samples"):
-        # Rank r's share of the first n images.
-        dataset = dataset.take((params["eval_samples"] - rank - 1) // num_ranks + 1)
+        # The same images for any number of ranks, so all read them in one order.
+        dataset = shard_records(files, 1, 0, is_training=False)
+        dataset = dataset.take(params["eval_samples"]).shard(num_ranks, rank)
+    else:
+        dataset = shard_records(files, num_ranks, rank, is_training=False)
     dataset = bad_records.good_batches(
         _with_end(dataset),
         _evaluation_example,

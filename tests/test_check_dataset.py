@@ -99,7 +99,7 @@ def folder(tmp_path_factory):
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
     numbers = list(range(2, 15)) + [1, 20, 55]
-    write_json(folder / "val.json", numbers, [18, 91])
+    write_json(folder / "val.json", numbers, [18, 91, 91])
     return folder
 
 
@@ -169,6 +169,9 @@ FAULTS = {
     "images of the json without a record: evaluation counts": ["image 55"],
     "categories of the json's boxes that the label map lacks: evaluation counts": [
         "val.json: category id 91"
+    ],
+    "annotation ids of the json that are 0, missing or not the only one: evaluation": [
+        "val.json: id 91, of 2 annotations"
     ],
 }
 

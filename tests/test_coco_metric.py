@@ -188,6 +188,35 @@ def test_matches_tell_right_from_false_and_found_from_missed(json_file):
     assert images[9].is_right.tolist() == images[9].is_ignored.tolist() == [False]
 
 
+def test_an_annotation_id_that_stands_for_two_is_refused(json_file):
+    with open(json_file) as file:
+        dataset = json.load(file)
+    dataset["annotations"][2]["id"] = 2
+    with open(json_file, "w") as file:
+        json.dump(dataset, file)
+    message = "1 ids stand for several annotations, the first is 2; number all"
+    with pytest.raises(ValueError, match=message):
+        coco_metric.create_coco(json_file)
+
+
+def test_annotation_ids_may_be_negative(json_file):
+    with open(json_file) as file:
+        dataset = json.load(file)
+    expected = coco_metric.judge(
+        coco_metric.collect(some_detections()), coco_metric.create_coco(json_file)
+    )
+    for entry in dataset["annotations"]:
+        entry["id"] = -entry["id"]
+    with open(json_file, "w") as file:
+        json.dump(dataset, file)
+    found = coco_metric.judge(
+        coco_metric.collect(some_detections()), coco_metric.create_coco(json_file)
+    )
+    assert found.figures == expected.figures
+    for image_id, matches in expected.images.items():
+        assert found.images[image_id].is_right.tolist() == matches.is_right.tolist()
+
+
 def test_area_and_iscrowd_may_be_left_out_of_the_json(json_file):
     with open(json_file) as file:
         dataset = json.load(file)

@@ -81,15 +81,21 @@ def test_the_last_evaluation_batch_is_filled_up_and_marked(tmp_path, jpeg):
     assert last["raw_shape"][1].tolist() == [40, 60, 3]
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2])
-def test_eval_samples_takes_the_first_images_of_all_ranks(tmp_path, jpeg, num_ranks):
-    pattern = write_numbered(tmp_path, jpeg, [9])
-    ids = []
-    for rank in range(num_ranks):
-        ids += read_ids(
-            pattern, eval_samples=5, num_ranks=num_ranks, rank=rank
-        ).tolist()
-    assert sorted(number for number in ids if number > 0) == [1, 2, 3, 4, 5]
+@pytest.mark.parametrize("sizes", [[9], [2] * 5, [2] * 6, [1] * 9])
+def test_eval_samples_takes_the_same_images_with_any_number_of_ranks(
+    tmp_path, jpeg, sizes
+):
+    pattern = write_numbered(tmp_path, jpeg, sizes)
+    found = []
+    for num_ranks in (1, 2, 3, 8):
+        ids = []
+        for rank in range(num_ranks):
+            ids += read_ids(
+                pattern, eval_samples=5, num_ranks=num_ranks, rank=rank
+            ).tolist()
+        found.append(sorted(number for number in ids if number > 0))
+    assert len(found[0]) == 5
+    assert found == found[:1] * 4
 
 
 def test_evaluation_resizes_the_whole_image_as_tensorflow_1_does(tmp_path, jpeg):

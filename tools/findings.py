@@ -13,6 +13,7 @@ NOT_IN_JSON = "ids that the json lacks"
 NO_RECORD = "images of the json without a record"
 CATEGORIES = "categories of the json's boxes that the label map lacks"
 OTHER_NAMES = "categories that the json names otherwise"
+ANNOTATION_IDS = "annotation ids of the json that are 0, missing or not the only one"
 NO_RECORDS = "files without any record"
 
 _CONSEQUENCES = dict(
@@ -23,6 +24,7 @@ _CONSEQUENCES = dict(
         NO_RECORD: "evaluation counts them as nothing detected",
         CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
         OTHER_NAMES: "training and evaluation take the label map's; give --label_map",
+        ANNOTATION_IDS: "evaluation takes 0 for none, and stops at the others",
         NO_RECORDS: "training and evaluation stop at once",
     },
 )
@@ -68,6 +70,7 @@ class Findings:
                 image["id"]: (image.get("width"), image.get("height"))
                 for image in dataset["images"]
             }
+            ids = collections.Counter(a.get("id") for a in dataset["annotations"])
             used = {annotation["category_id"] for annotation in dataset["annotations"]}
             unknown = sorted(used - set(self._label_map.names))
             others = self._label_map.other_names(dataset["categories"])
@@ -75,6 +78,10 @@ class Findings:
             raise InputError(f"--json={path}: a wrong entry: {error!r}") from error
         for text in others:
             self._add_fault(OTHER_NAMES, f"{path}: {text}")
+        for number, count in ids.items():
+            if not number or count > 1:
+                text = f"{path}: id {number}, of {count} annotations"
+                self._add_fault(ANNOTATION_IDS, text)
         for number in unknown:
             self._add_fault(CATEGORIES, f"{path}: category id {number}")
 

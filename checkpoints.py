@@ -93,18 +93,41 @@ def _damage(path):
     return None
 
 
-def step_of(path):
-    """Reads the step of a checkpoint.
+class NoCheckpointError(ValueError):
+    """A path is no checkpoint's; one line."""
+
+
+def find(path):
+    """Finds the checkpoint that a user means.
 
     Args:
-      path: str, prefix of the checkpoint's files.
+      path: str, the prefix of a checkpoint's files, one of these files, or a folder:
+        its newest checkpoint that can be used.
 
     Returns:
-      int.
+      (step, path): int and str, the prefix of its files.
 
     Raises:
-      ValueError: one line; there is no such checkpoint, or it is damaged.
+      NoCheckpointError: there is none.
+      ValueError: one line; it is damaged.
     """
+    if tf.gfile.IsDirectory(path):
+        step, prefix = newest_usable(path)
+        if step is not None:
+            return step, prefix
+        if newest_step(path) is not None:
+            raise ValueError(f"every checkpoint in {path} is damaged")
+        raise NoCheckpointError(f"the folder {path} holds no checkpoint")
+    prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
+    if not tf.gfile.Exists(prefix + ".index"):
+        raise NoCheckpointError(
+            f"{path} is no checkpoint, for there is no {prefix}.index"
+        )
+    return _step_of(prefix), prefix
+
+
+def _step_of(path):
+    """The step of a checkpoint, which must not be damaged."""
     try:
         step = tf.train.load_checkpoint(path).get_tensor(tf.GraphKeys.GLOBAL_STEP)
     except Exception as error:
@@ -201,8 +224,7 @@ def check_classes(checkpoint_path, num_classes):
     if found != num_classes:
         raise ValueError(
             f"{checkpoint_path} is of a network with {found - 1} categories, not "
-            f"{num_classes - 1}; give its --label_map, or train into another "
-            "--model_dir, with --resnet_checkpoint to take its backbone over"
+            f"{num_classes - 1}; give its --label_map"
         )
 
 

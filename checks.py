@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds what is wrong with flags and files before TensorFlow builds anything."""
 
-import os
-import tempfile
-
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import bad_records
+import files
 import settings
 import ssd_model
 from settings import FLAGS, UserError, check, evaluates, trains
@@ -25,7 +23,9 @@ def check_flags():
     if trains():
         if not FLAGS.synthetic_data:
             _first_record("training_file_pattern")
-        _check_writable(FLAGS.model_dir)
+        _check_writable("model_dir")
+        if FLAGS.profiling:
+            _check_writable("profiling")
     if evaluates():
         _first_record("validation_file_pattern")
         check(FLAGS.val_json_file, "--val_json_file is missing: a COCO json")
@@ -63,12 +63,12 @@ def _first_record(flag):
     pattern = FLAGS[flag].value
     check(pattern, "--%s is missing: a glob of TFRecord files", flag)
     try:
-        files = sorted(tf.gfile.Glob(pattern))
+        paths = sorted(tf.gfile.Glob(pattern))
     except tf.errors.OpError as error:
         raise UserError(f"--{flag}={pattern}: {error.message}") from error
-    check(files, "--%s=%s matches no file", flag, pattern)
-    filled = [path for path in files if tf.gfile.Stat(path).length]
-    check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, files[0])
+    check(paths, "--%s=%s matches no file", flag, pattern)
+    filled = [path for path in paths if tf.gfile.Stat(path).length]
+    check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, paths[0])
     try:
         return next(tf.python_io.tf_record_iterator(filled[0]))
     except (tf.errors.OpError, StopIteration) as error:
@@ -116,9 +116,8 @@ def check_schedule(params):
     )
 
 
-def _check_writable(folder):
+def _check_writable(flag):
     try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        check(False, "--model_dir=%s cannot be written: %s", folder, error.strerror)
+        files.check_folder(FLAGS[flag].value)
+    except files.NotWritableError as error:
+        raise UserError(f"--{flag}={error}") from error

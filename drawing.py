@@ -110,6 +110,8 @@ def _draw_label(canvas, shape, label, color, font):
     """The label in a filled rectangle: above the box, or in it at the picture's top."""
     from PIL import ImageFont
 
+    # One line, of characters that can be drawn: no font takes half of a surrogate pair.
+    label = " ".join(label.split()).encode("utf-8", "replace").decode()
     if not isinstance(font, getattr(ImageFont, "FreeTypeFont", ())):
         # The old font knows Latin letters only.
         label = label.encode("latin-1", "replace").decode("latin-1")

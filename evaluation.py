@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import coco_metric
+import files
 import postprocess
 import report
 import ssd_model
-from settings import blaming
+from settings import UserError, blaming
 
 _LOG_BATCHES = 20
 
@@ -36,7 +37,7 @@ class Evaluator:
           coco_gt: pycocotools COCO of the evaluation images.
           reader: dataset_parser.SSDInputReader of the evaluation images.
           batch_size: int, images a batch of one device.
-          eval_samples: int, how many of the images; 0: all.
+          eval_samples: int, so many images, the first of the records; 0: all.
         """
         self._device = device
         self._params = params
@@ -44,7 +45,8 @@ class Evaluator:
         self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
         self._reader = reader
-        self._only_predicted = bool(eval_samples)
+        # Some of the annotated images, on purpose; else what no record holds counts.
+        self._only_predicted = 0 < eval_samples < len(coco_gt.getImgIds())
         self._reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
@@ -64,12 +66,11 @@ class Evaluator:
           dict, see coco_metric.compute_map; None on the others than rank 0.
 
         Raises:
-          ValueError: one line; a record is broken.
-          UserError: the results cannot be written.
+          UserError: a record is broken, or the results cannot be written.
         """
         if self._device.rank == 0:
-            with blaming("--model_dir:"):
-                report.check_folder(self._folder)
+            with blaming("--model_dir:", files.NotWritableError):
+                files.check_folder(self._folder)
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
@@ -87,7 +88,7 @@ class Evaluator:
             self._params["label_map"],
         )
         if self._reader.bad.error:
-            raise ValueError(self._reader.bad.error)
+            raise UserError(f"--validation_file_pattern: {self._reader.bad.error}")
         shares = self._device.ranks.gather(_pack(found, repeated))
         if shares is None:
             tf.logging.info("%d images detected; rank 0 has the result", len(found))
@@ -105,7 +106,7 @@ class Evaluator:
         return judgement.figures
 
     def _write_report(self, step, found, judgement):
-        with blaming("--model_dir:"):
+        with blaming("--model_dir:", files.NotWritableError):
             report.write(
                 self._folder,
                 step,

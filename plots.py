@@ -45,8 +45,8 @@ def read_losses(model_dir):
         glob.glob(os.path.join(glob.escape(model_dir), "events.out.tfevents.*"))
     ):
         for tag, points in _losses_of_run(path).items():
-            curve = curves.setdefault(tag, {})
-            for step in [step for step in curve if step >= min(points)]:
+            curve, first = curves.setdefault(tag, {}), min(points)
+            for step in [step for step in curve if step >= first]:
                 del curve[step]
             curve.update(points)
     return {

@@ -164,8 +164,10 @@ class Detector:
         """Builds the graph.
 
         Args:
-          config: tf.ConfigProto of the session; None: TensorFlow's own choice.
+          config: tf.ConfigProto of the session; None: TensorFlow's own choice of
+            threads, without the memory of a GPU.
         """
+        config = config or tf.ConfigProto(device_count={"GPU": 0})
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             shape = [None, anchors.NUM_DEFAULT_BOXES, None]
             self._class_logits = tf.placeholder(tf.float32, shape)

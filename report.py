@@ -18,12 +18,11 @@ import csv
 import io
 import json
 import os
-import tempfile
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
+import files
 import plots
 import report_page
 import report_pictures
@@ -48,16 +47,17 @@ def write(folder, step, coco_gt, rows_by_image, judgement, find_images, model_di
       str, path of the page.
 
     Raises:
-      ValueError: one line; a file cannot be written.
+      files.NotWritableError: that fails.
     """
     tf.logging.info("results by category:\n%s", category_table(judgement.categories))
 
-    def save(name, suffix, data):
-        path = os.path.join(folder, f"{name}-{step}.{suffix}")
-        _write_whole(path, data)
-        return path
+    def path_of(name, suffix):
+        return os.path.join(folder, f"{name}-{step}.{suffix}")
 
-    save("detections", "json", _detections_json(rows_by_image))
+    def save(name, suffix, data):
+        files.write_whole(path_of(name, suffix), data)
+
+    _write_detections(path_of("detections", "json"), rows_by_image)
     save("metrics", "json", _metrics_json(step, rows_by_image, judgement))
     save("categories", "csv", _categories_csv(judgement.categories))
     pngs, lacks = _plot(judgement, model_dir)
@@ -68,10 +68,11 @@ def write(folder, step, coco_gt, rows_by_image, judgement, find_images, model_di
         pictures = report_pictures.best_and_worst(
             coco_gt, rows_by_image, judgement.images, find_images
         )
-    except ImportError:
-        lacks.append("images (Pillow is not installed)")
+    except ImportError as error:
+        lacks.append(f"images (Pillow cannot be imported: {error})")
     page = report_page.render(step, model_dir, judgement, pngs, pictures, lacks)
-    path = save("report", "html", page.encode("utf-8", "replace"))
+    save("report", "html", page.encode("utf-8", "replace"))
+    path = path_of("report", "html")
     lacking = ", but without " + " and ".join(lacks) if lacks else ""
     tf.logging.info("report of the evaluation: %s%s", path, lacking)
     return path
@@ -87,8 +88,8 @@ def _plot(judgement, model_dir):
             pngs["loss"] = plots.losses(curves)
         else:
             lacks.append("the loss curve (no event file of a training in model_dir)")
-    except ImportError:
-        lacks.append("plots (matplotlib is not installed)")
+    except ImportError as error:
+        lacks.append(f"plots (matplotlib cannot be imported: {error})")
     return pngs, lacks
 
 
@@ -144,21 +145,22 @@ def category_table(categories):
     return "\n".join(lines)
 
 
-def _detections_json(rows_by_image):
-    """COCO's results format, a detection a line: bytes.
+def _write_detections(path, rows_by_image):
+    """Writes COCO's results format, a detection a line.
 
-    A hundredth of a pixel is far below what annotators can see; six decimals keep the
-    order of the scores.
+    Nothing is rounded: scores that become equal change their order, and with it AP.
     """
-    lines = []
-    for image_id, rows in rows_by_image.items():
-        for _, x, y, width, height, score, category_id in np.round(rows, 6).tolist():
-            bbox = [round(number, 2) for number in (x, y, width, height)]
-            lines.append(
-                f'{{"image_id":{image_id},"category_id":{int(category_id)},'
-                f'"bbox":{json.dumps(bbox)},"score":{score}}}'
-            )
-    return ("[" + ",\n".join(lines) + "]\n").encode()
+    with files.WholeFile(path) as file:
+        separator = "["
+        for image_id, rows in rows_by_image.items():
+            for _, x, y, width, height, score, category_id in rows.tolist():
+                file.write(
+                    f'{separator}{{"image_id":{image_id},'
+                    f'"category_id":{int(category_id)},'
+                    f'"bbox":[{x},{y},{width},{height}],"score":{score}}}'.encode()
+                )
+                separator = ",\n"
+        file.write(b"[]\n" if separator == "[" else b"]\n")
 
 
 def _metrics_json(step, rows_by_image, judgement):
@@ -195,41 +197,3 @@ def _categories_csv(categories):
         counts = [category.boxes, category.detections]
         writer.writerow([category.id, category.name] + figures + counts)
     return file.getvalue().encode("utf-8", "replace")
-
-
-def check_folder(folder):
-    """Makes the folder of the results, and tries to write there.
-
-    Args:
-      folder: str.
-
-    Raises:
-      ValueError: one line; it cannot be written.
-    """
-    with _naming(folder):
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
-def _write_whole(path, data):
-    """Writes bytes to a file that is there whole or as it was before."""
-    temporary = f"{path}.{os.getpid()}.part"
-    with _naming(path):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-            raise
-
-
-@contextlib.contextmanager
-def _naming(path):
-    """Makes an OSError a ValueError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror}") from error

@@ -25,6 +25,8 @@ export DEVICE_INDEX="${DEVICE_ID}" RANK_ID=0 RANK_SIZE=1 JOB_ID="${JOB_ID:-10087
 # With a rank table, one rank would wait for the others.
 unset RANK_TABLE_FILE
 
+# Where paths in flags start, see settings.py.
+export SSD_CALLED_FROM="${PWD}"
 mkdir -p "${code_dir}/training/D${DEVICE_ID}"
 cd "${code_dir}/training/D${DEVICE_ID}"
 # The training takes this process's place: signals and exit status are its own. The log

@@ -54,6 +54,8 @@ seconds_to_save="${SSD_SECONDS_TO_SAVE:-60}"
 [[ "${seconds_to_save}" =~ ^(0|[1-9][0-9]{0,4})$ ]] ||
     fail "SSD_SECONDS_TO_SAVE=${seconds_to_save}: must be whole seconds, like 60"
 
+# Where paths in flags start, see settings.py.
+export SSD_CALLED_FROM="${PWD}"
 code_dir="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null && pwd)"
 # shellcheck source=env.sh
 source "${code_dir}/env.sh"

@@ -233,7 +233,6 @@ class Runtime:
         return tf.estimator.RunConfig(
             model_dir=model_dir,
             session_config=self.session_config(),
-            save_summary_steps=SUMMARY_STEPS,
             # The training log gives the speed.
             log_step_count_steps=None,
             **config,
@@ -253,11 +252,15 @@ class Runtime:
             save_checkpoints_steps and keep_checkpoint_max.
         """
         if self._options.profiling:
-            hooks = hooks + [
-                tf.train.ProfilerHook(
-                    save_steps=_PROFILE_STEPS, output_dir=self._options.profiling
+            # Its writer of summaries wants a graph, whichever.
+            with tf.Graph().as_default():
+                profiler = tf.train.ProfilerHook(
+                    save_steps=min(_PROFILE_STEPS, max(max_steps // 2, 1)),
+                    output_dir=self._options.profiling,
                 )
-            ]
+            hooks = hooks + [profiler]
+        # Short trainings shall have a curve as well.
+        config["save_summary_steps"] = min(SUMMARY_STEPS, max(max_steps // 50, 1))
         self._train(model_fn, model_dir, params, input_fn, max_steps, hooks, config)
 
     def _train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, config):

@@ -3,6 +3,7 @@
 """The flags of ssd_main.py, and the error that names what a user can mend."""
 
 import contextlib
+import os
 
 from absl import flags
 
@@ -18,6 +19,15 @@ _DEFAULTS = ssd_model.DEFAULT_PARAMS
 _MAX_BATCH = 4096
 _MAX_COUNT = 10**9
 
+_INPUT_PATHS = (
+    "training_file_pattern",
+    "validation_file_pattern",
+    "val_json_file",
+    "label_map",
+    "resnet_checkpoint",
+    "checkpoint_path",
+)
+
 
 class UserError(Exception):
     """What the user can mend; shown as one line, without a traceback."""
@@ -30,12 +40,26 @@ def check(ok, message, *values):
 
 
 @contextlib.contextmanager
-def blaming(flag=""):
-    """Makes a ValueError of another module a UserError that names the flag first."""
+def blaming(flag="", error_class=ValueError):
+    """Makes an error of another module a UserError that names the flag first."""
     try:
         yield
-    except ValueError as error:
+    except error_class as error:
         raise UserError(f"{flag} {error}") from error
+
+
+def find_inputs_from(folder):
+    """Makes relative paths of what is read start at a folder.
+
+    The launchers go to a folder of each rank's own, for its log and its model.
+
+    Args:
+      folder: str, where the user was.
+    """
+    for name in _INPUT_PATHS:
+        value = FLAGS[name].value
+        if value and "://" not in value:
+            FLAGS[name].value = os.path.join(folder, value)
 
 
 def trains():
@@ -78,7 +102,7 @@ def _define_data_flags():
     )
     _define_integers(
         ("eval_batch_size", 32, "Images a batch of one device.", 1, _MAX_BATCH),
-        ("eval_samples", 0, "Evaluate the first N images; 0: all.", 0, _MAX_COUNT),
+        ("eval_samples", 0, "Evaluate only the first N images; 0: all.", 0, _MAX_COUNT),
         (
             "max_bad_records",
             dataset_parser.MAX_BAD_RECORDS,
@@ -146,7 +170,10 @@ def _define_run_flags():
         "checkpoint_path", None, "For --mode=eval: a checkpoint; default: the newest."
     )
     flags.DEFINE_boolean(
-        "watch", False, "For --mode=eval: evaluate each new checkpoint of a training."
+        "watch",
+        False,
+        "For --mode=eval: evaluate each new checkpoint of a training, up to the last "
+        "step as the flags here say.",
     )
     _define_device_flags()
 

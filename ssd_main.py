@@ -17,6 +17,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -175,7 +176,13 @@ def _newest_checkpoint(device, params, model_dir, limit=None):
             model_dir, device, FLAGS.save_checkpoints_steps, limit
         )
         if path:
-            checkpoints.check_classes(path, params["label_map"].num_classes)
+            try:
+                checkpoints.check_classes(path, params["label_map"].num_classes)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}, or train into another --model_dir, with "
+                    "--resnet_checkpoint to take its backbone over"
+                ) from error
     return step, path
 
 
@@ -207,18 +214,17 @@ def evaluate(device, params, model_dir, coco_gt):
         path = os.path.abspath(FLAGS.checkpoint_path).encode()
         path = device.ranks.broadcast(path).decode()
         with blaming("--checkpoint_path:"):
-            step = checkpoints.step_of(path)
+            step, path = checkpoints.find(path)
             checkpoints.check_classes(path, params["label_map"].num_classes)
     else:
         step, path = _newest_checkpoint(device, params, model_dir)
     check(path, "--model_dir=%s holds no checkpoint; train first", model_dir)
-    with blaming("--validation_file_pattern:"):
-        evaluator.evaluate(path, step)
+    evaluator.evaluate(path, step)
 
 
 def _watch(evaluator, device, params, model_dir):
     """Evaluates every new checkpoint of a training that another process runs."""
-    total, last = ssd_model.total_steps(params), -1
+    total, last, tried = ssd_model.total_steps(params), -1, None
     tf.logging.info(
         "--watch: waiting for checkpoints in %s up to step %d, as the flags here say; "
         "Ctrl-C ends it before",
@@ -228,13 +234,37 @@ def _watch(evaluator, device, params, model_dir):
         wanted = _next_to_watch(device, model_dir, last)
         if wanted is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-            continue
+        elif _evaluate_after(last, wanted, evaluator, device, params, model_dir):
+            last = wanted
+        elif wanted == tried:
+            # A damaged one is passed over.
+            last = wanted
+        else:
+            # Other ranks may still be saving it in folders of their own.
+            tried = wanted
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _evaluate_after(last, wanted, evaluator, device, params, model_dir):
+    """Evaluates step `wanted`, or the newest after `last` that can be used before it.
+
+    Returns:
+      bool, False when there is none.
+    """
+    try:
         step, path = _newest_checkpoint(device, params, model_dir, limit=wanted)
-        # A damaged one is passed over.
-        if path and step > last:
-            with blaming("--validation_file_pattern:"):
-                evaluator.evaluate(path, step)
-        last = wanted
+        if not path or step <= last:
+            return False
+        evaluator.evaluate(path, step)
+    except (UserError, ValueError, tf.errors.OpError):
+        if device.num_ranks > 1 or wanted in checkpoints.steps(model_dir):
+            raise
+        tf.logging.warning(
+            "--watch: the training has deleted step %d before it was evaluated; a "
+            "larger --keep_checkpoint_max there keeps more",
+            wanted,
+        )
+    return True
 
 
 def _next_to_watch(device, model_dir, last):
@@ -268,7 +298,7 @@ def _run():
         device = runtime.create(FLAGS.device, _options())
     params = settings.make_params(device.num_ranks)
     if coco_gt:
-        _warn_of_other_names(coco_gt, params["label_map"])
+        _warn_of_annotations(coco_gt, params["label_map"])
     backbone = None
     if trains():
         checks.check_schedule(params)
@@ -282,13 +312,32 @@ def _run():
             evaluate(device, params, model_dir, coco_gt)
 
 
-def _warn_of_other_names(coco_gt, label_map):
+def _warn_of_annotations(coco_gt, label_map):
+    """Says what evaluation would make of the json without a word."""
+
+    def warn(text, *values):
+        tf.logging.warning("--val_json_file=%s " + text, FLAGS.val_json_file, *values)
+
+    if 0 in coco_gt.anns:
+        warn(
+            "has an annotation with id 0: pycocotools counts what finds it as wrong, "
+            "and AP is too low; number all annotations from 1"
+        )
+    ids = [annotation["category_id"] for annotation in coco_gt.anns.values()]
+    unknown = [key for key in ids if key not in coco_gt.cats]
+    if unknown:
+        warn(
+            "has %d annotations of categories that it does not list, %d first: they do "
+            "not count",
+            *(len(unknown), unknown[0]),
+        )
+    if len(unknown) == len(ids):
+        warn("has no annotation that counts: every figure will be -1")
     others = label_map.other_names(coco_gt.dataset["categories"])
     if others:
-        tf.logging.warning(
-            "--val_json_file=%s names %d categories otherwise: %s; own categories need "
-            "--label_map",
-            *(FLAGS.val_json_file, len(others), others[0]),
+        warn(
+            "names %d categories otherwise than --label_map=%s: %s",
+            *(len(others), FLAGS.label_map or "(COCO's)", others[0]),
         )
 
 
@@ -306,11 +355,16 @@ def main(argv):
     try:
         rest = FLAGS(argv)[1:]
         check(not rest, "%s: not a flag; flags look like --name=value", *rest[:1])
+        settings.find_inputs_from(os.environ.get("SSD_CALLED_FROM", ""))
         _set_up_logging()
         _run()
     except (UserError, flags.Error) as error:
         print("ssd_main.py: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        # Outside of the training, which saves first.
+        print("ssd_main.py: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

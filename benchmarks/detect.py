@@ -56,9 +56,15 @@ def measure(network, paths, batch_size, turns):
 
     Returns:
       (detection, forward): pictures a second of each, floats.
+
+    Raises:
+      InputError: one of the first pictures cannot be read.
     """
     decoder = picture_stream.Decoder()
     pictures = [decoder(path) for path in paths[:batch_size]]
+    for picture in pictures:
+        if picture.error:
+            raise InputError(f"{picture.path}: {picture.error}; leave it out")
     images = picture_stream.to_batch(pictures, batch_size)
     batches = -(-len(paths) // batch_size)
 
@@ -86,7 +92,6 @@ def measure(network, paths, batch_size, turns):
 
 def main(arguments):
     """Prints the two rates, their ratio and the peak memory."""
-
     inference.quiet_tensorflow()
     paths = detect_tool.find_pictures(arguments)
     if not FLAGS.model or not paths:

@@ -12,6 +12,7 @@ some seconds. Use a trained model: an untrained one scores nothing above 0.05, a
 is nothing to do then.
 """
 
+import io
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import dataset_parser  # noqa: E402
+import files  # noqa: E402
 import postprocess  # noqa: E402
 import ssd_model  # noqa: E402
 
@@ -61,15 +63,29 @@ def predict():
     return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 
-def read_or_predict():
-    """Gives the saved predictions, made and saved first where a checkpoint is named."""
-    if FLAGS.checkpoint_path:
-        predictions = predict()
-        with open(FLAGS.predictions, "wb") as file:
-            np.savez(file, **predictions)
-        return predictions
-    with np.load(FLAGS.predictions, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def measure_in_new_process():
+    """Starts this program anew on the saved predictions; does not return.
+
+    The threads that predicting has started would go on using all cores.
+    """
+    arguments = [
+        f"--{name}={FLAGS[name].value}"
+        for name in ("predictions", "batch_size", "rounds")
+    ]
+    command = [sys.executable, os.path.abspath(__file__)] + arguments
+    os.execv(command[0], command)
+
+
+def read_predictions():
+    """Gives the saved predictions, a dict of arrays."""
+    try:
+        with np.load(FLAGS.predictions, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        sys.exit(
+            f"postprocess.py: --predictions={FLAGS.predictions}: {error}; "
+            "--checkpoint_path and --records make it"
+        )
 
 
 def milliseconds_an_image(detector, batches):
@@ -90,13 +106,20 @@ def milliseconds_an_image(detector, batches):
 
 def main(_):
     """Measures, and prints one line."""
-    predictions = read_or_predict()
+    if FLAGS.checkpoint_path:
+        if not FLAGS.records:
+            sys.exit("postprocess.py: --checkpoint_path needs --records to predict")
+        arrays = io.BytesIO()
+        np.savez(arrays, **predict())
+        files.write_whole(FLAGS.predictions, arrays.getvalue())
+        measure_in_new_process()
+    predictions = read_predictions()
     num_images = len(predictions["source_id"])
     batches = [
         {name: x[i : i + FLAGS.batch_size] for name, x in predictions.items()}
         for i in range(0, num_images, FLAGS.batch_size)
     ]
-    # After predicting, which may use all cores.
+    # Before there is any thread of TensorFlow's, which would keep all cores.
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     detector = postprocess.Detector(

@@ -1,15 +1,18 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks that need no trained model run on today's code, however short."""
+"""Benchmarks run on today's code, however short."""
 
 import os
 import re
 import subprocess
 import sys
 
+import models
 import numpy as np
 import pytest
 import records
+
+import categories
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -47,6 +50,28 @@ def test_the_input_pipeline_is_measured(pattern):
     assert re.search(r"^looking for broken records: -?\d", output, re.MULTILINE)
     if len(os.sched_getaffinity(0)) > 1:
         assert re.search(r"^training on 1 core: \d+ images/s, on 2: \d", output, re.M)
+
+
+def test_postprocessing_is_measured_on_saved_predictions(pattern, tmp_path):
+    checkpoint = models.write_checkpoint(tmp_path, categories.COCO)
+    predictions = f"--predictions={tmp_path / 'saved.npz'}"
+    flags = [predictions, "--rounds=1", "--batch_size=4"]
+    made = [f"--checkpoint_path={checkpoint}", f"--records={pattern}", "--images=5"]
+    for output in (
+        run("postprocess.py", *flags, *made),
+        run("postprocess.py", *flags),
+    ):
+        assert "rounds; one core, 5 images in batches of 4, " in output
+        assert int(re.search(r"(\d+) detections an image", output).group(1)) > 0
+
+
+def test_detection_is_compared_with_the_network_alone(tmp_path):
+    models.write_checkpoint(tmp_path)
+    labels = models.write_label_map(tmp_path / "labels.json")
+    paths = models.write_pictures(tmp_path)
+    flags = [f"--model={tmp_path}", f"--label_map={labels}", "--turns=1"]
+    output = run("detect.py", *paths, *flags, "--batch_size=2")
+    assert re.search(r"^5 pictures, batch 2, .* ratio \d\.\d{3}, ", output)
 
 
 def test_hard_negative_mining_is_compared_with_sorting():

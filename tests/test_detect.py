@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 import categories
 import detect
 import export_model
+import files
 import inference
 import picture_stream
 import runtime
@@ -151,6 +152,40 @@ def test_every_kind_of_model_finds_the_same(made, expected, name):
     for picture, detection in results:
         entries = detect.to_results(picture.path, detection, network.label_map, 0.3)
         check_entries(picture.path, entries, expected[os.path.basename(picture.path)])
+
+
+def test_names_that_no_terminal_shows_and_fonts_lack_are_no_trouble(made, tmp_path):
+    pytest.importorskip("PIL")
+    entries = [{"id": i, "name": f"a\nname \udc80 {i}"} for i in models.LABELS.names]
+    (tmp_path / "labels.json").write_text(json.dumps({"categories": entries}))
+    picture = sorted((made / "pictures").iterdir())[0]
+    name = os.fsdecode(b"\xff.jpeg")
+    (tmp_path / name).write_bytes(picture.read_bytes())
+    result = run(
+        [name, f"--model={made / 'model'}", "--label_map=labels.json"],
+        tmp_path,
+        PYTHONIOENCODING="utf-8:strict",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "\\udcff.jpeg: " in result.stdout and "\\udc80" in result.stdout
+    found = json.loads((tmp_path / "detections" / "detections.json").read_text())
+    assert found and {entry["file_name"] for entry in found} == {name}
+    assert (tmp_path / "detections" / name).exists()
+
+
+def test_when_nobody_reads_the_output_it_ends_quietly(made, tmp_path):
+    script = f'"{sys.executable}" "{TOOL}" "$@" | true; exit "${{PIPESTATUS[0]}}"'
+    arguments = [made / "pictures", f"--model={made / 'export'}", "--nodraw"]
+    result = subprocess.run(
+        ["bash", "-c", script, "detect"] + [str(argument) for argument in arguments],
+        cwd=str(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 141
+    assert "Traceback" not in result.stderr and "Errno" not in result.stderr
+    assert os.listdir(str(tmp_path / "detections")) == []
 
 
 def test_without_pillow_the_json_is_written_and_one_line_says_what_lacks(
@@ -306,18 +341,26 @@ def test_pictures_are_read_only_some_batches_ahead(made, tmp_path):
     assert sum(1 for _ in results) == 11
 
 
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
-    (tmp_path / "x.json").write_text("old")
-    with pytest.raises(ZeroDivisionError):
-        with detect.whole_file(str(tmp_path / "x.json")) as file:
-            file.write(b"[")
-            raise ZeroDivisionError
-    assert (tmp_path / "x.json").read_text() == "old"
-    assert os.listdir(str(tmp_path)) == ["x.json"]
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_upright_as_viewers_show_them(tmp_path, orientation):
+    pillow = pytest.importorskip("PIL.Image")
+    ops = pytest.importorskip("PIL.ImageOps")
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    path = str(tmp_path / "turned.jpg")
+    pillow.fromarray(models.picture((40, 60))).save(path, exif=exif, quality=95)
+    with pillow.open(path) as image:
+        upright = np.array(ops.exif_transpose(image))
+    decoder = picture_stream.Decoder()
+    found = decoder.pixels(path)
+    assert found.shape == upright.shape
+    # Two decoders may round otherwise.
+    assert np.abs(found.astype(int) - upright).max() < 8
+    assert decoder(path).raw_shape.tolist() == list(upright.shape)
 
 
 def test_nothing_found_is_an_empty_list(tmp_path):
-    with detect.whole_file(str(tmp_path / "x.json")) as file:
+    with files.WholeFile(str(tmp_path / "x.json")) as file:
         entries = detect.JsonList(file)
         entries.add([])
         entries.close()

@@ -4,10 +4,13 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 
+import models
 import numpy as np
 import processes
 import pytest
@@ -118,12 +121,81 @@ def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
     path = data / "model" / "model.ckpt-1"
     renamed = (data / "val.json").read_text().replace("nut", "screw")
     (data / "renamed.json").write_text(renamed)
-    flags = [f"--checkpoint_path={path}", f"--label_map={data / 'renamed.json'}"]
+    flags = [f"--checkpoint_path={path}.index", f"--label_map={data / 'renamed.json'}"]
     result = run(data, "--mode=eval", *flags)
-    assert "val.json names 1 categories otherwise: category 9 is 'nut" in result.stderr
+    told = "val.json names 1 categories otherwise than --label_map="
+    assert re.search(told + r"\S+renamed.json: category 9 is 'nut", result.stderr)
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"Restoring parameters from {path}" in result.stderr
     assert "evaluated 4 of 6 images" in result.stderr
+
+
+def test_an_annotation_that_pycocotools_cannot_count_is_told(data, trained):
+    dataset = json.loads((data / "val.json").read_text())
+    dataset["annotations"][0]["id"] = 0
+    (data / "from-0.json").write_text(json.dumps(dataset))
+    # As many as there are: what no record holds is still told.
+    flags = [f"--val_json_file={data / 'from-0.json'}", "--eval_samples=6"]
+    result = run(data, "--mode=eval", *flags)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "from-0.json has an annotation with id 0: pycocotools" in result.stderr
+    assert "no record holds 2 images of --val_json_file" in result.stderr
+    assert processes.results_of(result.stderr) == processes.results_of(trained.stderr)
+
+
+def test_a_relative_path_starts_where_the_launcher_was_called(data, trained, tmp_path):
+    variables = dict(ENV, SSD_CALLED_FROM=str(data))
+    command = command_of(data, "--mode=eval", "--checkpoint_path=model")
+    command += ["--label_map=val.json", "--validation_file_pattern=trai*"]
+    result = subprocess.run(
+        command + ["--val_json_file=val.json"],
+        env=variables,
+        cwd=str(tmp_path),
+        timeout=240,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    # Of a folder the newest.
+    assert f"Restoring parameters from {data}/model/model.ckpt-2" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["model/model.ckpt", "none"])
+def test_what_is_no_checkpoint_is_one_line(data, trained, name):
+    path = data / name
+    result = run(data, "--mode=eval", f"--checkpoint_path={path}")
+    assert result.returncode == 2
+    line = result.stderr.splitlines()[-1]
+    message = f"{path} is no checkpoint, for there is no {path}.index"
+    assert line == f"ssd_main.py: --checkpoint_path: {message}"
+    assert "Traceback" not in result.stderr
+
+
+def test_watching_survives_a_checkpoint_that_training_deletes(data, trained, tmp_path):
+    for path in (data / "model").glob("model.ckpt-1.*"):
+        shutil.copy(str(path), str(tmp_path))
+    # Between choosing step 1 and restoring it, step 2 comes and step 1 goes.
+    code = (
+        "import glob, os, sys\n"
+        "import checkpoints, settings, ssd_main\n"
+        "def check_classes(path, num_classes):\n"
+        "    for name in glob.glob(path + '.*'):\n"
+        "        os.rename(name, name.replace('ckpt-1.', 'ckpt-2.'))\n"
+        "checkpoints.check_classes = check_classes\n"
+        "settings.define_flags()\n"
+        "sys.exit(ssd_main.main(sys.argv))\n"
+    )
+    flags = command_of(data, "--mode=eval", "--watch", f"--model_dir={tmp_path}")[2:]
+    result = subprocess.run(
+        [sys.executable, "-c", code] + flags,
+        env=dict(ENV, PYTHONPATH=processes.ROOT),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "the training has deleted step 1 before it was evaluated" in result.stderr
+    assert os.listdir(str(tmp_path / "eval")).count("metrics-2.json") == 1
 
 
 def test_watching_evaluates_what_appears_meanwhile(data, trained, tmp_path):
@@ -159,3 +231,91 @@ def test_a_model_of_other_classes_is_refused(data, trained):
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
     assert "is of a network with 2 categories, not 1; give its --label_map" in line
+
+
+def test_ctrl_c_ends_an_evaluation_with_a_line(data, tmp_path):
+    command = command_of(data, "--mode=eval", "--watch", f"--model_dir={tmp_path}")
+    log = tmp_path / "log"
+    with open(str(log), "w") as file:
+        watcher = subprocess.Popen(command, env=ENV, stderr=file, stdout=file)
+    try:
+        processes.wait_for(lambda: "--watch: waiting" in log.read_text())
+        watcher.send_signal(signal.SIGINT)
+        assert watcher.wait(timeout=60) == 130
+    finally:
+        watcher.kill()
+    assert log.read_text().endswith("\nssd_main.py: interrupted\n")
+
+
+@pytest.fixture
+def found_by(tmp_path):
+    """Gives a function that evaluates with some ranks a model that finds something.
+
+    It gives the log of rank 0, and the entries of detections.json, sorted.
+    """
+    checkpoint = models.write_checkpoint(tmp_path)
+    paths = models.write_pictures(tmp_path)
+    detections = models.evaluate(checkpoint, paths, tmp_path)
+    annotations = []
+    for image_id, (detection, size) in enumerate(zip(detections, models.SIZES)):
+        # Every other thing that it finds is there, a little to the right.
+        for box, number in list(zip(detection["boxes"], detection["classes"]))[::2]:
+            ymin, xmin, ymax, xmax = (float(x) for x in box)
+            left, width = (xmin + 0.01) * size[1], (xmax - xmin) * size[1]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": models.LABELS.category_of_class(number),
+                    "bbox": [left, ymin * size[0], width, (ymax - ymin) * size[0]],
+                }
+            )
+    dataset = {
+        "images": [{"id": i} for i in range(len(paths))],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": n} for i, n in models.LABELS.names.items()],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(dataset))
+
+    def evaluate(num_ranks, *flags):
+        command = (
+            [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
+            + [f"--validation_file_pattern={tmp_path / 'val.tfrecord'}", "--mode=eval"]
+            + [f"--val_json_file={tmp_path / 'val.json'}", f"--model_dir={tmp_path}"]
+            + [f"--label_map={tmp_path / 'val.json'}", "--eval_batch_size=2"]
+            + ["--precision_mode=must_keep_origin_dtype", "--device=cpu"]
+            + [f"--base_port={processes.free_ports(num_ranks + 1)}", *flags]
+        )
+        ranks = [
+            subprocess.Popen(
+                command,
+                env=dict(ENV, RANK_ID=str(rank), RANK_SIZE=str(num_ranks)),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(num_ranks)
+        ]
+        logs = [rank.communicate(timeout=300)[1] for rank in ranks]
+        assert [rank.returncode for rank in ranks] == [0] * num_ranks, logs[0][-3000:]
+        found = json.loads((tmp_path / "eval" / "detections-12.json").read_text())
+        rows = [
+            [entry["image_id"], entry["category_id"], entry["score"]] + entry["bbox"]
+            for entry in found
+        ]
+        return logs[0], sorted(rows)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("flags, images", [([], 5), (["--eval_samples=4"], 4)])
+def test_three_ranks_find_what_one_finds(found_by, flags, images):
+    log, expected = found_by(1, *flags)
+    assert f"evaluated {images} of 5 images" in log
+    assert len(expected) > 20
+    figures = processes.results_of(log)
+    assert 0.1 < figures["COCO/AP"] < 0.9
+    log, found = found_by(3, *flags)
+    assert f"evaluated {images} of 5 images" in log
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    assert processes.results_of(log) == pytest.approx(figures, abs=1e-6)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong in the middle of a training, by the real command."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ import records
 import tensorflow.compat.v1 as tf
 
 import checkpoints
+import plots
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +34,25 @@ def data(tmp_path_factory):
     return folder
 
 
-def train(data, model_dir, *flags, steps=4):
+ENV = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+
+
+def command_of(data, model_dir, *flags, steps=4):
     """Trains with batches of one image, saving after each step."""
-    return subprocess.run(
+    return (
         [sys.executable, os.path.join(processes.ROOT, "ssd_main.py"), "--mode=train"]
         + [f"--training_file_pattern={data / 'train'}", f"--model_dir={model_dir}"]
         + [f"--num_examples_per_epoch={steps}", "--num_epochs=1", "--decay_epochs=1"]
         + ["--train_batch_size=1", "--save_checkpoints_steps=1", "--device=cpu"]
-        + list(flags),
-        env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
+        + list(flags)
+    )
+
+
+def train(data, model_dir, *flags, steps=4):
+    """Runs `command_of`."""
+    return subprocess.run(
+        command_of(data, model_dir, *flags, steps=steps),
+        env=ENV,
         capture_output=True,
         text=True,
         timeout=240,
@@ -109,6 +122,34 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_stays(data, small_disk):
     assert f"--model_dir={small_disk}: no space is left" in last_line(result)
     assert last_line(result).endswith("the last checkpoint, step 0")
     assert checkpoints.newest_usable(str(small_disk))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_the_same_signal_again_ends_within_the_step(data, tmp_path, name):
+    # Of eight images, so that a step takes some seconds.
+    flags = ["--train_batch_size=8", "--log_every_n_steps=1"]
+    command = command_of(data, tmp_path / "model", *flags, steps=800)
+    log = tmp_path / "log"
+    with open(str(log), "w") as file:
+        process = subprocess.Popen(command, env=ENV, stderr=file)
+    try:
+        processes.wait_for(lambda: ":step 1 of 100 " in log.read_text())
+        process.send_signal(getattr(signal, name))
+        processes.wait_for(lambda: f"{name}: the training stops" in log.read_text())
+        process.send_signal(getattr(signal, name))
+        assert process.wait(timeout=60) == 128 + getattr(signal, name)
+    finally:
+        process.kill()
+    assert "stopped at step" not in log.read_text()
+
+
+def test_a_profile_and_a_curve_of_a_short_training_are_written(data, tmp_path):
+    result = train(data, tmp_path / "model", f"--profiling={tmp_path / 'profile'}")
+    assert result.returncode == 0, result.stderr[-3000:]
+    timeline = next((tmp_path / "profile").glob("timeline-*.json"))
+    assert json.loads(timeline.read_text())["traceEvents"]
+    steps, values = plots.read_losses(str(tmp_path / "model"))["loss"]
+    assert steps == [1, 2, 3, 4]
 
 
 def losses(result):

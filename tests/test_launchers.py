@@ -110,6 +110,14 @@ def test_1p_sets_the_environment_of_a_single_rank(project):
     assert (project.folder / "training" / "D3" / "train_0.log").exists()
 
 
+@pytest.mark.parametrize("script", ["run_npu_1p.sh", "run_npu_8p.sh"])
+def test_paths_in_flags_start_where_the_user_is(project, tmp_path, script):
+    result = project.run(script, cwd=tmp_path, RANK_SIZE="1", **OWN_DATA)
+    assert result.returncode == 0, result.stderr
+    (report,) = project.reports()
+    assert report["env"]["SSD_CALLED_FROM"] == str(tmp_path)
+
+
 def test_1p_passes_the_exit_status_on(project):
     assert project.run(FAKE_ALL="end 7", **OWN_DATA).returncode == 7
 

@@ -24,7 +24,12 @@ def folder(tmp_path_factory):
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is no TFRecord file at all" * 9)
     (folder / "file").write_text("a file, no folder")
-    dataset = {"images": [{"id": 1}], "annotations": [], "categories": []}
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
+    dataset = {
+        "images": [{"id": 1}],
+        "annotations": [annotation],
+        "categories": [{"id": 1, "name": "person"}],
+    }
     (folder / "good.json").write_text(json.dumps(dataset))
     dataset["images"] = [{"id": 2}]
     (folder / "other.json").write_text(json.dumps(dataset))

@@ -17,7 +17,8 @@ def run(main_function, define_flags, takes_arguments=False):
     """Runs a tool and ends the process.
 
     The status is what main_function returns (None: 0), 2 after an InputError, 130
-    after Ctrl-C and 143 after SIGTERM; open `with` and `finally` blocks end first.
+    after Ctrl-C, 143 after SIGTERM and 141 when nobody reads the output any more; open
+    `with` and `finally` blocks end first.
 
     Args:
       main_function: takes the list of arguments that are no flags.
@@ -29,6 +30,8 @@ def run(main_function, define_flags, takes_arguments=False):
     flags.FLAGS.set_gnu_getopt(takes_arguments)
     # TensorFlow's remarks on the processor, before anything imports it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Names of files and categories may hold what no terminal can show.
+    sys.stdout.reconfigure(errors="backslashreplace")
     name = os.path.basename(sys.argv[0])
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     try:
@@ -42,4 +45,8 @@ def run(main_function, define_flags, takes_arguments=False):
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         status = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever reads the output has gone; what is still in memory has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
     sys.exit(status)

@@ -14,27 +14,29 @@ detections.json: a list as COCO's results have it, best first for each picture,
   {"file_name": "photos/a.jpg", "category_id": 18, "category": "dog",
    "bbox": [x, y, width, height] in pixels, "score": 0.93}
 
-Boxes are as --mode=eval counts them: they may reach over the picture's edge. A picture
-that can't be read is named and passed over; the exit status is then 1. Drawing needs
-Pillow; --nodraw or a machine without it leaves the pictures out.
+Boxes are as --mode=eval counts them: they may reach over the picture's edge. Pictures
+that EXIF data turns are seen, drawn and measured upright, as viewers show them. What
+can't be read is named and passed over; the exit status is then 1. Drawing needs Pillow;
+--nodraw or a machine without it leaves the pictures out.
 """
 
 import collections
-import contextlib
 import glob
+import io
 import json
 import os
 import sys
-import tempfile
 import time
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 from absl import flags
 
 from command_line import InputError, run
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import files  # noqa: E402
 import inference  # noqa: E402
 import picture_stream  # noqa: E402
 import postprocess  # noqa: E402
@@ -110,7 +112,10 @@ def find_pictures(arguments):
 
 
 def _in_folder(folder):
-    names = sorted(name for name in os.listdir(folder) if _is_picture(name))
+    try:
+        names = sorted(name for name in os.listdir(folder) if _is_picture(name))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
     paths = [os.path.join(folder, name) for name in names]
     return [path for path in paths if not os.path.isdir(path)]
 
@@ -195,27 +200,6 @@ def to_results(path, detection, label_map, min_score):
     return results
 
 
-@contextlib.contextmanager
-def whole_file(path):
-    """Opens a file for writing that appears only when all of it is written.
-
-    Args:
-      path: str.
-
-    Yields:
-      a file object for bytes.
-    """
-    folder, name = os.path.split(path)
-    partial = os.path.join(folder, f".partial-{os.getpid()}-{name}")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
-
-
 class JsonList:
     """Writes a list of dicts to a file, one a line, without keeping them."""
 
@@ -260,6 +244,10 @@ class Painter:
         Args:
           path: str, the picture.
           results: list of dict, see `to_results`.
+
+        Raises:
+          OSError, tf.errors.OpError: the picture cannot be read any more.
+          files.NotWritableError: its drawing cannot be written.
         """
         boxes = []
         for result in results:
@@ -274,10 +262,10 @@ class Painter:
             [self._drawing.color_of(r["category_id"]) for r in results][::-1],
         )
         target = self._targets[path]
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
         is_png = target.lower().endswith(".png")
-        with whole_file(target) as file:
-            image.save(file, "png" if is_png else "jpeg", quality=_JPEG_QUALITY)
+        encoded = io.BytesIO()
+        image.save(encoded, "png" if is_png else "jpeg", quality=_JPEG_QUALITY)
+        files.write_whole(target, encoded.getvalue())
 
 
 def _make_painter(decoder, paths):
@@ -298,16 +286,6 @@ def _complain(text):
     print("detect.py: " + " ".join(text.split()), file=sys.stderr, flush=True)
 
 
-def _check_writable(folder):
-    try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise InputError(
-            f"--output_dir={folder} cannot be written: {error.strerror}"
-        ) from error
-
-
 def detect_all(network, paths, decoder, painter, entries):
     """Detects in all pictures, and writes down what is found as it comes.
 
@@ -319,7 +297,8 @@ def detect_all(network, paths, decoder, painter, entries):
       entries: JsonList.
 
     Returns:
-      (objects, broken): ints, how many were found, and how many pictures passed over.
+      (objects, broken): ints, how many were found, and how many pictures passed over
+      or not drawn.
     """
     objects = broken = 0
     for picture, detection in picture_stream.detect(
@@ -335,7 +314,11 @@ def detect_all(network, paths, decoder, painter, entries):
         entries.add(results)
         objects += len(results)
         if painter:
-            painter.paint(picture.path, results)
+            try:
+                painter.paint(picture.path, results)
+            except (OSError, tf.errors.OpError):
+                _complain(f"{picture.path} not drawn: it cannot be read any more")
+                broken += 1
         print(f"{picture.path}: {_summary(results)}", flush=True)
     return objects, broken
 
@@ -357,7 +340,10 @@ def main(arguments):
     paths = find_pictures(arguments)
     decoder = picture_stream.Decoder()
     painter = _make_painter(decoder, paths)
-    _check_writable(FLAGS.output_dir)
+    try:
+        files.check_folder(FLAGS.output_dir)
+    except files.NotWritableError as error:
+        raise InputError(f"--output_dir={error}") from error
     network = inference.open_model(
         FLAGS.model,
         FLAGS.label_map,
@@ -366,12 +352,12 @@ def main(arguments):
     json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
     start = time.time()
     try:
-        with whole_file(json_path) as file:
+        with files.WholeFile(json_path) as file:
             entries = JsonList(file)
             objects, broken = detect_all(network, paths, decoder, painter, entries)
             entries.close()
-    except OSError as error:
-        raise InputError(f"--output_dir={FLAGS.output_dir}: {error}") from error
+    except files.NotWritableError as error:
+        raise InputError(f"--output_dir: {error}") from error
     done = len(paths) - broken
     speed = done / max(time.time() - start, 1e-9)
     print(f"{objects} objects in {done} pictures, {speed:.1f} a second: {json_path}")

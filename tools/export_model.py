@@ -22,9 +22,12 @@ serving_default (images) and resized (input). They give, for each image, best fi
   scores          float32 [B, 200], above 0.05
   num_detections  int32 [B]; from there on the other three are 0
 
-just as --mode=eval counts them. raw.pb takes `input` with a fixed batch (--batch_size)
-and gives `class_logits`, float32 [B, 8732, classes], class 0 being background, and
-`box_offsets`, float32 [B, 8732, 4]; postprocess.py turns them into detections.
+just as --mode=eval --precision_mode=must_keep_origin_dtype counts them: an export
+computes in float32, on any machine.
+
+raw.pb takes `input` with a fixed batch (--batch_size) and gives `class_logits`, float32
+[B, 8732, classes], class 0 being background, and `box_offsets`, float32 [B, 8732, 4];
+postprocess.py turns them into detections.
 """
 
 import json
@@ -44,7 +47,6 @@ import inference  # noqa: E402, I001
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 import anchors  # noqa: E402
-import checkpoints  # noqa: E402
 import postprocess  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -163,7 +165,7 @@ def _write_label_map(label_map, checkpoint_path, folder):
     info = {
         "model": "SSD-ResNet34",
         "checkpoint": os.path.basename(checkpoint_path),
-        "step": checkpoints.step_of(checkpoint_path),
+        "step": int(tf.train.load_variable(checkpoint_path, tf.GraphKeys.GLOBAL_STEP)),
     }
     path = os.path.join(folder, inference.LABEL_MAP_FILE)
     with open(path, "w", encoding="utf-8") as file:

@@ -141,21 +141,12 @@ def find_checkpoint(path):
     Raises:
       InputError: the folder's checkpoints, or the one that is named, are damaged.
     """
-    if os.path.isdir(path):
-        _, newest = checkpoints.newest_usable(path)
-        if newest is None and checkpoints.newest_step(path) is not None:
-            raise InputError(f"--model={path}: every checkpoint there is damaged")
-        return newest
-    for ending in (".index", ".meta", ".data-00000-of-00001"):
-        if path.endswith(ending):
-            path = path[: -len(ending)]
-    if not os.path.isfile(path + ".index"):
-        return None
     try:
-        checkpoints.step_of(path)
+        return checkpoints.find(path)[1]
+    except checkpoints.NoCheckpointError:
+        return None
     except ValueError as error:
         raise InputError(f"--model: {error}") from error
-    return path
 
 
 def restore(session, checkpoint_path, label_map):

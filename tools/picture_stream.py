@@ -3,8 +3,8 @@
 """Detections in picture files, streamed; for the tools and benchmarks.
 
 Threads read, decode and resize some batches ahead, the network runs, and another thread
-suppresses. Like the evaluation this takes pixels as they are stored: a note in the file
-that says how to turn the picture (EXIF) is not heeded.
+suppresses. Pictures are turned upright where EXIF data in the file says how, as viewers
+show them, and as create_tf_record.py stores them for training.
 
 Glossary: B images a batch.
 """
@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 import augmentation
+import image_file
 import inference
 import postprocess
 
@@ -31,7 +32,7 @@ Picture.__doc__ = """A file that was read.
 
 path: str.
 image: float32 [300, 300, 3] in 0..1, None where it can't be read.
-raw_shape: int32 [3], height and width in pixels, and 3; or None.
+raw_shape: int32 [3], height and width of the upright picture in pixels, and 3; or None.
 error: str, one line that says why it can't be read; or None.
 """
 
@@ -42,9 +43,11 @@ class Decoder:
     def __init__(self):
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             encoded = tf.placeholder(tf.string, [])
+            orientation = tf.placeholder(tf.int32, [])
             with tf.control_dependencies([augmentation.height_width(encoded)]):
                 # This kernel takes PNG as well.
                 pixels = tf.image.decode_jpeg(encoded, channels=3)
+            pixels = _upright(pixels, orientation)
             outputs = [inference.resize(pixels), tf.shape(pixels)]
         # In the thread that asks: TensorFlow's own threads are the network's. How many
         # work within an operation the first session says for all, so not this one.
@@ -52,8 +55,9 @@ class Decoder:
             inter_op_parallelism_threads=-1, device_count={"GPU": 0}
         )
         session = tf.Session(graph=graph, config=config)
-        self._resized = session.make_callable(outputs, feed_list=[encoded])
-        self._pixels = session.make_callable(pixels, feed_list=[encoded])
+        feeds = [encoded, orientation]
+        self._resized = session.make_callable(outputs, feed_list=feeds)
+        self._pixels = session.make_callable(pixels, feed_list=feeds)
 
     def __call__(self, path):
         """Reads a picture, whatever may be wrong with it.
@@ -65,7 +69,7 @@ class Decoder:
           Picture.
         """
         try:
-            image, raw_shape = self._resized(_contents(path))
+            image, raw_shape = self._resized(*_read(path))
         except OSError as error:
             return Picture(path, None, None, error.strerror or str(error))
         except tf.errors.OpError:
@@ -73,7 +77,7 @@ class Decoder:
         return Picture(path, image, raw_shape, None)
 
     def pixels(self, path):
-        """Decodes a picture in its own size.
+        """Decodes a picture in its own size, upright.
 
         Args:
           path: str, one that could be read before.
@@ -81,12 +85,33 @@ class Decoder:
         Returns:
           uint8 [height, width, 3].
         """
-        return self._pixels(_contents(path))
+        return self._pixels(*_read(path))
 
 
-def _contents(path):
+def _read(path):
+    """(content, orientation) of a file: bytes, and int as in EXIF."""
     with open(path, "rb") as file:
-        return file.read()
+        content = file.read()
+    try:
+        header = image_file.read_header(content)
+    except ValueError:
+        # Whoever decodes it says so.
+        header = None
+    return content, header.orientation if header else 1
+
+
+def _upright(pixels, orientation):
+    """Turns pixels, uint8 [height, width, 3], as EXIF's orientation, 1..8, says."""
+
+    def change_if(condition, function, pixels):
+        return tf.cond(condition, lambda: function(pixels), lambda: pixels)
+
+    def is_among(*numbers):
+        return tf.reduce_any(tf.equal(orientation, numbers))
+
+    pixels = change_if(orientation >= 5, lambda x: tf.transpose(x, [1, 0, 2]), pixels)
+    pixels = change_if(is_among(3, 4, 7, 8), lambda x: tf.reverse(x, [0]), pixels)
+    return change_if(is_among(2, 3, 6, 7), lambda x: tf.reverse(x, [1]), pixels)
 
 
 def detect(network, paths, batch_size, decoder):

@@ -4,11 +4,12 @@
 
   python3 benchmarks/input_pipeline.py --pattern='tfrecord/train2017*' [--stages]
 
-Takes three minutes, with --stages six. Prints the rate of decoding the JPEGs of these
+Takes four minutes, with --stages seven. Prints the rate of decoding the JPEGs of these
 records alone (tf.image.decode_jpeg), the rates of the training and the evaluation
 pipeline and their ratios to it, images a core-second of processor time, the cores that
-4474 images/s need, peak memory, and the rates of training on one and on two cores.
---stages adds what each stage costs alone, and what it costs to look for broken records.
+4474 images/s need, peak memory, and the rates of training, and of decoding alone, on
+one core and on two. --stages adds what each stage costs alone, and what it costs to
+look for broken records.
 
 Other loads can only slow a run down, so runs alternate and the fastest of each kind
 counts. Each line is measured in a process of its own, pinned to as many cores as it
@@ -160,14 +161,17 @@ def _print_memory(answers):
 
 def _print_scaling():
     """One core and two, in turns; the one that is not asked idles."""
-    with _Child(["training"], 1) as one, _Child(["training"], 2) as two:
+    kinds = ["training", "decode"]
+    with _Child(kinds, 1) as one, _Child(kinds, 2) as two:
         answers = [(one.ask(), two.ask()) for _ in range(2 * FLAGS.rounds)]
-    one, two = (_best(some)["training"]["rate"] for some in zip(*answers))
-    print(
-        f"training on 1 core: {one:.0f} images/s, on 2: {two:.0f}, "
-        f"{two / one:.2f} times as many",
-        flush=True,
-    )
+    one, two = (_best(some) for some in zip(*answers))
+    for kind, name in zip(kinds, ("training", "decoding alone")):
+        rates = one[kind]["rate"], two[kind]["rate"]
+        print(
+            "{} on 1 core: {:.0f} images/s, on 2: {:.0f}, ".format(name, *rates)
+            + f"{rates[1] / rates[0]:.2f} times as many",
+            flush=True,
+        )
 
 
 def _print_stages(milliseconds):

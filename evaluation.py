@@ -93,19 +93,25 @@ class Evaluator:
         if shares is None:
             tf.logging.info("%d images detected; rank 0 has the result", len(found))
             return None
-        found = self._in_annotations(_merge(shares))
+        found, repeated = _merge(shares)
+        found = self._in_annotations(found)
         judgement = coco_metric.judge(
             found, self._coco_gt, only_predicted=self._only_predicted
         )
         _write_summary(judgement.figures, self._folder, step)
         try:
-            self._write_report(step, found, judgement)
+            self._write_report(step, found, judgement, repeated)
         finally:
             # The last line, and there whatever becomes of the report.
             tf.logging.info("Eval results: %s", judgement.figures)
         return judgement.figures
 
-    def _write_report(self, step, found, judgement):
+    def _write_report(self, step, found, judgement, repeated):
+        def find_images(image_ids):
+            # Of several images of one id, who knows which one was judged.
+            clear = [key for key in image_ids if key not in repeated]
+            return report.encoded_images(self._reader.file_pattern, clear)
+
         with blaming("--model_dir:", files.NotWritableError):
             report.write(
                 self._folder,
@@ -113,7 +119,7 @@ class Evaluator:
                 self._coco_gt,
                 found,
                 judgement,
-                lambda ids: report.encoded_images(self._reader.file_pattern, ids),
+                find_images,
                 self._model_dir,
             )
 
@@ -150,7 +156,7 @@ def _note_repeated(detections, repeated):
 
 
 def _merge(shares):
-    """What coco_metric.collect would have given for all ranks together."""
+    """(what coco_metric.collect would give for all ranks together, repeated ids)."""
     found, repeated = {}, []
     for share, again in map(_unpack, shares):
         repeated += again + [image_id for image_id in share if image_id in found]
@@ -161,7 +167,7 @@ def _merge(shares):
             "counts; the first such id is %d",
             *(len(repeated), repeated[0]),
         )
-    return found
+    return found, set(repeated)
 
 
 def _pack(found, repeated):

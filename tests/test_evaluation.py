@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation by the real command: which checkpoint, which images, which classes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -101,6 +102,9 @@ def test_results_are_written_below_model_dir(data, trained):
     assert [c["name"] for c in metrics["categories"]] == list(NAMES.values())
     page = (folder / "report-2.html").read_text(encoding="utf-8")
     assert "nut &lt;left-handed&gt;" in page and "nut <left" not in page
+    if importlib.util.find_spec("PIL"):
+        # Of the four evaluated images one id has two records: which one was judged?
+        assert page.count("data:image/jpeg") == 3
     assert f"report of the evaluation: {folder}/report-2.html" in trained.stderr
     assert "Eval results: {" in trained.stderr.splitlines()[-1]
 

@@ -20,7 +20,7 @@ import ssd_architecture
 import ssd_model
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
-STEPS, RANKS, BATCH = 3, 2, 1
+STEPS, RANKS, BATCH = 2, 2, 1
 
 
 def make_batches(random):

@@ -206,7 +206,7 @@ def write(path: str, content: Dict[str, Any], overwrite: bool):
     try:
         files.write_whole(path, (json.dumps(content, indent=4) + "\n").encode())
     except files.NotWritableError as error:
-        raise RankTableError(f"--output={path}: {error}; name another file") from error
+        raise RankTableError(f"--output={error}; name another file") from error
 
 
 def make_ranks(servers: List[str], hccn_files: List[str]) -> List[Rank]:

@@ -72,7 +72,7 @@ def _save(sheet, path):
     try:
         files.write_whole(path, png.getvalue())
     except files.NotWritableError as error:
-        raise InputError(f"--sheet={path}: {error}") from error
+        raise InputError(f"--sheet={error}") from error
 
 
 def _inputs(records, label_map):

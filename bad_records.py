@@ -8,11 +8,14 @@ were lost, and their identities are handed to Python, which looks at them once m
 say what is wrong. Only that rare path leaves TensorFlow's own kernels.
 
 Glossary: an identity is an int64, the number of a file in the high 32 bits and that of
-a record in the low ones; END, behind the last record of an epoch, is none.
+a record in the low ones; END, behind the last record of an epoch, is none. Elements are
+(expected, identity, record), int64 scalars and a string scalar, a serialized example:
+the identity counts the records of a file that were tried, expected those that could be
+read, so they differ behind one that could not. END_RECORD stands behind the last record
+of each file and of each epoch.
 """
 
 import collections
-import itertools
 import re
 
 import numpy as np
@@ -22,9 +25,6 @@ from google.protobuf import message
 END = -1
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = "[0-9]{1,18}"
-# Stands behind the last record of a file. It is no tf.train.Example: where the file
-# could not be read to its end, it counts as one broken record.
-_FILE_END = b"\xff end of the file"
 # Length, its checksum and that of the data, around the data of each record.
 _FRAMING_BYTES = 16
 _FILE_BITS = 32
@@ -51,6 +51,18 @@ BAD_ID = "ids that are no number"
 UNEQUAL = "records whose boxes and labels differ in number"
 OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
+
+
+
+def _end_record():
+    """A whole example without boxes, so that what reads records needs no case for it."""
+    example = tf.train.Example()
+    for name in ("image/encoded", "image/source_id"):
+        example.features.feature[name].bytes_list.value.append(b"0")
+    return example.SerializeToString()
+
+
+END_RECORD = _end_record()
 
 Problem = collections.namedtuple("Problem", "kind text")
 Problem.__doc__ = """One fault: its kind, the same for many, and what is wrong here."""
@@ -109,15 +121,19 @@ class BadRecords:
     def _describe(self, identity):
         """What is wrong, as one line; None when the file turns out to be whole."""
         path = self._files[identity >> _FILE_BITS]
-        index = identity & (2**_FILE_BITS - 1)
+        wanted = identity & (2**_FILE_BITS - 1)
+        index = -1
         try:
-            records = tf.python_io.tf_record_iterator(path)
-            serialized = next(itertools.islice(records, index, None), None)
+            for index, serialized in enumerate(tf.python_io.tf_record_iterator(path)):
+                if index == wanted:
+                    break
+            else:
+                return None
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
-            return f"{path} cannot be read any further after {index} records: {reason}"
-        if serialized is None:
-            return None
+            return (
+                f"{path} cannot be read any further after {index + 1} records: {reason}"
+            )
         problem = problem_of(serialized, self._has_boxes) or (
             "its image cannot be decoded or claims a huge size"
         )
@@ -260,42 +276,30 @@ def read_file(path, file_number, size):
       size: int64 scalar, bytes.
 
     Returns:
-      tf.data.Dataset of (identity, string scalar); of a file that cannot be read to
-      its end the last one is not a record.
+      tf.data.Dataset of elements (expected, identity, record), END_RECORD at the end;
+      there expected is the identity only if the file could be read up to its end.
     """
-    records = tf.data.Dataset.from_tensors(path).map(_none_if_missing)
+    records = tf.data.Dataset.from_tensors(path).map(_check_is_there)
     records = records.flat_map(tf.data.TFRecordDataset)
-    # A file that cannot be opened fails anew forever, and ignore_errors would not
-    # return. If it vanishes right after it was looked for, the numbers end.
-    numbers = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
-    records = tf.data.Dataset.zip((numbers, records))
-    records = records.apply(tf.data.experimental.ignore_errors())
-    end = tf.constant(END, tf.int64), _FILE_END
-    records = records.concatenate(tf.data.Dataset.from_tensors(end))
-
-    def identify(state, element):
-        index, position = state
-        _, record = element
-        is_end = tf.equal(record, _FILE_END)
-        is_whole = is_end & tf.equal(position, size)
-        identity = file_number * 2**_FILE_BITS + index
-        length = tf.size(tf.decode_raw(record, tf.uint8), out_type=tf.int64)
-        length += _FRAMING_BYTES
-        return (index + 1, position + length), (
-            tf.where(is_whole, tf.constant(END, tf.int64), identity),
-            record,
-        )
-
-    zero = tf.constant(0, tf.int64)
-    records = records.apply(tf.data.experimental.scan((zero, zero), identify))
-    return records.filter(lambda identity, unused: tf.not_equal(identity, END))
+    # If it vanishes right after it was looked for, ignore_errors would not return.
+    bound = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
+    records = tf.data.Dataset.zip((bound, records)).map(lambda unused, record: record)
+    records = records.concatenate(tf.data.Dataset.from_tensors(END_RECORD))
+    first = file_number * 2**_FILE_BITS
+    identities = tf.data.Dataset.range(first, first + 2**_FILE_BITS)
+    # A record that cannot be read takes its identity along.
+    tried = tf.data.Dataset.zip((identities, records))
+    tried = tried.apply(tf.data.experimental.ignore_errors())
+    return tf.data.Dataset.zip((identities, tried)).map(
+        lambda expected, element: (expected,) + element
+    )
 
 
-def _none_if_missing(path):
-    """[path], or nothing where it cannot be opened."""
+def _check_is_there(path):
+    """path; fails where it cannot be opened, once, while TFRecordDataset fails anew."""
     is_there = tf.py_func(_can_be_opened, [path], tf.bool)
-    is_there.set_shape([])
-    return tf.boolean_mask([path], [is_there])
+    with tf.control_dependencies([tf.Assert(is_there, ["cannot be opened"])]):
+        return tf.identity(path)
 
 
 def _can_be_opened(path):
@@ -307,6 +311,17 @@ def _can_be_opened(path):
     return np.bool_(True)
 
 
+def is_record(expected, identity, record):
+    """bool scalar: False behind the last record of a file that could be read."""
+    return tf.not_equal(record, END_RECORD) | tf.not_equal(expected, identity)
+
+
+def end_of_epoch():
+    """Gives a tf.data.Dataset of the one element to put behind all records."""
+    end = tf.constant(END, tf.int64)
+    return tf.data.Dataset.from_tensors((end, end, END_RECORD))
+
+
 def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     """Applies a function to every record, and leaves out those where it fails.
 
@@ -314,10 +329,10 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     before: filtering without end would hang.
 
     Args:
-      dataset: tf.data.Dataset of (identity, string scalar), with END at the end of
-        each epoch.
-      function: from those two to (bool scalar, whether the result is used, result).
-        It must not fail for END.
+      dataset: tf.data.Dataset of elements (expected, identity, record), that of
+        `end_of_epoch` at the end of each epoch.
+      function: from a record to (bool scalar, whether the result is used, result). It
+        must not fail for END_RECORD.
       bad: BadRecords.
       batch_size: int.
       drop_remainder: bool.
@@ -326,13 +341,22 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     Returns:
       tf.data.Dataset of batches of results.
     """
-    dataset = dataset.apply(_numbering(bad.window))
-    dataset = dataset.map(
-        lambda number, recent, record: (number, recent, function(recent[-1], record)),
-        num_parallel_calls=workers,
+    dataset = dataset.apply(_with_recent(bad.window))
+    numbers = tf.data.Dataset.range(tf.int64.max)
+
+    def process(number, element):
+        recent, expected, identity, record = element
+        was_read = tf.Assert(tf.equal(expected, identity), ["a record is missing"])
+        with tf.control_dependencies([was_read]):
+            record = tf.identity(record)
+        return number, recent, identity, function(record)
+
+    dataset = tf.data.Dataset.zip((numbers, dataset)).map(
+        process, num_parallel_calls=workers
     )
     dataset = dataset.apply(tf.data.experimental.ignore_errors())
     dataset = dataset.apply(_checking(bad))
+    # tf.data calls no function that only picks one of its arguments.
     dataset = dataset.apply(
         tf.data.experimental.take_while(lambda goes_on, *unused: goes_on)
     )
@@ -341,17 +365,16 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     return dataset.map(lambda goes_on, is_used, result: result)
 
 
-def _numbering(window):
-    """Adds a running number and the identities of this and the `window` before."""
+def _with_recent(window):
+    """Adds the identities of this record and of the `window` before."""
 
-    def number(state, element):
-        count, recent = state
-        identity, record = element
+    def add(recent, element):
+        _, identity, _ = element
         recent = tf.concat([recent[1:], [identity]], axis=0)
-        return (count + 1, recent), (count, recent, record)
+        return recent, (recent,) + element
 
-    start = tf.constant(0, tf.int64), tf.fill([window + 1], tf.constant(END, tf.int64))
-    return tf.data.experimental.scan(start, number)
+    start = tf.fill([window + 1], tf.constant(END, tf.int64))
+    return tf.data.experimental.scan(start, add)
 
 
 def _checking(bad):
@@ -364,17 +387,16 @@ def _checking(bad):
         return goes_on
 
     def check(state, element):
-        expected, num_used = state
-        number, recent, (is_used, result) = element
+        expected, was_used = state
+        number, recent, identity, (is_used, result) = element
         num_lost = number - expected
         goes_on = tf.cond(
             num_lost > 0, lambda: report(recent, num_lost), lambda: tf.constant(True)
         )
-        is_end = tf.equal(recent[-1], END)
-        num_used += tf.cast(is_used, tf.int64)
-        goes_on &= tf.logical_not(is_end) | (num_used > 0)
-        num_used *= tf.cast(tf.logical_not(is_end), tf.int64)
-        return (number + 1, num_used), (goes_on, is_used, result)
+        is_record = tf.not_equal(identity, END)
+        was_used |= is_used
+        goes_on &= is_record | was_used
+        return (number + 1, was_used & is_record), (goes_on, is_used, result)
 
-    zero = tf.constant(0, tf.int64)
-    return tf.data.experimental.scan((zero, zero), check)
+    start = tf.constant(0, tf.int64), tf.constant(False)
+    return tf.data.experimental.scan(start, check)

@@ -115,8 +115,7 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
       is_deterministic: bool; no file is then read ahead of another.
 
     Returns:
-      tf.data.Dataset of (int64, string) scalars: identity, see bad_records, and
-      serialized example.
+      tf.data.Dataset of elements (expected, identity, record), see bad_records.
     """
     whole_files = len(files) % num_ranks == 0
     numbers = np.arange(len(files), dtype=np.int64)
@@ -150,15 +149,6 @@ def num_cores():
     return os.cpu_count() or 1
 
 
-def _with_end(dataset):
-    """Puts bad_records.END behind the records, as an example without boxes."""
-    example = tf.train.Example()
-    for name in ("image/encoded", "image/source_id"):
-        example.features.feature[name].bytes_list.value.append(b"0")
-    end = tf.constant(bad_records.END, tf.int64), example.SerializeToString()
-    return dataset.concatenate(tf.data.Dataset.from_tensors(end))
-
-
 def _training_batches(files, params, bad):
     is_deterministic = params.get("deterministic", False)
     dataset = shard_records(
@@ -169,11 +159,12 @@ def _training_batches(files, params, bad):
         is_deterministic=is_deterministic,
     )
     # Shuffled while still encoded: decoded images would take 30 times the memory.
-    dataset = _with_end(dataset.shuffle(SHUFFLE_RECORDS)).repeat()
+    dataset = dataset.shuffle(SHUFFLE_RECORDS)
+    dataset = dataset.concatenate(bad_records.end_of_epoch()).repeat()
     label_map = params.get("label_map", categories.COCO)
     dataset = bad_records.good_batches(
         dataset,
-        lambda identity, record: training_example(record, label_map),
+        lambda record: training_example(record, label_map),
         bad,
         params["batch_size"],
         drop_remainder=True,
@@ -188,11 +179,12 @@ def _evaluation_batches(files, params, bad):
     if params.get("eval_samples"):
         # The same images for any number of ranks, so all read them in one order.
         dataset = shard_records(files, 1, 0, is_training=False)
+        dataset = dataset.filter(bad_records.is_record)
         dataset = dataset.take(params["eval_samples"]).shard(num_ranks, rank)
     else:
         dataset = shard_records(files, num_ranks, rank, is_training=False)
     dataset = bad_records.good_batches(
-        _with_end(dataset),
+        dataset.concatenate(bad_records.end_of_epoch()),
         _evaluation_example,
         bad,
         params["batch_size"],
@@ -322,10 +314,10 @@ def _augmented_example(example):
     return {"image": augmentation.distort_color(pixels)}, labels
 
 
-def _evaluation_example(identity, serialized):
+def _evaluation_example(serialized):
     """(whether this is a record, its whole image if so)."""
     parsed = _parse_example(serialized, _IMAGE_FEATURES)
-    is_record = tf.not_equal(identity, bad_records.END)
+    is_record = tf.not_equal(serialized, bad_records.END_RECORD)
     image, raw_shape = tf.cond(
         is_record,
         lambda: _whole_image(parsed["image/encoded"]),

@@ -53,9 +53,8 @@ OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
 
 
-
 def _end_record():
-    """A whole example without boxes, so that what reads records needs no case for it."""
+    """An example without boxes, so that what reads records needs no case for it."""
     example = tf.train.Example()
     for name in ("image/encoded", "image/source_id"):
         example.features.feature[name].bytes_list.value.append(b"0")
@@ -122,22 +121,21 @@ class BadRecords:
         """What is wrong, as one line; None when the file turns out to be whole."""
         path = self._files[identity >> _FILE_BITS]
         wanted = identity & (2**_FILE_BITS - 1)
-        index = -1
+        read = 0
         try:
-            for index, serialized in enumerate(tf.python_io.tf_record_iterator(path)):
-                if index == wanted:
-                    break
-            else:
-                return None
+            for read, serialized in enumerate(tf.python_io.tf_record_iterator(path), 1):
+                if read > wanted:
+                    return f"{path}, record {wanted}{self._problem_of(serialized)}"
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
-            return (
-                f"{path} cannot be read any further after {index + 1} records: {reason}"
-            )
+            return f"{path} cannot be read any further after {read} records: {reason}"
+        return None
+
+    def _problem_of(self, serialized):
         problem = problem_of(serialized, self._has_boxes) or (
             "its image cannot be decoded or claims a huge size"
         )
-        return f"{path}, record {index}{_image_of(serialized)}: {problem}"
+        return f"{_image_of(serialized)}: {problem}"
 
 
 def problem_of(serialized, has_boxes=True):
@@ -393,10 +391,10 @@ def _checking(bad):
         goes_on = tf.cond(
             num_lost > 0, lambda: report(recent, num_lost), lambda: tf.constant(True)
         )
-        is_record = tf.not_equal(identity, END)
+        within_epoch = tf.not_equal(identity, END)
         was_used |= is_used
-        goes_on &= is_record | was_used
-        return (number + 1, was_used & is_record), (goes_on, is_used, result)
+        goes_on &= within_epoch | was_used
+        return (number + 1, was_used & within_epoch), (goes_on, is_used, result)
 
     start = tf.constant(0, tf.int64), tf.constant(False)
     return tf.data.experimental.scan(start, check)

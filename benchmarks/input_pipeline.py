@@ -11,14 +11,17 @@ pipeline and their ratios to it, images a core-second of processor time, the cor
 one core and on two. --stages adds what each stage costs alone, and what it costs to
 look for broken records.
 
-Other loads can only slow a run down, so runs alternate and the fastest of each kind
-counts. Each line is measured in a process of its own, pinned to as many cores as it
-says; few records are read over and over, from the page cache.
+Each kind is measured in a process of its own, pinned to as many cores as its line says.
+They take turns, for a machine's speed changes within minutes; rates are medians of all
+rounds, and a ratio is the median of the ratios within each round. Few records are read
+over and over, from the page cache.
 """
 
+import contextlib
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -40,9 +43,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
 flags.DEFINE_boolean("stages", False, "Also measure the cost of each stage.")
 flags.DEFINE_integer("batch_size", 32, "Images a batch.", lower_bound=1)
-flags.DEFINE_integer("rounds", 4, "Runs of each kind.", lower_bound=1)
+flags.DEFINE_integer("rounds", 8, "Runs of each kind.", lower_bound=1)
 flags.DEFINE_float("seconds", 3.0, "Length of a run.", lower_bound=0.1)
-flags.DEFINE_list("kinds", None, "Only print JSON of these; used by this program.")
+flags.DEFINE_string("kind", None, "Only print JSON of this; used by this program.")
 flags.DEFINE_integer("cores", 0, "Use so many cores; 0: all.", lower_bound=0)
 
 # What eight Ascend 910 train on, in the published log.
@@ -59,31 +62,29 @@ def main(_):
     """Prints the figures, or as a child process measures some."""
     if FLAGS.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: FLAGS.cores])
-    if FLAGS.kinds:
-        _answer(FLAGS.kinds)
+    if FLAGS.kind:
+        _answer(FLAGS.kind)
         return
     if not tf.gfile.Glob(FLAGS.pattern):
         sys.exit(f"input_pipeline.py: --pattern={FLAGS.pattern}: no file matches")
     cores = len(os.sched_getaffinity(0))
-    with _Child(["decode", "training", "evaluation"], cores) as child:
-        _print_rates(_best([child.ask() for _ in range(FLAGS.rounds)]), cores)
-    with _Child(["training"], cores) as child:
-        _print_memory([child.ask()["training"] for _ in range(FLAGS.rounds)])
+    kinds = [(kind, cores) for kind in ("decode", "training", "evaluation")]
+    _print_rates(*_ask_in_turns(kinds), cores)
     if cores > 1:
-        _print_scaling()
+        for kind, name in (("training", "training"), ("decode", "decoding alone")):
+            _print_scaling(name, *_ask_in_turns([(kind, 1), (kind, 2)]))
     if FLAGS.stages:
-        with _Child(["stages"], 1) as child:
+        with _Child("stages", 1) as child:
             _print_stages(child.ask())
-        with _Child(["training", "unchecked"], 1) as child:
-            _print_check(_best([child.ask() for _ in range(3 * FLAGS.rounds)]))
+        _print_check(*_ask_in_turns([("training", 1), ("unchecked", 1)]))
 
 
 class _Child:
     """A process of its own, pinned to some cores, that measures when it is asked."""
 
-    def __init__(self, kinds, cores):
+    def __init__(self, kind, cores):
         command = ["bash", "-c", _AS_LAUNCHED, ROOT, os.path.abspath(__file__)]
-        command += sys.argv[1:] + ["--kinds=" + ",".join(kinds), f"--cores={cores}"]
+        command += sys.argv[1:] + [f"--kind={kind}", f"--cores={cores}"]
         self._process = subprocess.Popen(
             command,
             env=dict(os.environ, PYTHON=sys.executable),
@@ -111,67 +112,68 @@ class _Child:
         return json.loads(answer.decode())
 
 
-def _answer(kinds):
-    """Measures each of the kinds for every line of the standard input.
+def _answer(kind):
+    """Measures once for every line of the standard input.
 
-    Prints a line of JSON each time: a dict by kind, of a dict of "rate", images/s,
-    "per_core_second", images for a second of processor time, and "memory", the
-    process's peak so far, GB. Of "stages" see `measure_stages`.
+    Prints a line of JSON each time: what `_Run.measure` gives, or `measure_stages`.
     """
-    runs = {kind: _Run(_DATASETS[kind]) for kind in kinds if kind in _DATASETS}
+    if kind == "stages":
+        measure = measure_stages
+    else:
+        run = _Run(_DATASETS[kind])
+        measure = lambda: run.measure(FLAGS.seconds)  # noqa: E731
     for _ in sys.stdin:
-        if kinds == ["stages"]:
-            answer = measure_stages()
-        else:
-            answer = {kind: run.measure(FLAGS.seconds) for kind, run in runs.items()}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(measure()), flush=True)
 
 
-def _best(answers):
-    """dict by kind of the best "rate" and "per_core_second" of all answers."""
-    names = ("rate", "per_core_second")
-    return {
-        kind: {name: max(answer[kind][name] for answer in answers) for name in names}
-        for kind in answers[0]
-    }
+def _ask_in_turns(kinds):
+    """Measures several kinds, each in its process, while the others idle.
+
+    Args:
+      kinds: list of (kind, cores).
+
+    Returns:
+      list of lists, one a kind, of what `_Run.measure` gave in each round.
+    """
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_Child(*kind)) for kind in kinds]
+        rounds = [[child.ask() for child in children] for _ in range(FLAGS.rounds)]
+    return list(zip(*rounds))
 
 
-def _print_rates(figures, cores):
-    decode = figures["decode"]
-    print(f"decoding alone: {decode['rate']:.0f} images/s on {cores} cores")
-    for kind in ("training", "evaluation"):
-        rate = figures[kind]["rate"]
-        per_core = figures[kind]["per_core_second"]
+def _median(name, answers, divisors=None):
+    """The median of a figure, or of its ratios to that of others in the same round."""
+    values = [answer[name] for answer in answers]
+    if divisors:
+        values = [value / other[name] for value, other in zip(values, divisors)]
+    return statistics.median(values)
+
+
+def _print_rates(decode, training, evaluation, cores):
+    print(f"decoding alone: {_median('rate', decode):.0f} images/s on {cores} cores")
+    for name, answers in (("training", training), ("evaluation", evaluation)):
+        per_core = _median("per_core_second", answers)
         print(
-            f"{kind}: {rate:.0f} images/s, ratio {rate / decode['rate']:.2f}, "
+            f"{name}: {_median('rate', answers):.0f} images/s, "
+            f"ratio {_median('rate', answers, decode):.2f}, "
             f"{per_core:.0f} images per core-second; "
-            f"{WANTED_RATE} images/s need {WANTED_RATE / per_core:.1f} cores",
-            flush=True,
+            f"{WANTED_RATE} images/s need {WANTED_RATE / per_core:.1f} cores"
         )
-
-
-def _print_memory(answers):
-    first, last = answers[0]["memory"], answers[-1]["memory"]
+    before = training[(len(training) - 1) // 2]["memory"]
     print(
-        f"peak memory of training at batch {FLAGS.batch_size}: {last:.2f} GB, "
-        f"{first:.2f} GB of it after the first of {FLAGS.rounds} runs",
+        f"peak memory of training at batch {FLAGS.batch_size}: "
+        f"{training[-1]['memory']:.2f} GB, after half of the runs {before:.2f} GB",
         flush=True,
     )
 
 
-def _print_scaling():
-    """One core and two, in turns; the one that is not asked idles."""
-    kinds = ["training", "decode"]
-    with _Child(kinds, 1) as one, _Child(kinds, 2) as two:
-        answers = [(one.ask(), two.ask()) for _ in range(2 * FLAGS.rounds)]
-    one, two = (_best(some) for some in zip(*answers))
-    for kind, name in zip(kinds, ("training", "decoding alone")):
-        rates = one[kind]["rate"], two[kind]["rate"]
-        print(
-            "{} on 1 core: {:.0f} images/s, on 2: {:.0f}, ".format(name, *rates)
-            + f"{rates[1] / rates[0]:.2f} times as many",
-            flush=True,
-        )
+def _print_scaling(name, one, two):
+    print(
+        f"{name} on 1 core: {_median('rate', one):.0f} images/s, "
+        f"on 2: {_median('rate', two):.0f}, "
+        f"{_median('rate', two, one):.2f} times as many",
+        flush=True,
+    )
 
 
 def _print_stages(milliseconds):
@@ -180,12 +182,12 @@ def _print_stages(milliseconds):
         print(f"  {name:34} {value:6.3f} ms an image")
 
 
-def _print_check(figures):
-    milliseconds = {k: 1e3 / v["per_core_second"] for k, v in figures.items()}
-    checked, unchecked = milliseconds["training"], milliseconds["unchecked"]
+def _print_check(checked, unchecked):
+    milliseconds = 1e3 / _median("per_core_second", checked)
+    more = _median("per_core_second", unchecked, checked) - 1
     print(
-        f"looking for broken records: {checked - unchecked:.3f} of {checked:.3f} ms an "
-        f"image, {100 * (checked / unchecked - 1):.1f} % more"
+        f"looking for broken records: {100 * more:.1f} % more than without, of "
+        f"{milliseconds:.3f} ms an image"
     )
 
 
@@ -206,7 +208,12 @@ class _Run:
         self._session.run(self._start)
 
     def measure(self, seconds):
-        """What `_answer` gives for a kind, over some seconds."""
+        """Takes batches for some seconds.
+
+        Returns:
+          dict of "rate", images/s, "per_core_second", images for a second of processor
+          time, and "memory", the process's peak so far, GB.
+        """
         # What the pipeline has in stock was made before.
         self._run(seconds / 3)
         start, busy = time.time(), time.process_time()

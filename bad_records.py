@@ -7,12 +7,16 @@ records are numbered before that stage; a gap in the numbers behind it shows how
 were lost, and their identities are handed to Python, which looks at them once more to
 say what is wrong. Only that rare path leaves TensorFlow's own kernels.
 
-Glossary: an identity is an int64, the number of a file in the high 32 bits and that of
-a record in the low ones; END, behind the last record of an epoch, is none. Elements are
-(expected, identity, record), int64 scalars and a string scalar, a serialized example:
-the identity counts the records of a file that were tried, expected those that could be
-read, so they differ behind one that could not. END_RECORD stands behind the last record
-of each file and of each epoch.
+A file that cannot be read to its end is noticed in the same way, by numbers of what was
+tried and of what was read. To TensorFlow, though, a file that ends within the 12 bytes
+in front of a record is a whole one that ends before it.
+
+Glossary: an element is (read, tried, record). Read and tried are int64 scalars: in the
+high 32 bits the number of a file, in the low ones how many of its records came before
+that could be read, or that were tried. Record is a string scalar, a serialized example,
+or END_RECORD, behind the records of each file and of each epoch; behind an epoch both
+numbers are END. An identity, an int64, names what is lost: the tried of a record, or
+NO_MORE - read, a negative number, the rest of a file.
 """
 
 import collections
@@ -23,6 +27,7 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 END = -1
+NO_MORE = -2
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = "[0-9]{1,18}"
 # Length, its checksum and that of the data, around the data of each record.
@@ -56,8 +61,9 @@ BACKWARD = "boxes that end before they start"
 def _end_record():
     """An example without boxes, so that what reads records needs no case for it."""
     example = tf.train.Example()
-    for name in ("image/encoded", "image/source_id"):
-        example.features.feature[name].bytes_list.value.append(b"0")
+    feature = example.features.feature
+    feature["image/encoded"].bytes_list.value.append(b"\xff end of the records")
+    feature["image/source_id"].bytes_list.value.append(b"0")
     return example.SerializeToString()
 
 
@@ -102,12 +108,12 @@ class BadRecords:
           np.bool_, whether to go on.
         """
         for identity in identities.tolist():
-            if identity in self._known or self.error:
+            # A file that cannot be read counts once, however far it could be read.
+            key = NO_MORE - _file_and_index(identity)[0] if identity < 0 else identity
+            if key in self._known or self.error:
                 continue
             text = self._describe(identity)
-            if text is None:
-                continue
-            self._known.add(identity)
+            self._known.add(key)
             if self._limit:
                 tf.logging.warning(
                     "left out, the %d. of at most %d: %s",
@@ -118,24 +124,30 @@ class BadRecords:
         return np.bool_(self.error is None)
 
     def _describe(self, identity):
-        """What is wrong, as one line; None when the file turns out to be whole."""
-        path = self._files[identity >> _FILE_BITS]
-        wanted = identity & (2**_FILE_BITS - 1)
-        read = 0
+        """What is wrong, as one line."""
+        number, index = _file_and_index(identity)
+        path, is_rest = self._files[number], identity < 0
         try:
-            for read, serialized in enumerate(tf.python_io.tf_record_iterator(path), 1):
-                if read > wanted:
-                    return f"{path}, record {wanted}{self._problem_of(serialized)}"
+            for count, serialized in enumerate(tf.python_io.tf_record_iterator(path)):
+                if count == index and not is_rest:
+                    return f"{path}, record {index}{self._problem_of(serialized)}"
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
-            return f"{path} cannot be read any further after {read} records: {reason}"
-        return None
+        else:
+            reason = "it has changed meanwhile"
+        return f"{path} cannot be read any further after {index} records: {reason}"
 
     def _problem_of(self, serialized):
         problem = problem_of(serialized, self._has_boxes) or (
             "its image cannot be decoded or claims a huge size"
         )
         return f"{_image_of(serialized)}: {problem}"
+
+
+def _file_and_index(identity):
+    if identity < 0:
+        identity = NO_MORE - identity
+    return identity >> _FILE_BITS, identity & (2**_FILE_BITS - 1)
 
 
 def problem_of(serialized, has_boxes=True):
@@ -265,53 +277,56 @@ def check_boxes(boxes, num_labels):
         return tf.identity(boxes)
 
 
-def read_file(path, file_number, size):
+def read_file(path, file_number):
     """Reads the records of one file, as far as it can be read.
 
     Args:
       path: string scalar.
       file_number: int64 scalar.
-      size: int64 scalar, bytes.
 
     Returns:
-      tf.data.Dataset of elements (expected, identity, record), END_RECORD at the end;
-      there expected is the identity only if the file could be read up to its end.
+      tf.data.Dataset of elements, END_RECORD at the end.
     """
-    records = tf.data.Dataset.from_tensors(path).map(_check_is_there)
-    records = records.flat_map(tf.data.TFRecordDataset)
-    # If it vanishes right after it was looked for, ignore_errors would not return.
-    bound = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
-    records = tf.data.Dataset.zip((bound, records)).map(lambda unused, record: record)
+
+    def read(path, size):
+        # If it vanishes right after it was looked at, it fails anew forever, and
+        # ignore_errors would not return.
+        bound = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
+        records = tf.data.Dataset.zip((bound, tf.data.TFRecordDataset(path)))
+        return records.map(lambda unused, record: record)
+
+    records = tf.data.Dataset.from_tensors(path).map(_with_size).flat_map(read)
     records = records.concatenate(tf.data.Dataset.from_tensors(END_RECORD))
     first = file_number * 2**_FILE_BITS
-    identities = tf.data.Dataset.range(first, first + 2**_FILE_BITS)
-    # A record that cannot be read takes its identity along.
-    tried = tf.data.Dataset.zip((identities, records))
+    numbers = tf.data.Dataset.range(first, first + 2**_FILE_BITS)
+    # A record that cannot be read takes its number along.
+    tried = tf.data.Dataset.zip((numbers, records))
     tried = tried.apply(tf.data.experimental.ignore_errors())
-    return tf.data.Dataset.zip((identities, tried)).map(
-        lambda expected, element: (expected,) + element
+    return tf.data.Dataset.zip((numbers, tried)).map(
+        lambda read, element: (read,) + element
     )
 
 
-def _check_is_there(path):
-    """path; fails where it cannot be opened, once, while TFRecordDataset fails anew."""
-    is_there = tf.py_func(_can_be_opened, [path], tf.bool)
-    with tf.control_dependencies([tf.Assert(is_there, ["cannot be opened"])]):
-        return tf.identity(path)
+def _with_size(path):
+    """(path, its bytes); fails where it cannot be opened."""
+    size = tf.py_func(_size_of, [path], tf.int64)
+    size.set_shape([])
+    with tf.control_dependencies([tf.Assert(size >= 0, ["cannot be opened"])]):
+        return path, tf.identity(size)
 
 
-def _can_be_opened(path):
+def _size_of(path):
     try:
         with tf.gfile.Open(path.decode(), "rb") as file:
             file.read(1)
+            return np.int64(file.size())
     except tf.errors.OpError:
-        return np.bool_(False)
-    return np.bool_(True)
+        return np.int64(-1)
 
 
-def is_record(expected, identity, record):
-    """bool scalar: False behind the last record of a file that could be read."""
-    return tf.not_equal(record, END_RECORD) | tf.not_equal(expected, identity)
+def is_record(read, tried, record):
+    """bool scalar: False behind the last record of a file that was read to its end."""
+    return tf.not_equal(record, END_RECORD) | tf.not_equal(read, tried)
 
 
 def end_of_epoch():
@@ -327,8 +342,8 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     before: filtering without end would hang.
 
     Args:
-      dataset: tf.data.Dataset of elements (expected, identity, record), that of
-        `end_of_epoch` at the end of each epoch.
+      dataset: tf.data.Dataset of elements, that of `end_of_epoch` at the end of each
+        epoch.
       function: from a record to (bool scalar, whether the result is used, result). It
         must not fail for END_RECORD.
       bad: BadRecords.
@@ -343,11 +358,10 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     numbers = tf.data.Dataset.range(tf.int64.max)
 
     def process(number, element):
-        recent, expected, identity, record = element
-        was_read = tf.Assert(tf.equal(expected, identity), ["a record is missing"])
-        with tf.control_dependencies([was_read]):
+        recent, is_whole, tried, record = element
+        with tf.control_dependencies([tf.Assert(is_whole, ["records are missing"])]):
             record = tf.identity(record)
-        return number, recent, identity, function(record)
+        return number, recent, tried, function(record)
 
     dataset = tf.data.Dataset.zip((numbers, dataset)).map(
         process, num_parallel_calls=workers
@@ -364,12 +378,18 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
 
 
 def _with_recent(window):
-    """Adds the identities of this record and of the `window` before."""
+    """Adds the identities of this element and of the `window` before.
+
+    Of its own numbers remain whether it is whole, nothing being lost before it, and
+    tried.
+    """
 
     def add(recent, element):
-        _, identity, _ = element
+        read, tried, record = element
+        is_whole = tf.equal(read, tried)
+        identity = tf.where(is_whole, tried, NO_MORE - read)
         recent = tf.concat([recent[1:], [identity]], axis=0)
-        return recent, (recent,) + element
+        return recent, (recent, is_whole, tried, record)
 
     start = tf.fill([window + 1], tf.constant(END, tf.int64))
     return tf.data.experimental.scan(start, add)
@@ -386,12 +406,12 @@ def _checking(bad):
 
     def check(state, element):
         expected, was_used = state
-        number, recent, identity, (is_used, result) = element
+        number, recent, tried, (is_used, result) = element
         num_lost = number - expected
         goes_on = tf.cond(
             num_lost > 0, lambda: report(recent, num_lost), lambda: tf.constant(True)
         )
-        within_epoch = tf.not_equal(identity, END)
+        within_epoch = tf.not_equal(tried, END)
         was_used |= is_used
         goes_on &= within_epoch | was_used
         return (number + 1, was_used & within_epoch), (goes_on, is_used, result)

@@ -115,21 +115,23 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
       is_deterministic: bool; no file is then read ahead of another.
 
     Returns:
-      tf.data.Dataset of elements (expected, identity, record), see bad_records.
+      tf.data.Dataset of elements, see bad_records.
     """
     whole_files = len(files) % num_ranks == 0
     numbers = np.arange(len(files), dtype=np.int64)
     if whole_files:
         numbers = numbers[rank::num_ranks]
     paths = [files[number] for number in numbers]
-    sizes = np.array([tf.gfile.Stat(path).length for path in paths], np.int64)
-    dataset = tf.data.Dataset.from_tensor_slices((paths, numbers, sizes))
+    dataset = tf.data.Dataset.from_tensor_slices((paths, numbers))
     if is_training:
         dataset = dataset.shuffle(len(files))
 
-    def read(path, number, size):
-        records = bad_records.read_file(path, number, size)
-        return records if whole_files else records.shard(num_ranks, rank)
+    def read(path, number):
+        records = bad_records.read_file(path, number)
+        if whole_files:
+            return records
+        # The first record is not always the same rank's: files may have only one.
+        return records.shard(num_ranks, (rank + number) % num_ranks)
 
     return dataset.interleave(
         read,

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import socket
+import subprocess
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -42,6 +43,32 @@ def free_ports(count):
             return first
         except OSError:
             continue
+
+
+def run_ranks(num_ranks, command, environment=os.environ):
+    """Runs the same command as each rank, all at once.
+
+    Args:
+      num_ranks: int.
+      command: list of str.
+      environment: mapping, of each rank but for RANK_ID and RANK_SIZE.
+
+    Returns:
+      list of str, what each rank printed and logged.
+    """
+    ranks = [
+        subprocess.Popen(
+            command,
+            env=dict(environment, RANK_ID=str(rank), RANK_SIZE=str(num_ranks)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+        for rank in range(num_ranks)
+    ]
+    logs = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * num_ranks, logs[0][-3000:]
+    return logs
 
 
 def wait_for(condition, seconds=240):

@@ -229,6 +229,14 @@ def test_evaluation_ends_at_a_broken_record_and_names_it(tmp_path, jpeg, name):
         assert [batch["source_id"].tolist() for batch in found] == [[1, 2], [7, -1]]
 
 
+def evaluated(path):
+    """BadRecords after an evaluation of a file."""
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(path), is_training=False)
+        records.elements(reader({"batch_size": 4}))
+    return reader.bad
+
+
 def damage(path, kind):
     data = bytearray(path.read_bytes())
     if kind == "cut":
@@ -236,6 +244,26 @@ def damage(path, kind):
     else:
         data[len(data) * 5 // 8] ^= 1  # a checksum does not fit any more
     path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_wherever_a_file_is_damaged_evaluation_says_so(tmp_path, jpeg, number):
+    path = tmp_path / "val"
+    records.write(path, [good(number, jpeg) for number in range(1, 4)])
+    data = bytearray(path.read_bytes())
+    data[len(data) * (2 * number + 1) // 6] ^= 1
+    path.write_bytes(bytes(data))
+    bad = evaluated(path)
+    assert bad.error.startswith(f"{path} cannot be read any further after {number} ")
+
+
+def test_a_file_that_could_not_be_opened_once_is_missed(tmp_path, jpeg, monkeypatch):
+    records.write(tmp_path / "val", [good(1, jpeg), good(2, jpeg)])
+    sizes = iter([-1])
+    monkeypatch.setattr(bad_records, "_size_of", lambda path: np.int64(next(sizes)))
+    assert (
+        "after 0 records: it has changed meanwhile" in evaluated(tmp_path / "val").error
+    )
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2])
@@ -265,12 +293,10 @@ def test_evaluation_names_a_damaged_file(tmp_path, jpeg, kind):
     path = tmp_path / "val"
     records.write(path, [good(number, jpeg) for number in range(1, 5)])
     damage(path, kind)
-    with tf.Graph().as_default():
-        reader = dataset_parser.SSDInputReader(str(path), is_training=False)
-        records.elements(reader({"batch_size": 4}))
+    bad = evaluated(path)
     text = f"{path} cannot be read any further after 2 records: "
-    assert reader.bad.error.startswith(text)
-    assert "\n" not in reader.bad.error
+    assert bad.error.startswith(text)
+    assert "\n" not in bad.error
 
 
 @pytest.mark.parametrize("limit", [0, 3])
@@ -302,12 +328,12 @@ def test_nothing_but_broken_records_ends_instead_of_hanging(tmp_path, jpeg):
     assert reader.bad.count == 5 and reader.bad.error is None
 
 
-def test_a_file_replaced_by_a_whole_one_is_no_broken_record(tmp_path, jpeg):
+def test_a_lost_record_counts_even_if_its_file_has_changed(tmp_path, jpeg):
     path = tmp_path / "train"
     records.write(path, [good(1, jpeg), good(2, jpeg)])
-    bad = bad_records.BadRecords([str(path)], limit=5, has_boxes=True)
-    assert bad.report(np.array([2]))  # asked for the end, which can be read
-    assert bad.count == 0
+    bad = bad_records.BadRecords([str(path)], limit=0, has_boxes=True)
+    assert not bad.report(np.array([2]))
+    assert "after 2 records: it has changed meanwhile" in bad.error
 
 
 @pytest.mark.parametrize("side", [-0.09, 1.09])

@@ -290,18 +290,7 @@ def found_by(tmp_path):
             + ["--precision_mode=must_keep_origin_dtype", "--device=cpu"]
             + [f"--base_port={processes.free_ports(num_ranks + 1)}"]
         )
-        ranks = [
-            subprocess.Popen(
-                command,
-                env=dict(ENV, RANK_ID=str(rank), RANK_SIZE=str(num_ranks)),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(num_ranks)
-        ]
-        logs = [rank.communicate(timeout=300)[1] for rank in ranks]
-        assert [rank.returncode for rank in ranks] == [0] * num_ranks, logs[0][-3000:]
+        logs = processes.run_ranks(num_ranks, command, ENV)
         found = json.loads((tmp_path / "eval" / "detections-12.json").read_text())
         rows = [
             [entry["image_id"], entry["category_id"], entry["score"]] + entry["bbox"]

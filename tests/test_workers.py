@@ -121,20 +121,12 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     batches = make_batches(np.random.default_rng(seed))
     np.savez(str(tmp_path / "input.npz"), **batches)
     base_port = processes.free_ports(RANKS + 1)
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, os.path.join(TESTS, "averaging_rank.py")]
-            + [str(tmp_path / "input.npz"), str(tmp_path / "model"), str(base_port)]
-            + [str(seed)],
-            env=dict(os.environ, RANK_ID=str(rank), RANK_SIZE=str(RANKS)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-        )
-        for rank in range(RANKS)
-    ]
-    logs = [rank.communicate(timeout=240)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * RANKS, logs[0][-3000:]
+    logs = processes.run_ranks(
+        RANKS,
+        [sys.executable, os.path.join(TESTS, "averaging_rank.py")]
+        + [str(tmp_path / "input.npz"), str(tmp_path / "model"), str(base_port)]
+        + [str(seed)],
+    )
 
     checkpoints = [
         trained(tmp_path / "model" / f"model.ckpt-{step}") for step in range(STEPS + 1)

@@ -272,16 +272,12 @@ def _parsed_only(record, label_map):
     return tf.constant(True), tf.size(boxes)
 
 
-_ONLY_PARSING = mock.patch.object(dataset_parser, "training_example", _parsed_only)
-
-
-@_ONLY_PARSING
+@mock.patch.object(dataset_parser, "training_example", _parsed_only)
 def _checked_dataset():
     """Training up to the parsed records."""
     return _training_dataset()
 
 
-@_ONLY_PARSING
 @mock.patch.multiple(
     bad_records,
     check_boxes=lambda boxes, num_labels: boxes,
@@ -296,7 +292,7 @@ def _unchecked_dataset():
     )
     dataset = dataset.shuffle(dataset_parser.SHUFFLE_RECORDS).repeat()
     dataset = dataset.map(
-        lambda record: dataset_parser.training_example(record, categories.COCO),
+        lambda record: _parsed_only(record, categories.COCO),
         dataset_parser.num_cores(),
     )
     dataset = dataset.filter(lambda has_boxes, example: has_boxes)

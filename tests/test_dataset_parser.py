@@ -69,6 +69,17 @@ def test_training_shards_hold_each_record_once_in_random_file_order(tmp_path, jp
     assert len(seen) == len(set(seen)) == 16
 
 
+def test_files_of_one_record_are_dealt_out_to_all_ranks(tmp_path, jpeg):
+    files = sorted(tf.gfile.Glob(write_numbered(tmp_path, jpeg, [1] * 5)))
+    counts = []
+    for rank in range(2):
+        with tf.Graph().as_default():
+            shard = dataset_parser.shard_records(files, 2, rank, is_training=False)
+            shard = shard.filter(bad_records.is_record)
+            counts.append(len(records.elements(shard)))
+    assert sorted(counts) == [2, 3]
+
+
 def test_the_last_evaluation_batch_is_filled_up_and_marked(tmp_path, jpeg):
     pattern = write_numbered(tmp_path, jpeg, [6])
     with tf.Graph().as_default():

@@ -2,7 +2,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks style and runs the tests; arguments go to pytest:
+# Checks style and runs the tests, as many files at once as there are cores;
+# arguments go to pytest, one test at a time:
 #
 #   ./run_tests.sh [-k name] [tests/test_x.py]
 #
@@ -17,7 +18,8 @@ source ./env.sh
 
 missing="$("${PYTHON}" -c '
 from importlib.util import find_spec
-names = {"pytest": "pytest", "PIL": "Pillow", "hypothesis": "hypothesis", "ruff": "ruff"}
+names = {"PIL": "Pillow", "xdist": "pytest-xdist"}
+names.update((name, name) for name in ("pytest", "hypothesis", "ruff"))
 print(*(names[name] for name in names if find_spec(name) is None))
 ')"
 if [[ -n "${missing}" ]]; then
@@ -40,5 +42,7 @@ done
 if command -v shellcheck >/dev/null; then
     check shellcheck -x "${scripts[@]}"
 fi
+# More than eight at once would want more than 16 GB of memory.
+(($#)) || set -- -n auto --maxprocesses=8 --dist=loadfile
 check "${PYTHON}" -m pytest "$@"
 exit "${status}"

@@ -8,8 +8,8 @@ were lost, and their identities are handed to Python, which looks at them once m
 say what is wrong. Only that rare path leaves TensorFlow's own kernels.
 
 A file that cannot be read to its end is noticed in the same way, by numbers of what was
-tried and of what was read. To TensorFlow, though, a file that ends within the 12 bytes
-in front of a record is a whole one that ends before it.
+tried and of what was read. A file that ends within the 12 bytes in front of a record is
+a whole one to TensorFlow; so, when it has been read, its records are counted off.
 
 Glossary: an element is (read, tried, record). Read and tried are int64 scalars: in the
 high 32 bits the number of a file, in the low ones how many of its records came before
@@ -20,6 +20,7 @@ NO_MORE - read, a negative number, the rest of a file.
 """
 
 import collections
+import os
 import re
 
 import numpy as np
@@ -30,8 +31,9 @@ END = -1
 NO_MORE = -2
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = "[0-9]{1,18}"
-# Length, its checksum and that of the data, around the data of each record.
-_FRAMING_BYTES = 16
+# Length and its checksum, in front of the data of each record; behind it, its checksum.
+_HEAD_BYTES = 12
+_FRAMING_BYTES = _HEAD_BYTES + 4
 _FILE_BITS = 32
 # Lost records in a row that are named; an epoch in another order names the others.
 _MOST_NAMED = 1000
@@ -134,7 +136,10 @@ class BadRecords:
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
         else:
+            left_over = _left_over(path)
             reason = "it has changed meanwhile"
+            if left_over:
+                reason = f"its last {left_over} bytes are the start of another"
         return f"{path} cannot be read any further after {index} records: {reason}"
 
     def _problem_of(self, serialized):
@@ -296,6 +301,8 @@ def read_file(path, file_number):
         return records.map(lambda unused, record: record)
 
     records = tf.data.Dataset.from_tensors(path).map(_with_size).flat_map(read)
+    end_check = tf.data.Dataset.from_tensors(path).map(_check_end).skip(1)
+    records = records.concatenate(end_check)
     records = records.concatenate(tf.data.Dataset.from_tensors(END_RECORD))
     first = file_number * 2**_FILE_BITS
     numbers = tf.data.Dataset.range(first, first + 2**_FILE_BITS)
@@ -322,6 +329,34 @@ def _size_of(path):
             return np.int64(file.size())
     except tf.errors.OpError:
         return np.int64(-1)
+
+
+def _check_end(path):
+    """path; fails where TensorFlow passes over what lies behind the last record."""
+    is_whole = tf.py_func(lambda path: np.bool_(not _left_over(path)), [path], tf.bool)
+    is_whole.set_shape([])
+    with tf.control_dependencies([tf.Assert(is_whole, ["a record has only begun"])]):
+        return tf.identity(path)
+
+
+def _left_over(path):
+    """Counts the bytes behind the last record, if too few for TensorFlow to mind.
+
+    Only the heads of the records are read. A file that is not on this machine, or
+    damaged before its end, gives 0.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            size, position = os.fstat(file.fileno()).st_size, 0
+            while size - position >= _HEAD_BYTES:
+                head = os.pread(file.fileno(), 8, position)
+                length = int.from_bytes(head, "little")
+                if not length:
+                    return 0  # zeros: 16 bytes at a time would take long
+                position += length + _FRAMING_BYTES
+    except OSError:
+        return 0
+    return max(size - position, 0)
 
 
 def is_record(read, tried, record):

@@ -68,17 +68,19 @@ def main(_):
     if not tf.gfile.Glob(FLAGS.pattern):
         sys.exit(f"input_pipeline.py: --pattern={FLAGS.pattern}: no file matches")
     cores = len(os.sched_getaffinity(0))
-    kinds = [(kind, cores) for kind in ("decode", "training", "evaluation")]
-    _print_rates(*_ask_in_turns(kinds), cores)
+    kinds = [(kind, cores) for kind in ("decode", "evaluation", "training")]
+    kinds += [("training", 1), ("training", min(2, cores))]
+    kinds += [("decode", 1), ("decode", min(2, cores))]
+    answers = _ask_in_turns(kinds)
+    _print_rates(answers, cores)
     if cores > 1:
         for kind, name in (("training", "training"), ("decode", "decoding alone")):
-            _print_scaling(name, *_ask_in_turns([(kind, 1), (kind, 2)]))
+            _print_scaling(name, answers[kind, 1], answers[kind, 2])
     if FLAGS.stages:
         with _Child("stages", 1) as child:
             _print_stages(child.ask())
-        _print_check(
-            *_ask_in_turns([("training", 1), ("checked", 1), ("unchecked", 1)])
-        )
+        answers.update(_ask_in_turns([("checked", 1), ("unchecked", 1)]))
+        _print_check(*(answers[k, 1] for k in ("training", "checked", "unchecked")))
 
 
 class _Child:
@@ -132,18 +134,23 @@ def _ask_in_turns(kinds):
     """Measures several kinds, each in its process, while the others idle.
 
     Args:
-      kinds: list of (kind, cores).
+      kinds: list of (kind, cores), each measured once however often it stands there.
 
     Returns:
-      list of tuples, one a kind, of what `_Run.measure` gave in each round.
+      dict from kind to a list of what `_Run.measure` gave in each round.
     """
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(_Child(*kind)) for kind in kinds]
-        for child in children:
+        children = {
+            kind: stack.enter_context(_Child(*kind)) for kind in dict.fromkeys(kinds)
+        }
+        for child in children.values():
             # From now on all have started.
             child.ask()
-        rounds = [[child.ask() for child in children] for _ in range(FLAGS.rounds)]
-    return list(zip(*rounds))
+        answers = {kind: [] for kind in children}
+        for _ in range(FLAGS.rounds):
+            for kind, child in children.items():
+                answers[kind].append(child.ask())
+    return answers
 
 
 def _median(name, answers, divisors=None):
@@ -154,13 +161,15 @@ def _median(name, answers, divisors=None):
     return statistics.median(values)
 
 
-def _print_rates(decode, training, evaluation, cores):
+def _print_rates(answers, cores):
+    decode, training = answers["decode", cores], answers["training", cores]
     print(f"decoding alone: {_median('rate', decode):.0f} images/s on {cores} cores")
-    for name, answers in (("training", training), ("evaluation", evaluation)):
-        per_core = _median("per_core_second", answers)
+    for name in ("training", "evaluation"):
+        found = answers[name, cores]
+        per_core = _median("per_core_second", found)
         print(
-            f"{name}: {_median('rate', answers):.0f} images/s, "
-            f"ratio {_median('rate', answers, decode):.2f}, "
+            f"{name}: {_median('rate', found):.0f} images/s, "
+            f"ratio {_median('rate', found, decode):.2f}, "
             f"{per_core:.0f} images per core-second; "
             f"{WANTED_RATE} images/s need {WANTED_RATE / per_core:.1f} cores"
         )

@@ -266,6 +266,22 @@ def test_a_file_that_could_not_be_opened_once_is_missed(tmp_path, jpeg, monkeypa
     )
 
 
+@pytest.mark.parametrize("left_over", [1, 8, 11])
+def test_a_file_cut_in_front_of_a_record_is_not_taken_for_a_whole_one(
+    tmp_path, jpeg, log, left_over
+):
+    path = tmp_path / "train"
+    records.write(path, [good(number, jpeg) for number in (1, 2)])
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:left_over])
+    text = f"{path} cannot be read any further after 2 records: its last {left_over} "
+    assert evaluated(path).error.startswith(text)
+    found, _ = train_labels(path, batches=4)
+    assert set(found) == {1, 2}
+    (line,) = log()
+    assert text in line
+
+
 @pytest.mark.parametrize("num_ranks", [1, 2])
 @pytest.mark.parametrize("kind", ["cut", "checksum"])
 def test_training_uses_a_damaged_file_up_to_the_damage(

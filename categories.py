@@ -122,30 +122,55 @@ def read_label_map(path):
       ValueError: one line; the file cannot be read, or its categories make no sense.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        # Windows' editors put a mark in front.
+        with open(path, encoding="utf-8-sig") as file:
             dataset = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {path}: {error}") from error
     entries = dataset.get("categories") if isinstance(dataset, dict) else None
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path} has no list "categories" of {{"id", "name"}}')
+    try:
+        return LabelMap(read_names(entries))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_names(entries):
+    """Reads a COCO json's "categories".
+
+    Args:
+      entries: list.
+
+    Returns:
+      dict from category id to name.
+
+    Raises:
+      ValueError: one line; they make no sense.
+    """
     names = {}
     for entry in entries:
-        category_id, name = _read_entry(path, entry)
+        category_id, name = _read_entry(entry)
         if category_id in names:
-            raise ValueError(f"{path}: category id {category_id} occurs twice")
+            raise ValueError(f"category id {category_id} occurs twice")
         names[category_id] = name
-    return LabelMap(names)
+    return names
 
 
-def _read_entry(path, entry):
+def _read_entry(entry):
     is_dict = isinstance(entry, dict)
     category_id, name = (entry.get("id"), entry.get("name")) if is_dict else (0, 0)
     # A bool is an int to Python.
-    if type(category_id) is not int or not isinstance(name, str) or not name:
-        raise ValueError(f"{path}: category {entry!r} needs a whole id and a name")
+    if type(category_id) is not int or not _is_text(name):
+        raise ValueError(f"category {entry!r} needs a whole id and a name")
     if not 0 <= category_id <= LARGEST_ID:
-        raise ValueError(
-            f"{path}: category id {category_id} is not within 0..{LARGEST_ID}"
-        )
+        raise ValueError(f"category id {category_id} is not within 0..{LARGEST_ID}")
     return category_id, name
+
+
+def _is_text(name):
+    """Whether it is a str of characters: json takes half surrogates as well."""
+    try:
+        return isinstance(name, str) and bool(name.encode())
+    except UnicodeEncodeError:
+        return False

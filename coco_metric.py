@@ -48,7 +48,8 @@ def create_coco(val_json_file):
         line that names it.
     """
     try:
-        with open(val_json_file, encoding="utf-8") as file:
+        # Windows' editors put a mark in front.
+        with open(val_json_file, encoding="utf-8-sig") as file:
             dataset = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {val_json_file}: {error}") from error
@@ -58,16 +59,10 @@ def create_coco(val_json_file):
                 f"{val_json_file} is no COCO instances json: no list of {section}"
             )
     try:
-        for image in dataset["images"]:
-            _check_ids(image, "id")
-        for category in dataset["categories"]:
-            _check_ids(category, "id")
-        for annotation in dataset["annotations"]:
-            _check_ids(annotation, "id", "image_id", "category_id")
-            _complete(annotation)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        complete(dataset)
+    except ValueError as error:
         raise ValueError(
-            f"{val_json_file} is no COCO instances json: an entry is wrong: {error!r}"
+            f"{val_json_file} is no COCO instances json: {error}"
         ) from error
     repeated = _repeated_ids(dataset["annotations"])
     if repeated:
@@ -77,6 +72,27 @@ def create_coco(val_json_file):
             f"first is {repeated[0]}; number all annotations from 1"
         )
     return _index(dataset)
+
+
+def complete(dataset):
+    """Checks the entries of a COCO json, and fills in what pycocotools needs.
+
+    Args:
+      dataset: dict with lists of images, annotations and categories.
+
+    Raises:
+      ValueError: one line; an entry is wrong.
+    """
+    try:
+        for image in dataset["images"]:
+            _check_ids(image, "id")
+        for category in dataset["categories"]:
+            _check_ids(category, "id")
+        for annotation in dataset["annotations"]:
+            _check_ids(annotation, "id", "image_id", "category_id")
+            _complete(annotation)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"an entry is wrong: {error!r}") from error
 
 
 def _check_ids(entry, *names):
@@ -100,7 +116,7 @@ def _index(dataset):
 
 
 def _complete(annotation):
-    """Fills in what pycocotools needs, and frees the outlines: half of the memory."""
+    """Frees the outlines, too: half of the memory."""
     _, _, width, height = annotation["bbox"]
     annotation.setdefault("area", width * height)
     for number in annotation["bbox"] + [annotation["area"]]:

@@ -333,11 +333,19 @@ def _warn_of_annotations(coco_gt, label_map):
         )
     if len(unknown) == len(ids):
         warn("has no annotation that counts: every figure will be -1")
+    flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
+    missed = [k for k in ids if k in coco_gt.cats and k not in label_map.names]
+    if missed:
+        warn(
+            "has %d annotations of categories that %s lacks, %d first: they count as "
+            "missed",
+            *(len(missed), flag, missed[0]),
+        )
     others = label_map.other_names(coco_gt.dataset["categories"])
     if others:
         warn(
-            "names %d categories otherwise than --label_map=%s: %s",
-            *(len(others), FLAGS.label_map or "(COCO's)", others[0]),
+            "names %d categories otherwise than %s: %s",
+            *(len(others), flag, others[0]),
         )
 
 

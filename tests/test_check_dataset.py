@@ -48,7 +48,10 @@ def write_json(path, numbers, category_ids=(18,)):
     """A COCO json that the records are compared with."""
     dataset = {
         "images": [dict(SIZE, id=number) for number in numbers],
-        "annotations": [{"id": i, "category_id": i} for i in category_ids],
+        "annotations": [
+            dict(id=i, category_id=i, image_id=n, bbox=[0, 0, 9, 9])
+            for n, i in zip(numbers, category_ids)
+        ],
         "categories": [{"id": 18, "name": "dog"}],
     }
     path.write_text(json.dumps(dataset))
@@ -168,7 +171,7 @@ FAULTS = {
     ],
     "images of the json without a record: evaluation counts": ["image 55"],
     "categories of the json's boxes that the label map lacks: evaluation counts": [
-        "val.json: category id 91"
+        "val.json: category id 91, of 2 annotations"
     ],
     "annotation ids of the json that are 0, missing or not the only one: evaluation": [
         "val.json: id 91, of 2 annotations"
@@ -194,6 +197,40 @@ def test_other_categories_and_files_without_records_are_faults(tmp_path):
     assert result.returncode == 1
     assert "1 files without any record: training and evaluation stop" in result.stdout
     assert "val.json: category 18 is 'bolt' there, 'dog' in the" in result.stdout
+
+
+def test_what_evaluation_would_say_of_the_json_is_a_fault(tmp_path):
+    records.write(tmp_path / "val", [record(1)])
+    write_json(tmp_path / "val.json", [1, 1, 2], [18])
+    dataset = json.loads((tmp_path / "val.json").read_text())
+    dataset["annotations"].append({"id": 5, "image_id": 7, "category_id": 18})
+    (tmp_path / "val.json").write_text(json.dumps(dataset))
+    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    for line in (
+        "1 jsons with an entry that makes no sense: evaluation stops at once",
+        "    val.json: an entry is wrong: KeyError('bbox')",
+        "1 image ids of the json that occur again: the converter stops; evaluation "
+        "takes them for one",
+        "    val.json: image id 1, of 2 images",
+        "1 annotations of images that the json does not list: training and evaluation "
+        "leave them out",
+        "    val.json: image id 7, of 1 annotations",
+        "    image 2",
+    ):
+        assert line in result.stdout.splitlines()
+
+
+def test_files_without_records_among_others_are_named_and_no_fault(tmp_path):
+    records.write(tmp_path / "val0", [record(1)])
+    records.write(tmp_path / "val1", [])
+    # With the mark that Windows' editors put in front.
+    write_json(tmp_path / "val.json", [1])
+    text = (tmp_path / "val.json").read_text()
+    (tmp_path / "val.json").write_text(text, encoding="utf-8-sig")
+    result = check("val?", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no record in 1 files, val1 first" in result.stdout
 
 
 def test_nothing_else_is_a_fault(faulty):
@@ -302,6 +339,7 @@ def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
         (["val", "--label_map=none.json"], "--label_map"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
         (["val", "--sheet=."], "--sheet=. is a folder"),
+        (["val", "--sheet=val"], "--sheet=val is there and no PNG"),
         (["val", "--json=wrong.json"], "--json=wrong.json: a wrong entry"),
         (["val", "--sheet_images=0"], "--sheet_images"),
     ],

@@ -179,6 +179,35 @@ def with_two_numbers_as_box(content, image_dir):
     content["annotations"][0]["bbox"] = [1, 2]
 
 
+def with_iscrowd_of_80_bits(content, image_dir):
+    content["annotations"][0]["iscrowd"] = 2**80
+
+
+def with_category_beyond_all(content, image_dir):
+    content["categories"][0]["id"] = 2**64
+
+
+def with_text_as_category(content, image_dir):
+    content["categories"][0]["id"] = "18"
+
+
+def with_half_a_character(content, image_dir):
+    content["categories"][0]["name"] = "\ud800"
+
+
+def with_same_category(content, image_dir):
+    content["categories"][0]["id"] = 44
+
+
+def with_nothing_as_image(content, image_dir):
+    content["images"][0] = None
+
+
+def with_folder_as_shard(content, image_dir):
+    folder = image_dir.parent / "out" / "train2017-00001-of-00002.tfrecord"
+    (folder / "x").mkdir(parents=True)
+
+
 def without_categories(content, image_dir):
     del content["categories"]
 
@@ -197,6 +226,13 @@ def without_any_image(content, image_dir):
         (with_width_zero, "image 3.jpg has width and height (0, 30)"),
         (with_same_id, "an image id occurs twice"),
         (with_two_numbers_as_box, "is wrong: ValueError"),
+        (with_iscrowd_of_80_bits, "iscrowd 1208925819614629174706176 is neither 0"),
+        (with_category_beyond_all, "category id 18446744073709551616 is not within"),
+        (with_text_as_category, "'id': '18', 'name': 'dog'} needs a whole id and a"),
+        (with_half_a_character, "needs a whole id and a name"),
+        (with_same_category, "category id 44 occurs twice"),
+        (with_nothing_as_image, "image id None must be a whole number"),
+        (with_folder_as_shard, "00001-of-00002.tfrecord is a folder; move it away"),
         (without_any_image, "its list of images is empty"),
         (without_categories, "is no COCO instances json: no list of categories"),
     ],
@@ -213,7 +249,7 @@ def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, mes
 
 
 def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.glob("*")}
+    return {path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()}
 
 
 def many_times(content, count):
@@ -305,6 +341,17 @@ def test_shards_of_another_number_are_refused_before_the_json_is_read(
     assert result.returncode == 2
     assert "2 files of another run lie there" in result.stderr
     assert len(os.listdir(str(tmp_path / "out"))) == 2
+
+
+def test_a_file_name_of_any_bytes_is_found_and_kept(tmp_path, dataset):
+    content, image_dir = dataset
+    name = os.fsdecode(b"\xff.jpg")
+    (image_dir / "1.jpg").rename(image_dir / name)
+    content["images"][1]["file_name"] = name
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 0, result.stderr
+    (path, _) = shards.shard_paths(str(tmp_path / "out" / "train2017"), 2)
+    assert features_of(path)[b"1"]["image/filename"] == [b"\xff.jpg"]
 
 
 def test_images_may_be_links_to_elsewhere(tmp_path, dataset):

@@ -125,10 +125,19 @@ def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
     path = data / "model" / "model.ckpt-1"
     renamed = (data / "val.json").read_text().replace("nut", "screw")
     (data / "renamed.json").write_text(renamed)
+    dataset = json.loads((data / "val.json").read_text())
+    dataset["categories"].append({"id": 77, "name": "washer"})
+    dataset["annotations"].append(
+        dict(dataset["annotations"][0], id=77, category_id=77)
+    )
+    (data / "more.json").write_text(json.dumps(dataset))
     flags = [f"--checkpoint_path={path}.index", f"--label_map={data / 'renamed.json'}"]
+    flags += [f"--val_json_file={data / 'more.json'}"]
     result = run(data, "--mode=eval", *flags)
-    told = "val.json names 1 categories otherwise than --label_map="
+    told = "more.json names 1 categories otherwise than --label_map="
     assert re.search(told + r"\S+renamed.json: category 9 is 'nut", result.stderr)
+    told = r"has 1 annotations of categories that --label_map=\S+ lacks, 77 first"
+    assert re.search(told, result.stderr)
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"Restoring parameters from {path}" in result.stderr
     assert "evaluated 4 of 6 images" in result.stderr

@@ -186,17 +186,20 @@ def test_difficult_objects_neither_count_as_missed_nor_as_wrong(voc):
 
 
 def test_own_names_get_the_same_ids_in_every_image_set(voc):
+    # Without any, VOC's own ids stay.
+    assert len(voc.read()[0]["categories"]) == 20
     voc.add("000020", xml_of([("zebra crossing", 0, (1, 1, 9, 9))]))
     voc.add("000021", xml_of([("bollard", 0, (1, 1, 9, 9))]))
     voc.add_set("a", ["000020"])
     voc.add_set("b", ["000021", "000012"])
+    for name in ("._000020.xml", "000099.txt"):
+        (voc.folder / "Annotations" / name).write_text("no annotation")
     expected = ["bollard", "car", "dog", "tvmonitor", "zebra crossing"]
-    for image_set in ("a", "b"):
+    # The third has none of them.
+    for image_set in ("a", "b", "trainval"):
         dataset, _ = voc.read(image_set)
         names = [(c["id"], c["name"]) for c in dataset["categories"]]
         assert names == list(enumerate(expected, 1))
-    # Without them VOC's own ids stay.
-    assert len(voc.read()[0]["categories"]) == 20
 
 
 def test_a_label_map_gives_the_ids_and_other_names_are_left_out_and_counted(voc):

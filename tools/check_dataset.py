@@ -30,6 +30,8 @@ from command_line import InputError  # noqa: E402
 
 FLAGS = flags.FLAGS
 
+_PNG_START = b"\x89PNG"
+
 
 def _define_flags():
     flags.DEFINE_string(
@@ -66,7 +68,7 @@ def main(patterns):
             found.add(record, facts)
             samples.add(record, facts)
     found.finish()
-    found.print(len(paths))
+    found.print(paths)
     if FLAGS.sheet:
         _draw(samples.chosen, label_map)
     return 1 if found.counts else 0
@@ -100,6 +102,12 @@ def _check_sheet():
         raise InputError(f"--sheet={FLAGS.sheet}: cannot write into {folder}")
     if os.path.isdir(FLAGS.sheet):
         raise InputError(f"--sheet={FLAGS.sheet} is a folder; name a file")
+    if os.path.exists(FLAGS.sheet):
+        with open(FLAGS.sheet, "rb") as file:
+            if file.read(len(_PNG_START)) != _PNG_START:
+                raise InputError(
+                    f"--sheet={FLAGS.sheet} is there and no PNG; name another file"
+                )
 
 
 def _records(paths):

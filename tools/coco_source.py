@@ -9,6 +9,7 @@ import collections
 import json
 import os
 
+import categories
 import shards
 from command_line import InputError
 
@@ -41,7 +42,8 @@ def read_annotations(path: str, flag: str = "annotations") -> dict:
       InputError: when it cannot be read or is no such json.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        # Windows' editors put a mark in front.
+        with open(path, encoding="utf-8-sig") as file:
             dataset = json.load(file, object_hook=_without_outline)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--{flag}: cannot read {path}: {error}") from error
@@ -84,13 +86,14 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
         ArithmeticError,
         ValueError,
     ) as error:
-        raise InputError(f"--annotations: an entry is wrong: {error!r}") from error
+        text = str(error) if type(error) is ValueError else repr(error)
+        raise InputError(f"--annotations: an entry is wrong: {text}") from error
 
 
 def _plan(dataset, image_dir, max_images):
     if not dataset["images"]:
         raise InputError("--annotations: its list of images is empty")
-    names = {c["id"]: str(c["name"]) for c in dataset["categories"]}
+    names = categories.read_names(dataset["categories"])
     images = sorted(dataset["images"], key=_image_id)
     known = {image["id"] for image in images}
     if len(known) < len(images):
@@ -121,7 +124,7 @@ def _plan(dataset, image_dir, max_images):
 
 
 def _image_id(image):
-    number = image["id"]
+    number = image.get("id") if isinstance(image, dict) else image
     # A bool is an int to Python.
     if type(number) is not int or not 0 <= number <= LARGEST_IMAGE_ID:
         raise InputError(
@@ -169,13 +172,13 @@ def _objects(annotations, size, names, has_difficult, counts):
                 continue
             left, top, right, bottom = box
             area = (right - left) * (bottom - top)
-            difficult = int(annotation.get("difficult", 0)) if has_difficult else None
+            difficult = _flag(annotation, "difficult") if has_difficult else None
             objects.append(
                 shards.Object(
                     (top / height, left / width, bottom / height, right / width),
                     int(annotation["category_id"]),
                     names[annotation["category_id"]],
-                    int(annotation.get("iscrowd", 0)),
+                    _flag(annotation, "iscrowd"),
                     float(annotation.get("area", area)),
                     difficult,
                 )
@@ -190,6 +193,13 @@ def _objects(annotations, size, names, has_difficult, counts):
     counts[DIFFICULT] += sum(o.difficult or 0 for o in objects)
     counts[WITHOUT_BOX] += not objects
     return tuple(objects)
+
+
+def _flag(annotation, name):
+    value = annotation.get(name, 0)
+    if value not in (0, 1):
+        raise ValueError(f"{name} {value!r} is neither 0 nor 1")
+    return int(value)
 
 
 def clip(box, size, counts):

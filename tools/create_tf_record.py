@@ -16,7 +16,7 @@ difficult objects, own categories and ids.
 JPEGs and PNGs are stored as they are, for which no package is needed; other images,
 CMYK and those that EXIF data turns are converted once, by Pillow (see image_file). The
 same input and number of shards give the same bytes. A run that fails or is killed
-changes no shard.
+changes no shard, unless it is killed in its last moment (see shards).
 """
 
 import json

@@ -4,6 +4,7 @@
 
 import collections
 
+import coco_metric
 import dataset_parser
 import record_check
 from command_line import InputError
@@ -14,6 +15,9 @@ NO_RECORD = "images of the json without a record"
 CATEGORIES = "categories of the json's boxes that the label map lacks"
 OTHER_NAMES = "categories that the json names otherwise"
 ANNOTATION_IDS = "annotation ids of the json that are 0, missing or not the only one"
+REFUSED = "jsons with an entry that makes no sense"
+IMAGE_IDS = "image ids of the json that occur again"
+UNKNOWN_IMAGES = "annotations of images that the json does not list"
 NO_RECORDS = "files without any record"
 
 _CONSEQUENCES = dict(
@@ -25,12 +29,41 @@ _CONSEQUENCES = dict(
         CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
         OTHER_NAMES: "training and evaluation take the label map's; give --label_map",
         ANNOTATION_IDS: "evaluation takes 0 for none, and stops at the others",
+        REFUSED: "evaluation stops at once",
+        IMAGE_IDS: "the converter stops; evaluation takes them for one",
+        UNKNOWN_IMAGES: "training and evaluation leave them out",
         NO_RECORDS: "training and evaluation stop at once",
     },
 )
 # COCO's limits, pixels of area.
 _SMALL, _LARGE = 32**2, 96**2
 _COMMON_SIZES = 3
+
+
+def _faults_of_json(dataset, label_map):
+    """Yields (kind, text) of what is wrong with a json by itself."""
+    try:
+        coco_metric.complete(dataset)
+    except ValueError as error:
+        yield REFUSED, str(error)
+    for text in label_map.other_names(dataset["categories"]):
+        yield OTHER_NAMES, text
+    image_ids = collections.Counter(image["id"] for image in dataset["images"])
+    for number, count in image_ids.items():
+        if count > 1:
+            yield IMAGE_IDS, f"image id {number}, of {count} images"
+    annotations = dataset["annotations"]
+    for number, count in collections.Counter(a.get("id") for a in annotations).items():
+        if not number or count > 1:
+            yield ANNOTATION_IDS, f"id {number}, of {count} annotations"
+    for kind, name, known in (
+        (UNKNOWN_IMAGES, "image_id", image_ids),
+        (CATEGORIES, "category_id", label_map.names),
+    ):
+        counts = collections.Counter(a[name] for a in annotations if name in a)
+        for number in sorted(counts.keys() - known.keys(), key=str):
+            text = name.replace("_", " ")
+            yield kind, f"{text} {number}, of {counts[number]} annotations"
 
 
 class Findings:
@@ -50,6 +83,8 @@ class Findings:
         # Image id: (width, height) as --json has it; None without one.
         self._json_sizes = None
         self._first_places = {}
+        # Files from which a record was read.
+        self._used_paths = set()
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
         self._areas = collections.Counter()
         self._sizes = collections.Counter()
@@ -70,20 +105,11 @@ class Findings:
                 image["id"]: (image.get("width"), image.get("height"))
                 for image in dataset["images"]
             }
-            ids = collections.Counter(a.get("id") for a in dataset["annotations"])
-            used = {annotation["category_id"] for annotation in dataset["annotations"]}
-            unknown = sorted(used - set(self._label_map.names))
-            others = self._label_map.other_names(dataset["categories"])
+            faults = list(_faults_of_json(dataset, self._label_map))
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"--json={path}: a wrong entry: {error!r}") from error
-        for text in others:
-            self._add_fault(OTHER_NAMES, f"{path}: {text}")
-        for number, count in ids.items():
-            if not number or count > 1:
-                text = f"{path}: id {number}, of {count} annotations"
-                self._add_fault(ANNOTATION_IDS, text)
-        for number in unknown:
-            self._add_fault(CATEGORIES, f"{path}: category id {number}")
+        for kind, text in faults:
+            self._add_fault(kind, f"{path}: {text}")
 
     def add(self, record, facts):
         """Counts one record.
@@ -106,6 +132,7 @@ class Findings:
             self._add_fault(problem.kind, f"{where}: {problem.text}")
         self._totals["left_out"] += not facts.is_trained_on
         if record.serialized is not None:
+            self._used_paths.add(record.path)
             self._count(facts)
 
     def _compared_with_json(self, number, size):
@@ -144,14 +171,21 @@ class Findings:
         for number in sorted(missing, key=str):
             self._add_fault(NO_RECORD, f"image {number}")
 
-    def print(self, num_files):
-        """Prints the counts, then the faults; num_files: int."""
+    def print(self, paths):
+        """Prints the counts, then the faults.
+
+        Args:
+          paths: list of str, of all files.
+        """
         print(
             "{records} records in {files} files, {boxes} boxes; {boxless} records have "
             "no box: not trained on".format(
-                **self._totals, files=num_files, boxes=sum(self._boxes.values())
+                **self._totals, files=len(paths), boxes=sum(self._boxes.values())
             )
         )
+        unused = [path for path in paths if path not in self._used_paths]
+        if unused:
+            print(f"no record in {len(unused)} files, {unused[0]} first")
         self._print_sizes()
         self._print_categories()
         if not self.counts:

@@ -3,8 +3,9 @@
 """Writes TFRecord shards with all cores, all of them or none.
 
 Shards grow in a hidden folder beside their place and are renamed when all are whole.
-A run that fails or is killed changes no shard; what it leaves behind, no glob of the
-shards matches, and the next run removes it.
+A run that fails or is killed before changes no shard; what it leaves behind, no glob of
+the shards matches, and the next run removes it. One that is killed in the moment of the
+renaming may leave some of the new shards beside some of the old ones, each whole.
 """
 
 import collections
@@ -94,7 +95,7 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     objects = entry.objects
     put("image/encoded", "bytes", [encoded])
     put("image/format", "bytes", [header.format.encode()])
-    put("image/filename", "bytes", [entry.file_name.encode()])
+    put("image/filename", "bytes", [os.fsencode(entry.file_name)])
     put("image/source_id", "bytes", [str(entry.image_id).encode()])
     put("image/height", "int64", [entry.size[1]])
     put("image/width", "int64", [entry.size[0]])
@@ -228,7 +229,8 @@ def check_other_shards(output_prefix: str, num_shards: int):
       num_shards: files to write.
 
     Raises:
-      InputError: when shards of another number lie there.
+      InputError: when shards of another number lie there, or a folder in the place of
+        one.
     """
     present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
     others = sorted(set(present) - set(shard_paths(output_prefix, num_shards)))
@@ -237,4 +239,8 @@ def check_other_shards(output_prefix: str, num_shards: int):
             f"--output_prefix={output_prefix}: {len(others)} files of another run lie "
             f"there, {others[0]} first, and would be read together with the new ones; "
             "move them away"
+        )
+    for path in filter(os.path.isdir, present):
+        raise InputError(
+            f"--output_prefix={output_prefix}: {path} is a folder; move it away"
         )

@@ -12,9 +12,9 @@ pycocotools ignores a box: it is neither wanted nor do detections on it count as
 as in VOC's own evaluation. ("ignore": 1 is there for other tools; pycocotools
 overwrites it.) Training takes them like any other, as Liu et al. do.
 
-Categories: VOC's 20 names get ids 1..20. With any other name among the annotations, all
-names of the folder get 1..K in alphabetical order, those of images outside the image
-set, too, so that every set has the same ids.
+Categories: VOC's 20 names get ids 1..20. With any other name among the annotations of
+the folder, whatever the image set, all its names get 1..K in alphabetical order: so
+every set has the same ids.
 
 Image ids: the digits of the names ("2007_000027" is 2007000027) where they tell all
 images apart, else 1, 2, 3, ... in the order of the names.
@@ -124,7 +124,7 @@ def _image_names(folder, image_set, images):
     main = os.path.join(folder, "ImageSets", "Main")
     path = os.path.join(main, image_set + ".txt")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
     except (OSError, ValueError) as error:
         sets = sorted(f[:-4] for f in _listing(main) if f.endswith(".txt"))
@@ -202,11 +202,12 @@ def _category_ids(folder, xml_files, annotations, label_map):
             raise InputError("--label_map: two categories have the same name")
         return ids
     found = set(_names(annotations.values()))
-    if not found.difference(NAMES):
-        return {name: number for number, name in enumerate(NAMES, 1)}
-    others = set(xml_files) - set(annotations)
-    found.update(_names(_annotation_of(folder, name, xml_files) for name in others))
-    return {name: number for number, name in enumerate(sorted(found), 1)}
+    for name in set(xml_files) - set(annotations):
+        # What else lies there, macOS' "._" files for one, is no annotation.
+        if name + ".xml" in xml_files[name] and not name.startswith("."):
+            found.update(_names([_annotation_of(folder, name, xml_files)]))
+    names = sorted(found) if found.difference(NAMES) else NAMES
+    return {name: number for number, name in enumerate(names, 1)}
 
 
 def _names(annotations):

@@ -4,7 +4,7 @@
 
   python3 benchmarks/input_pipeline.py --pattern='tfrecord/train2017*' [--stages]
 
-Takes four minutes, with --stages seven. Prints the rate of decoding the JPEGs of these
+Takes three minutes, with --stages six. Prints the rate of decoding the JPEGs of these
 records alone (tf.image.decode_jpeg), the rates of the training and the evaluation
 pipeline and their ratios to it, images a core-second of processor time, the cores that
 4474 images/s need, peak memory, and the rates of training, and of decoding alone, on

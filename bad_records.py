@@ -9,7 +9,8 @@ say what is wrong. Only that rare path leaves TensorFlow's own kernels.
 
 A file that cannot be read to its end is noticed in the same way, by numbers of what was
 tried and of what was read. A file that ends within the 12 bytes in front of a record is
-a whole one to TensorFlow; so, when it has been read, its records are counted off.
+a whole one to TensorFlow; so, once it has been read, the lengths in front of its
+records are followed to its end.
 
 Glossary: an element is (read, tried, record). Read and tried are int64 scalars: in the
 high 32 bits the number of a file, in the low ones how many of its records came before
@@ -20,6 +21,7 @@ NO_MORE - read, a negative number, the rest of a file.
 """
 
 import collections
+import functools
 import os
 import re
 
@@ -342,20 +344,25 @@ def _check_end(path):
 def _left_over(path):
     """Counts the bytes behind the last record, if too few for TensorFlow to mind.
 
-    Only the heads of the records are read. A file that is not on this machine, or
-    damaged before its end, gives 0.
+    A file that is not on this machine, or damaged before its end, gives 0.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
-            size, position = os.fstat(file.fileno()).st_size, 0
-            while size - position >= _HEAD_BYTES:
-                head = os.pread(file.fileno(), 8, position)
-                length = int.from_bytes(head, "little")
-                if not length:
-                    return 0  # zeros: 16 bytes at a time would take long
-                position += length + _FRAMING_BYTES
+        state = os.stat(path)
+        return _count_left_over(path, state.st_size, state.st_mtime)
     except OSError:
         return 0
+
+
+# Once for each file: where memory is short, each head would be a read from the disk.
+@functools.lru_cache(maxsize=None)
+def _count_left_over(path, size, unused_time):
+    position = 0
+    with open(path, "rb", buffering=0) as file:
+        while size - position >= _HEAD_BYTES:
+            length = int.from_bytes(os.pread(file.fileno(), 8, position), "little")
+            if not length:
+                return 0  # zeros: 16 bytes at a time would take long
+            position += length + _FRAMING_BYTES
     return max(size - position, 0)
 
 

@@ -162,7 +162,7 @@ def _read_entry(entry):
     category_id, name = (entry.get("id"), entry.get("name")) if is_dict else (0, 0)
     # A bool is an int to Python.
     if type(category_id) is not int or not _is_text(name):
-        raise ValueError(f"category {entry!r} needs a whole id and a name")
+        raise ValueError(f"category {entry!r} needs a whole id and a text as name")
     if not 0 <= category_id <= LARGEST_ID:
         raise ValueError(f"category id {category_id} is not within 0..{LARGEST_ID}")
     return category_id, name

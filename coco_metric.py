@@ -116,7 +116,7 @@ def _index(dataset):
 
 
 def _complete(annotation):
-    """Frees the outlines, too: half of the memory."""
+    """Checks one, fills in what it may lack, and frees its outline: half the memory."""
     _, _, width, height = annotation["bbox"]
     annotation.setdefault("area", width * height)
     for number in annotation["bbox"] + [annotation["area"]]:

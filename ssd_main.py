@@ -334,7 +334,12 @@ def _warn_of_annotations(coco_gt, label_map):
     if len(unknown) == len(ids):
         warn("has no annotation that counts: every figure will be -1")
     flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
-    missed = [k for k in ids if k in coco_gt.cats and k not in label_map.names]
+    wanted = [
+        annotation["category_id"]
+        for annotation in coco_gt.anns.values()
+        if not annotation["iscrowd"] and annotation["image_id"] in coco_gt.imgs
+    ]
+    missed = [k for k in wanted if k in coco_gt.cats and k not in label_map.names]
     if missed:
         warn(
             "has %d annotations of categories that %s lacks, %d first: they count as "

@@ -266,20 +266,28 @@ def test_a_file_that_could_not_be_opened_once_is_missed(tmp_path, jpeg, monkeypa
     )
 
 
-@pytest.mark.parametrize("left_over", [1, 8, 11])
+@pytest.mark.parametrize("left_over, num_ranks", [(1, 1), (8, 2), (11, 3)])
 def test_a_file_cut_in_front_of_a_record_is_not_taken_for_a_whole_one(
-    tmp_path, jpeg, log, left_over
+    tmp_path, jpeg, log, left_over, num_ranks
 ):
     path = tmp_path / "train"
-    records.write(path, [good(number, jpeg) for number in (1, 2)])
+    records.write(path, [good(number, jpeg) for number in (1, 2, 3)])
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:left_over])
-    text = f"{path} cannot be read any further after 2 records: its last {left_over} "
+    text = f"{path} cannot be read any further after 3 records: its last {left_over} "
     assert evaluated(path).error.startswith(text)
-    found, _ = train_labels(path, batches=4)
-    assert set(found) == {1, 2}
-    (line,) = log()
+    for rank in range(num_ranks):
+        train_labels(path, batches=4, num_ranks=num_ranks, rank=rank)
+    (line,) = log()  # of all ranks, one says so
     assert text in line
+
+
+def test_zeros_behind_a_file_are_not_followed(tmp_path, jpeg):
+    path = tmp_path / "val"
+    records.write(path, [good(1, jpeg)])
+    with open(str(path), "ab") as file:
+        file.truncate(2**40)  # takes no room on the disk, and years to follow
+    assert "cannot be read any further after 1 records" in evaluated(path).error
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2])

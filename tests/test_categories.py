@@ -35,7 +35,13 @@ def write(tmp_path, dataset):
 
 def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
     entries = [{"id": 7, "name": "nut"}, {"id": 3, "name": "bolt"}]
-    labels = categories.read_label_map(write(tmp_path, {"categories": entries}))
+    path = write(tmp_path, {"categories": entries})
+    # With the mark that Windows' editors put in front.
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8-sig") as file:
+        file.write(text)
+    labels = categories.read_label_map(path)
     assert labels.num_classes == 3
     assert labels.names == {3: "bolt", 7: "nut"}
     assert labels.class_of_category_table() == [0, 0, 0, 1, 0, 0, 0, 2]
@@ -63,7 +69,7 @@ def test_categories_of_another_name_are_found():
         ({"categories": [3]}, "category 3 needs"),
         ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole id"),
         ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole id"),
-        ({"categories": [{"id": 3}]}, "needs a whole id and a name"),
+        ({"categories": [{"id": 3}]}, "needs a whole id and a text"),
         ({"categories": [{"id": -1, "name": "bolt"}]}, "-1 is not within"),
         ({"categories": [{"id": 3, "name": "a"}] * 2}, "id 3 occurs twice"),
     ],

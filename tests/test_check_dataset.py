@@ -203,7 +203,9 @@ def test_what_evaluation_would_say_of_the_json_is_a_fault(tmp_path):
     records.write(tmp_path / "val", [record(1)])
     write_json(tmp_path / "val.json", [1, 1, 2], [18])
     dataset = json.loads((tmp_path / "val.json").read_text())
-    dataset["annotations"].append({"id": 5, "image_id": 7, "category_id": 18})
+    strange = {"image_id": 7, "category_id": 18}
+    dataset["annotations"] += [dict(strange, id=5), dict(strange, id=6)]
+    dataset["categories"] *= 2
     (tmp_path / "val.json").write_text(json.dumps(dataset))
     result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
     assert result.returncode == 1
@@ -213,9 +215,12 @@ def test_what_evaluation_would_say_of_the_json_is_a_fault(tmp_path):
         "1 image ids of the json that occur again: the converter stops; evaluation "
         "takes them for one",
         "    val.json: image id 1, of 2 images",
-        "1 annotations of images that the json does not list: training and evaluation "
-        "leave them out",
-        "    val.json: image id 7, of 1 annotations",
+        "1 image ids of annotations that the json does not list: training and "
+        "evaluation leave the annotations out",
+        "    val.json: image id 7, of 2 annotations",
+        "1 jsons whose categories make no sense: the converter stops, and so does "
+        "--label_map",
+        "    val.json: category id 18 occurs twice",
         "    image 2",
     ):
         assert line in result.stdout.splitlines()
@@ -338,7 +343,7 @@ def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
         (["val", "--json=none.json"], "--json: cannot read none.json"),
         (["val", "--label_map=none.json"], "--label_map"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
-        (["val", "--sheet=."], "--sheet=. is a folder"),
+        (["val", "--sheet=."], "--sheet=. is no file"),
         (["val", "--sheet=val"], "--sheet=val is there and no PNG"),
         (["val", "--json=wrong.json"], "--json=wrong.json: a wrong entry"),
         (["val", "--sheet_images=0"], "--sheet_images"),

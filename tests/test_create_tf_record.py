@@ -229,7 +229,7 @@ def without_any_image(content, image_dir):
         (with_iscrowd_of_80_bits, "iscrowd 1208925819614629174706176 is neither 0"),
         (with_category_beyond_all, "category id 18446744073709551616 is not within"),
         (with_text_as_category, "'id': '18', 'name': 'dog'} needs a whole id and a"),
-        (with_half_a_character, "needs a whole id and a name"),
+        (with_half_a_character, "needs a whole id and a text"),
         (with_same_category, "category id 44 occurs twice"),
         (with_nothing_as_image, "image id None must be a whole number"),
         (with_folder_as_shard, "00001-of-00002.tfrecord is a folder; move it away"),

@@ -130,7 +130,7 @@ def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
     dataset["annotations"].append(
         dict(dataset["annotations"][0], id=77, category_id=77)
     )
-    (data / "more.json").write_text(json.dumps(dataset))
+    (data / "more.json").write_text(json.dumps(dataset), encoding="utf-8-sig")
     flags = [f"--checkpoint_path={path}.index", f"--label_map={data / 'renamed.json'}"]
     flags += [f"--val_json_file={data / 'more.json'}"]
     result = run(data, "--mode=eval", *flags)

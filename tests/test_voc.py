@@ -185,12 +185,14 @@ def test_difficult_objects_neither_count_as_missed_nor_as_wrong(voc):
     assert ap(easy + [(12, 7, 0.99, (5, 4.5, 29.5, 20))]) == pytest.approx(1)
 
 
-def test_own_names_get_the_same_ids_in_every_image_set(voc):
+def test_own_names_get_the_same_ids_in_every_image_set(voc, capsys):
     # Without any, VOC's own ids stay.
     assert len(voc.read()[0]["categories"]) == 20
+    assert not capsys.readouterr().out
     voc.add("000020", xml_of([("zebra crossing", 0, (1, 1, 9, 9))]))
     voc.add("000021", xml_of([("bollard", 0, (1, 1, 9, 9))]))
-    voc.add_set("a", ["000020"])
+    # With the mark that Windows' editors put in front.
+    voc.add_set("a", ["\ufeff000020"])
     voc.add_set("b", ["000021", "000012"])
     for name in ("._000020.xml", "000099.txt"):
         (voc.folder / "Annotations" / name).write_text("no annotation")
@@ -200,6 +202,17 @@ def test_own_names_get_the_same_ids_in_every_image_set(voc):
         dataset, _ = voc.read(image_set)
         names = [(c["id"], c["name"]) for c in dataset["categories"]]
         assert names == list(enumerate(expected, 1))
+        told = "'bollard' in Annotations/000021.xml is none of VOC's names; the folder"
+        assert told in capsys.readouterr().out
+
+
+def test_a_broken_annotation_outside_the_set_is_told_where_it_decides(voc):
+    voc.add("000020", "<annotation>")
+    with pytest.raises(InputError) as told:
+        voc.read()
+    assert "000020.xml is no VOC annotation" in str(told.value)
+    assert str(told.value).endswith("mend it, or give --label_map")
+    assert voc.read(label_map=categories.COCO)[0]["images"]
 
 
 def test_a_label_map_gives_the_ids_and_other_names_are_left_out_and_counted(voc):

@@ -100,14 +100,19 @@ def _check_sheet():
     folder = os.path.dirname(FLAGS.sheet) or "."
     if FLAGS.sheet and not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--sheet={FLAGS.sheet}: cannot write into {folder}")
-    if os.path.isdir(FLAGS.sheet):
-        raise InputError(f"--sheet={FLAGS.sheet} is a folder; name a file")
-    if os.path.exists(FLAGS.sheet):
+    if not os.path.exists(FLAGS.sheet):
+        return
+    if not os.path.isfile(FLAGS.sheet):
+        raise InputError(f"--sheet={FLAGS.sheet} is no file that can be written anew")
+    try:
         with open(FLAGS.sheet, "rb") as file:
-            if file.read(len(_PNG_START)) != _PNG_START:
-                raise InputError(
-                    f"--sheet={FLAGS.sheet} is there and no PNG; name another file"
-                )
+            start = file.read(len(_PNG_START))
+    except OSError as error:
+        raise InputError(f"--sheet={FLAGS.sheet}: {error.strerror}") from error
+    if start not in (b"", _PNG_START):
+        raise InputError(
+            f"--sheet={FLAGS.sheet} is there and no PNG; name another file"
+        )
 
 
 def _records(paths):

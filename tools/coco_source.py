@@ -86,14 +86,13 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
         ArithmeticError,
         ValueError,
     ) as error:
-        text = str(error) if type(error) is ValueError else repr(error)
-        raise InputError(f"--annotations: an entry is wrong: {text}") from error
+        raise InputError(f"--annotations: an entry is wrong: {error!r}") from error
 
 
 def _plan(dataset, image_dir, max_images):
     if not dataset["images"]:
         raise InputError("--annotations: its list of images is empty")
-    names = categories.read_names(dataset["categories"])
+    names = _category_names(dataset)
     images = sorted(dataset["images"], key=_image_id)
     known = {image["id"] for image in images}
     if len(known) < len(images):
@@ -123,8 +122,15 @@ def _plan(dataset, image_dir, max_images):
     return entries, counts
 
 
+def _category_names(dataset):
+    try:
+        return categories.read_names(dataset["categories"])
+    except ValueError as error:
+        raise InputError(f"--annotations: {error}") from error
+
+
 def _image_id(image):
-    number = image.get("id") if isinstance(image, dict) else image
+    number = image.get("id") if isinstance(image, dict) else None
     # A bool is an int to Python.
     if type(number) is not int or not 0 <= number <= LARGEST_IMAGE_ID:
         raise InputError(
@@ -197,7 +203,8 @@ def _objects(annotations, size, names, has_difficult, counts):
 
 def _flag(annotation, name):
     value = annotation.get(name, 0)
-    if value not in (0, 1):
+    # Texts are what scripts make of VOC's xml.
+    if value not in (0, 1, "0", "1"):
         raise ValueError(f"{name} {value!r} is neither 0 nor 1")
     return int(value)
 

@@ -4,6 +4,7 @@
 
 import collections
 
+import categories
 import coco_metric
 import dataset_parser
 import record_check
@@ -15,9 +16,10 @@ NO_RECORD = "images of the json without a record"
 CATEGORIES = "categories of the json's boxes that the label map lacks"
 OTHER_NAMES = "categories that the json names otherwise"
 ANNOTATION_IDS = "annotation ids of the json that are 0, missing or not the only one"
+BAD_CATEGORIES = "jsons whose categories make no sense"
 REFUSED = "jsons with an entry that makes no sense"
 IMAGE_IDS = "image ids of the json that occur again"
-UNKNOWN_IMAGES = "annotations of images that the json does not list"
+UNKNOWN_IMAGES = "image ids of annotations that the json does not list"
 NO_RECORDS = "files without any record"
 
 _CONSEQUENCES = dict(
@@ -29,9 +31,10 @@ _CONSEQUENCES = dict(
         CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
         OTHER_NAMES: "training and evaluation take the label map's; give --label_map",
         ANNOTATION_IDS: "evaluation takes 0 for none, and stops at the others",
+        BAD_CATEGORIES: "the converter stops, and so does --label_map",
         REFUSED: "evaluation stops at once",
         IMAGE_IDS: "the converter stops; evaluation takes them for one",
-        UNKNOWN_IMAGES: "training and evaluation leave them out",
+        UNKNOWN_IMAGES: "training and evaluation leave the annotations out",
         NO_RECORDS: "training and evaluation stop at once",
     },
 )
@@ -42,10 +45,14 @@ _COMMON_SIZES = 3
 
 def _faults_of_json(dataset, label_map):
     """Yields (kind, text) of what is wrong with a json by itself."""
-    try:
-        coco_metric.complete(dataset)
-    except ValueError as error:
-        yield REFUSED, str(error)
+    for kind, check, part in (
+        (REFUSED, coco_metric.complete, dataset),
+        (BAD_CATEGORIES, categories.read_names, dataset["categories"]),
+    ):
+        try:
+            check(part)
+        except ValueError as error:
+            yield kind, str(error)
     for text in label_map.other_names(dataset["categories"]):
         yield OTHER_NAMES, text
     image_ids = collections.Counter(image["id"] for image in dataset["images"])
@@ -67,7 +74,7 @@ def _faults_of_json(dataset, label_map):
 
 
 class Findings:
-    """Collects what is in the records; memory grows with the image ids only."""
+    """Collects what is in the records; memory grows with image ids and files only."""
 
     def __init__(self, label_map, max_places):
         """Starts with nothing.

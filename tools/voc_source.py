@@ -13,8 +13,8 @@ as in VOC's own evaluation. ("ignore": 1 is there for other tools; pycocotools
 overwrites it.) Training takes them like any other, as Liu et al. do.
 
 Categories: VOC's 20 names get ids 1..20. With any other name among the annotations of
-the folder, whatever the image set, all its names get 1..K in alphabetical order: so
-every set has the same ids.
+the folder's images, whatever the set, all their names get 1..K in alphabetical order:
+so every set has the same ids.
 
 Image ids: the digits of the names ("2007_000027" is 2007000027) where they tell all
 images apart, else 1, 2, 3, ... in the order of the names.
@@ -83,7 +83,13 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     names = sorted(names, key=ids.get)[: max_images or None]
     xml_files = _stems(folder, "Annotations")
     annotations = {name: _annotation_of(folder, name, xml_files) for name in names}
-    category_ids = _category_ids(folder, xml_files, annotations, label_map)
+    if label_map is not None:
+        category_ids = _ids_of_label_map(label_map)
+    else:
+        # What else lies in Annotations belongs to no image.
+        others = [n for n in images if n + ".xml" in xml_files.get(n, ())]
+        others = sorted(set(others).difference(annotations))
+        category_ids = _category_ids(folder, xml_files, annotations, others)
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
     for name in names:
@@ -194,24 +200,45 @@ def _frame(folder, file_name, annotation, ignore_exif):
         raise InputError(f"--voc_dir: {path} {error}") from error
 
 
-def _category_ids(folder, xml_files, annotations, label_map):
-    """dict from name to category id, see the module."""
-    if label_map is not None:
-        ids = {name: number for number, name in label_map.names.items()}
-        if len(ids) < len(label_map.names):
-            raise InputError("--label_map: two categories have the same name")
-        return ids
-    found = set(_names(annotations.values()))
-    for name in set(xml_files) - set(annotations):
-        # What else lies there, macOS' "._" files for one, is no annotation.
-        if name + ".xml" in xml_files[name] and not name.startswith("."):
-            found.update(_names([_annotation_of(folder, name, xml_files)]))
-    names = sorted(found) if found.difference(NAMES) else NAMES
+def _ids_of_label_map(label_map):
+    ids = {name: number for number, name in label_map.names.items()}
+    if len(ids) < len(label_map.names):
+        raise InputError("--label_map: two categories have the same name")
+    return ids
+
+
+def _category_ids(folder, xml_files, annotations, others):
+    """dict from name to category id, see the module.
+
+    Args:
+      annotations: dict from name of an image to Annotation.
+      others: names of images outside the set.
+    """
+    places = {}
+    for image, annotation in annotations.items():
+        _note_names(places, image, annotation)
+    for image in others:
+        try:
+            _note_names(places, image, _annotation_of(folder, image, xml_files))
+        except InputError as error:
+            raise InputError(
+                f"{error}; it is outside the set, but its names decide on the ids: "
+                "mend it, or give --label_map"
+            ) from error
+    own = sorted(set(places).difference(NAMES))
+    if own:
+        print(
+            f"{folder}: {own[0]!r} in Annotations/{places[own[0]]}.xml is none of "
+            f"VOC's names; the folder's {len(places)} names get ids of their own"
+        )
+    names = sorted(places) if own else NAMES
     return {name: number for number, name in enumerate(names, 1)}
 
 
-def _names(annotations):
-    return (item[0] for annotation in annotations for item in annotation.objects)
+def _note_names(places, image, annotation):
+    """Adds, for each name that is new, the image where it occurs."""
+    for name, _, _ in annotation.objects:
+        places.setdefault(name, image)
 
 
 def _coco_objects(annotation, size, category_ids, counts):

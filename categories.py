@@ -161,16 +161,8 @@ def _read_entry(entry):
     is_dict = isinstance(entry, dict)
     category_id, name = (entry.get("id"), entry.get("name")) if is_dict else (0, 0)
     # A bool is an int to Python.
-    if type(category_id) is not int or not _is_text(name):
+    if type(category_id) is not int or not isinstance(name, str) or not name:
         raise ValueError(f"category {entry!r} needs a whole id and a text as name")
     if not 0 <= category_id <= LARGEST_ID:
         raise ValueError(f"category id {category_id} is not within 0..{LARGEST_ID}")
     return category_id, name
-
-
-def _is_text(name):
-    """Whether it is a str of characters: json takes half surrogates as well."""
-    try:
-        return isinstance(name, str) and bool(name.encode())
-    except UnicodeEncodeError:
-        return False

@@ -102,7 +102,9 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
         put("image/object/bbox/" + name, "float", [o.box[i] for o in objects])
     put("image/object/class/label", "int64", [o.category_id for o in objects])
-    put("image/object/class/text", "bytes", [o.name.encode() for o in objects])
+    # Json takes half surrogates, which no encoding does.
+    names = [o.name.encode(errors="replace") for o in objects]
+    put("image/object/class/text", "bytes", names)
     put("image/object/is_crowd", "int64", [o.is_crowd for o in objects])
     put("image/object/area", "float", [o.area for o in objects])
     if objects and objects[0].difficult is not None:

@@ -303,6 +303,7 @@ def read_file(path, file_number):
         return records.map(lambda unused, record: record)
 
     records = tf.data.Dataset.from_tensors(path).map(_with_size).flat_map(read)
+    # Of a whole file nothing is left of this, else an error.
     end_check = tf.data.Dataset.from_tensors(path).map(_check_end).skip(1)
     records = records.concatenate(end_check)
     records = records.concatenate(tf.data.Dataset.from_tensors(END_RECORD))

@@ -42,7 +42,7 @@ done
 if command -v shellcheck >/dev/null; then
     check shellcheck -x "${scripts[@]}"
 fi
-# More than eight at once would want more than 16 GB of memory.
+# Each takes about 2 GB of memory, with the commands that it starts.
 (($#)) || set -- -n auto --maxprocesses=8 --dist=loadfile
 check "${PYTHON}" -m pytest "$@"
 exit "${status}"

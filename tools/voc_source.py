@@ -87,8 +87,8 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
         category_ids = _ids_of_label_map(label_map)
     else:
         # What else lies in Annotations belongs to no image.
-        others = [n for n in images if n + ".xml" in xml_files.get(n, ())]
-        others = sorted(set(others).difference(annotations))
+        others = sorted(n for n in images if n + ".xml" in xml_files.get(n, ()))
+        others = [name for name in others if name not in annotations]
         category_ids = _category_ids(folder, xml_files, annotations, others)
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}

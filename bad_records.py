@@ -5,19 +5,22 @@
 TensorFlow drops a record whose processing fails without a word (`ignore_errors`). So
 records are numbered before that stage; a gap in the numbers behind it shows how many
 were lost, and their identities are handed to Python, which looks at them once more to
-say what is wrong. Only that rare path leaves TensorFlow's own kernels.
+say what is wrong. Only that rare path leaves TensorFlow's own kernels. What is done for
+each record costs little if it is no operation: tf.data calls no function that only
+picks some of its arguments.
 
 A file that cannot be read to its end is noticed in the same way, by numbers of what was
 tried and of what was read. A file that ends within the 12 bytes in front of a record is
 a whole one to TensorFlow; so, once it has been read, the lengths in front of its
 records are followed to its end.
 
-Glossary: an element is (read, tried, record). Read and tried are int64 scalars: in the
-high 32 bits the number of a file, in the low ones how many of its records came before
-that could be read, or that were tried. Record is a string scalar, a serialized example,
-or END_RECORD, behind the records of each file and of each epoch; behind an epoch both
-numbers are END. An identity, an int64, names what is lost: the tried of a record, or
-NO_MORE - read, a negative number, the rest of a file.
+Glossary: an element is (read, tried, identity, record). The first three are int64
+scalars. An identity names what is lost with the element: a record, by the number of its
+file in the high 32 bits and its own in the low ones; by NO_MORE - the number of a file
+the rest of that file; by END nothing. Read and tried number what could be read of a
+file, and what was tried; where they differ, something before was lost. Record is a
+string scalar, a serialized example, or END_RECORD, behind the records of each file and
+of each epoch.
 """
 
 import collections
@@ -37,8 +40,9 @@ _ID_PATTERN = "[0-9]{1,18}"
 _HEAD_BYTES = 12
 _FRAMING_BYTES = _HEAD_BYTES + 4
 _FILE_BITS = 32
-# Lost records in a row that are named; an epoch in another order names the others.
-_MOST_NAMED = 1000
+# Lost records in a row that are named; an epoch in another order names the others. Each
+# costs every record a microsecond.
+_MOST_NAMED = 8
 # How far a box may reach out of the image, as a part of it: rounding, not an error.
 MAX_OUTSIDE = 0.1
 
@@ -94,7 +98,7 @@ class BadRecords:
         self._known = set()
         # str, why there is nothing more to read; None as long as all is well.
         self.error = None
-        # int, identities that a gap can have and still be named.
+        # int, lost elements in a row that can be named.
         self.window = min(limit + 1, _MOST_NAMED)
 
     @property
@@ -106,18 +110,16 @@ class BadRecords:
         """Counts and logs those that are new.
 
         Args:
-          identities: int64 [lost], NumPy.
+          identities: list of int, of what was lost.
 
         Returns:
           np.bool_, whether to go on.
         """
-        for identity in identities.tolist():
-            # A file that cannot be read counts once, however far it could be read.
-            key = NO_MORE - _file_and_index(identity)[0] if identity < 0 else identity
-            if key in self._known or self.error:
+        for identity in identities:
+            if identity in self._known or self.error:
                 continue
             text = self._describe(identity)
-            self._known.add(key)
+            self._known.add(identity)
             if self._limit:
                 tf.logging.warning(
                     "left out, the %d. of at most %d: %s",
@@ -129,32 +131,29 @@ class BadRecords:
 
     def _describe(self, identity):
         """What is wrong, as one line."""
-        number, index = _file_and_index(identity)
-        path, is_rest = self._files[number], identity < 0
-        try:
-            for count, serialized in enumerate(tf.python_io.tf_record_iterator(path)):
-                if count == index and not is_rest:
-                    return f"{path}, record {index}{self._problem_of(serialized)}"
-        except tf.errors.OpError as error:
-            reason = str(error).splitlines()[0]
+        if identity < 0:
+            number, index = NO_MORE - identity, None
         else:
+            number, index = divmod(identity, 2**_FILE_BITS)
+        path, count = self._files[number], 0
+        reason = "it has changed meanwhile"
+        try:
+            for serialized in tf.python_io.tf_record_iterator(path):
+                if count == index:
+                    return f"{path}, record {index}{self._problem_of(serialized)}"
+                count += 1
             left_over = _left_over(path)
-            reason = "it has changed meanwhile"
             if left_over:
                 reason = f"its last {left_over} bytes are the start of another"
-        return f"{path} cannot be read any further after {index} records: {reason}"
+        except tf.errors.OpError as error:
+            reason = str(error).splitlines()[0]
+        return f"{path} cannot be read any further after {count} records: {reason}"
 
     def _problem_of(self, serialized):
         problem = problem_of(serialized, self._has_boxes) or (
             "its image cannot be decoded or claims a huge size"
         )
         return f"{_image_of(serialized)}: {problem}"
-
-
-def _file_and_index(identity):
-    if identity < 0:
-        identity = NO_MORE - identity
-    return identity >> _FILE_BITS, identity & (2**_FILE_BITS - 1)
 
 
 def problem_of(serialized, has_boxes=True):
@@ -294,38 +293,27 @@ def read_file(path, file_number):
     Returns:
       tf.data.Dataset of elements, END_RECORD at the end.
     """
-
-    def read(path, size):
-        # If it vanishes right after it was looked at, it fails anew forever, and
-        # ignore_errors would not return.
-        bound = tf.data.Dataset.range(size // _FRAMING_BYTES + 1)
-        records = tf.data.Dataset.zip((bound, tf.data.TFRecordDataset(path)))
-        return records.map(lambda unused, record: record)
-
-    records = tf.data.Dataset.from_tensors(path).map(_with_size).flat_map(read)
-    # Of a whole file nothing is left of this, else an error.
-    end_check = tf.data.Dataset.from_tensors(path).map(_check_end).skip(1)
-    records = records.concatenate(end_check)
-    records = records.concatenate(tf.data.Dataset.from_tensors(END_RECORD))
+    size = tf.py_func(_size_of, [path], tf.int64)
+    size.set_shape([])
+    # If it vanishes right after it was looked at, it fails anew forever, and
+    # ignore_errors would not return: no more is tried than it can have records.
+    bound = size // _FRAMING_BYTES + 1
     first = file_number * 2**_FILE_BITS
-    numbers = tf.data.Dataset.range(first, first + 2**_FILE_BITS)
+    identities = tf.data.Dataset.range(first, first + bound)
+    records = tf.data.Dataset.zip((identities, tf.data.TFRecordDataset(path)))
+    end = tf.data.Dataset.from_tensors((NO_MORE - file_number, path, size))
+    elements = records.concatenate(end.map(_end_of_file))
+    numbers = tf.data.Dataset.range(2**_FILE_BITS)
     # A record that cannot be read takes its number along.
-    tried = tf.data.Dataset.zip((numbers, records))
+    tried = tf.data.Dataset.zip((numbers, elements))
     tried = tried.apply(tf.data.experimental.ignore_errors())
     return tf.data.Dataset.zip((numbers, tried)).map(
-        lambda read, element: (read,) + element
+        lambda read, element: (read, element[0]) + element[1]
     )
 
 
-def _with_size(path):
-    """(path, its bytes); fails where it cannot be opened."""
-    size = tf.py_func(_size_of, [path], tf.int64)
-    size.set_shape([])
-    with tf.control_dependencies([tf.Assert(size >= 0, ["cannot be opened"])]):
-        return path, tf.identity(size)
-
-
 def _size_of(path):
+    """Bytes of a file, int64; -1 where it cannot be opened."""
     try:
         with tf.gfile.Open(path.decode(), "rb") as file:
             file.read(1)
@@ -334,12 +322,16 @@ def _size_of(path):
         return np.int64(-1)
 
 
-def _check_end(path):
-    """path; fails where TensorFlow passes over what lies behind the last record."""
-    is_whole = tf.py_func(lambda path: np.bool_(not _left_over(path)), [path], tf.bool)
-    is_whole.set_shape([])
-    with tf.control_dependencies([tf.Assert(is_whole, ["a record has only begun"])]):
-        return tf.identity(path)
+def _end_of_file(identity, path, size):
+    """(identity, END_RECORD); or what is none, where not all of the file was read."""
+
+    def end(path, size):
+        # TensorFlow passes over what is left behind the last record.
+        return b"" if size < 0 or _left_over(path) else END_RECORD
+
+    record = tf.py_func(end, [path, size], tf.string)
+    record.set_shape([])
+    return identity, record
 
 
 def _left_over(path):
@@ -367,7 +359,7 @@ def _count_left_over(path, size, unused_time):
     return max(size - position, 0)
 
 
-def is_record(read, tried, record):
+def is_record(read, tried, unused_identity, record):
     """bool scalar: False behind the last record of a file that was read to its end."""
     return tf.not_equal(record, END_RECORD) | tf.not_equal(read, tried)
 
@@ -375,7 +367,7 @@ def is_record(read, tried, record):
 def end_of_epoch():
     """Gives a tf.data.Dataset of the one element to put behind all records."""
     end = tf.constant(END, tf.int64)
-    return tf.data.Dataset.from_tensors((end, end, END_RECORD))
+    return tf.data.Dataset.from_tensors((end, end, end, END_RECORD))
 
 
 def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
@@ -397,21 +389,21 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     Returns:
       tf.data.Dataset of batches of results.
     """
-    dataset = dataset.apply(_with_recent(bad.window))
+    dataset = dataset.apply(_with_previous(bad.window))
     numbers = tf.data.Dataset.range(tf.int64.max)
 
     def process(number, element):
-        recent, is_whole, tried, record = element
+        previous, (read, tried, identity, record) = element
+        is_whole = tf.equal(read, tried)
         with tf.control_dependencies([tf.Assert(is_whole, ["records are missing"])]):
             record = tf.identity(record)
-        return number, recent, tried, function(record)
+        return number, previous, identity, function(record)
 
     dataset = tf.data.Dataset.zip((numbers, dataset)).map(
         process, num_parallel_calls=workers
     )
     dataset = dataset.apply(tf.data.experimental.ignore_errors())
     dataset = dataset.apply(_checking(bad))
-    # tf.data calls no function that only picks one of its arguments.
     dataset = dataset.apply(
         tf.data.experimental.take_while(lambda goes_on, *unused: goes_on)
     )
@@ -420,41 +412,39 @@ def good_batches(dataset, function, bad, batch_size, drop_remainder, workers):
     return dataset.map(lambda goes_on, is_used, result: result)
 
 
-def _with_recent(window):
-    """Adds the identities of this element and of the `window` before.
+def _with_previous(window):
+    """Makes (the identities of the `window` elements before, the element) of each."""
 
-    Of its own numbers remain whether it is whole, nothing being lost before it, and
-    tried.
-    """
+    def add(previous, element):
+        _, _, identity, _ = element
+        return previous[1:] + (identity,), (previous, element)
 
-    def add(recent, element):
-        read, tried, record = element
-        is_whole = tf.equal(read, tried)
-        identity = tf.where(is_whole, tried, NO_MORE - read)
-        recent = tf.concat([recent[1:], [identity]], axis=0)
-        return recent, (recent, is_whole, tried, record)
-
-    start = tf.fill([window + 1], tf.constant(END, tf.int64))
+    start = (tf.constant(END, tf.int64),) * window
     return tf.data.experimental.scan(start, add)
 
 
 def _checking(bad):
     """Reports gaps in the numbers, and finds epochs without any used record."""
 
-    def report(recent, num_lost):
-        lost = recent[-1 - tf.minimum(num_lost, bad.window) : -1]
-        goes_on = tf.py_func(bad.report, [lost], tf.bool)
+    def report(num_lost, previous):
+        goes_on = tf.py_func(
+            lambda num_lost, *previous: bad.report(
+                [int(identity) for identity in previous[-num_lost:]]
+            ),
+            (num_lost,) + previous,
+            tf.bool,
+        )
         goes_on.set_shape([])
         return goes_on
 
     def check(state, element):
         expected, was_used = state
-        number, recent, tried, (is_used, result) = element
+        number, previous, identity, (is_used, result) = element
         num_lost = number - expected
         goes_on = tf.cond(
-            num_lost > 0, lambda: report(recent, num_lost), lambda: tf.constant(True)
+            num_lost > 0, lambda: report(num_lost, previous), lambda: tf.constant(True)
         )
-        within_epoch = tf.not_equal(tried, END)
+        within_epoch = tf.not_equal(identity, END)
         was_used |= is_used
         goes_on &= within_epoch | was_used
         return (number + 1, was_used & within_epoch), (goes_on, is_used, result)

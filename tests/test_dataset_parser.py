@@ -65,7 +65,7 @@ def test_training_shards_hold_each_record_once_in_random_file_order(tmp_path, jp
         with tf.Graph().as_default():
             shard = dataset_parser.shard_records(files, 2, rank, is_training=True)
             shard = shard.filter(bad_records.is_record)
-            seen += [record for _, _, record in records.elements(shard)]
+            seen += [record for _, _, _, record in records.elements(shard)]
     assert len(seen) == len(set(seen)) == 16
 
 

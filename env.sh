@@ -188,6 +188,11 @@ export PYTHON
 # What TensorFlow and Python read at their start.
 export PYTHONUNBUFFERED=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-1}"
+# glibc gives the memory of each large tensor back to the system, which then clears it
+# anew, page by page: TensorFlow 1.15's input is a fifth to a quarter faster without.
+export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}"
+export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-1073741824}"
+export MALLOC_TOP_PAD_="${MALLOC_TOP_PAD_:-134217728}"
 # oneDNN's kernels, which TensorFlow takes by itself on the newest processors only.
 if [[ "$(uname -m)" == x86_64 ]]; then
     export TF_ENABLE_ONEDNN_OPTS="${TF_ENABLE_ONEDNN_OPTS:-1}"

@@ -134,6 +134,22 @@ def test_onednn_is_on_unless_it_is_turned_off(project, given, taken):
     assert _source(project, tell, **variables).stdout == taken + "\n"
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc alone")
+def test_the_memory_of_large_tensors_is_kept_for_the_next(project):
+    allocate = """if True:
+        import resource
+        for _ in range(11):
+            last = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            b"x" * 35000000  # a batch of 32 images, 8500 pages
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - last)
+    """
+    tell = 'source "$0/env.sh" && "$PYTHON" -c "$ALLOCATE"'
+    names = "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"
+    variables = dict.fromkeys(names, "")  # those of the tests' own launcher
+    variables.update(PYTHON=sys.executable, ALLOCATE=allocate)
+    assert int(_source(project, tell, **variables).stdout) < 1000
+
+
 def test_a_given_python_that_does_not_run_is_one_line(project):
     result = _source(project, PYTHON="/nowhere/python3")
     assert (result.returncode, result.stdout) == (2, "")

@@ -106,16 +106,17 @@ class BadRecords:
         """int, different records that were left out."""
         return len(self._known)
 
-    def report(self, identities):
-        """Counts and logs those that are new.
+    def report(self, num_lost, *previous):
+        """Counts and logs what is new of the elements that were lost in a row.
 
         Args:
-          identities: list of int, of what was lost.
+          num_lost: how many, all of one epoch.
+          *previous: identities of the last `window` elements; the lost ones are last.
 
         Returns:
           np.bool_, whether to go on.
         """
-        for identity in identities:
+        for identity in map(int, previous[-num_lost:]):
             if identity in self._known or self.error:
                 continue
             text = self._describe(identity)
@@ -127,6 +128,8 @@ class BadRecords:
                 )
             if self.count > self._limit:
                 self.error = text
+        if num_lost > self._limit and not self.error:
+            self.error = self._describe(int(previous[-1]))
         return np.bool_(self.error is None)
 
     def _describe(self, identity):
@@ -427,13 +430,7 @@ def _checking(bad):
     """Reports gaps in the numbers, and finds epochs without any used record."""
 
     def report(num_lost, previous):
-        goes_on = tf.py_func(
-            lambda num_lost, *previous: bad.report(
-                [int(identity) for identity in previous[-num_lost:]]
-            ),
-            (num_lost,) + previous,
-            tf.bool,
-        )
+        goes_on = tf.py_func(bad.report, (num_lost,) + previous, tf.bool)
         goes_on.set_shape([])
         return goes_on
 

@@ -111,7 +111,7 @@ def train(device, params, model_dir, backbone=None):
         device.ranks.exchange(total)
     check(
         checkpoints.newest_step(model_dir) == total,
-        "--training_file_pattern=%s holds no image with a box of a known category",
+        "--training_file_pattern=%s: no usable image has a box of a known category",
         FLAGS.training_file_pattern,
     )
     return True

@@ -335,6 +335,14 @@ def test_more_broken_records_than_allowed_end_the_dataset(tmp_path, jpeg, log, l
     assert len(log()) == (limit + 1 if limit else 0)
 
 
+def test_one_file_of_broken_records_is_more_than_allowed(tmp_path, jpeg):
+    path = tmp_path / "train"
+    records.write(path, [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6])] * 300)
+    found, reader = train_labels(path, 1)
+    assert len(found) == 0
+    assert "ends before it starts" in reader.bad.error
+
+
 def test_exactly_as_many_as_allowed_do_not(tmp_path, jpeg):
     path = tmp_path / "train"
     bad = [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6]) for _ in range(3)]
@@ -356,7 +364,7 @@ def test_a_lost_record_counts_even_if_its_file_has_changed(tmp_path, jpeg):
     path = tmp_path / "train"
     records.write(path, [good(1, jpeg), good(2, jpeg)])
     bad = bad_records.BadRecords([str(path)], limit=0, has_boxes=True)
-    assert not bad.report([2])
+    assert not bad.report(1, 2)
     assert "after 2 records: it has changed meanwhile" in bad.error
 
 

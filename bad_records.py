@@ -103,7 +103,7 @@ class BadRecords:
 
     @property
     def count(self):
-        """int, different records that were left out."""
+        """int, different records that were left out and named."""
         return len(self._known)
 
     def report(self, num_lost, *previous):
@@ -111,7 +111,8 @@ class BadRecords:
 
         Args:
           num_lost: how many, all of one epoch.
-          *previous: identities of the last `window` elements; the lost ones are last.
+          *previous: identities of the `window` elements before, the newest last; if
+            more were lost, all of them were.
 
         Returns:
           np.bool_, whether to go on.
@@ -129,7 +130,8 @@ class BadRecords:
             if self.count > self._limit:
                 self.error = text
         if num_lost > self._limit and not self.error:
-            self.error = self._describe(int(previous[-1]))
+            newest = self._describe(int(previous[-1]))
+            self.error = f"{num_lost} in a row, among them {newest}"
         return np.bool_(self.error is None)
 
     def _describe(self, identity):
@@ -138,8 +140,7 @@ class BadRecords:
             number, index = NO_MORE - identity, None
         else:
             number, index = divmod(identity, 2**_FILE_BITS)
-        path, count = self._files[number], 0
-        reason = "it has changed meanwhile"
+        path, count, reason = self._files[number], 0, None
         try:
             for serialized in tf.python_io.tf_record_iterator(path):
                 if count == index:
@@ -150,6 +151,8 @@ class BadRecords:
                 reason = f"its last {left_over} bytes are the start of another"
         except tf.errors.OpError as error:
             reason = str(error).splitlines()[0]
+        if reason is None:
+            return f"{path} could not be read to its end; it has changed meanwhile"
         return f"{path} cannot be read any further after {count} records: {reason}"
 
     def _problem_of(self, serialized):
@@ -296,16 +299,9 @@ def read_file(path, file_number):
     Returns:
       tf.data.Dataset of elements, END_RECORD at the end.
     """
-    size = tf.py_func(_size_of, [path], tf.int64)
-    size.set_shape([])
-    # If it vanishes right after it was looked at, it fails anew forever, and
-    # ignore_errors would not return: no more is tried than it can have records.
-    bound = size // _FRAMING_BYTES + 1
-    first = file_number * 2**_FILE_BITS
-    identities = tf.data.Dataset.range(first, first + bound)
-    records = tf.data.Dataset.zip((identities, tf.data.TFRecordDataset(path)))
-    end = tf.data.Dataset.from_tensors((NO_MORE - file_number, path, size))
-    elements = records.concatenate(end.map(_end_of_file))
+    records = tf.data.Dataset.from_tensors((path, file_number)).flat_map(_records_of)
+    end = tf.data.Dataset.from_tensors((path, file_number)).map(_end_of)
+    elements = records.concatenate(end)
     numbers = tf.data.Dataset.range(2**_FILE_BITS)
     # A record that cannot be read takes its number along.
     tried = tf.data.Dataset.zip((numbers, elements))
@@ -313,6 +309,19 @@ def read_file(path, file_number):
     return tf.data.Dataset.zip((numbers, tried)).map(
         lambda read, element: (read, element[0]) + element[1]
     )
+
+
+def _records_of(path, file_number):
+    """tf.data.Dataset of (identity, record); fails if the file cannot be opened."""
+    size = tf.py_func(_size_of, [path], tf.int64)
+    size.set_shape([])
+    with tf.control_dependencies([tf.Assert(size >= 0, ["cannot be opened"])]):
+        # If it vanishes right after it was looked at, it fails anew forever, and
+        # ignore_errors would not return: no more is tried than it can have records.
+        bound = size // _FRAMING_BYTES + 1
+    first = file_number * 2**_FILE_BITS
+    identities = tf.data.Dataset.range(first, first + bound)
+    return tf.data.Dataset.zip((identities, tf.data.TFRecordDataset(path)))
 
 
 def _size_of(path):
@@ -325,16 +334,13 @@ def _size_of(path):
         return np.int64(-1)
 
 
-def _end_of_file(identity, path, size):
-    """(identity, END_RECORD); or what is none, where not all of the file was read."""
-
-    def end(path, size):
-        # TensorFlow passes over what is left behind the last record.
-        return b"" if size < 0 or _left_over(path) else END_RECORD
-
-    record = tf.py_func(end, [path, size], tf.string)
+def _end_of(path, file_number):
+    """(identity, END_RECORD); or "", no example, if TensorFlow passed over a rest."""
+    record = tf.py_func(
+        lambda path: b"" if _left_over(path) else END_RECORD, [path], tf.string
+    )
     record.set_shape([])
-    return identity, record
+    return NO_MORE - file_number, record
 
 
 def _left_over(path):

@@ -3,6 +3,7 @@
 """Broken records: training leaves them out and says so, evaluation stops."""
 
 import logging
+import re
 import struct
 
 import numpy as np
@@ -261,9 +262,7 @@ def test_a_file_that_could_not_be_opened_once_is_missed(tmp_path, jpeg, monkeypa
     records.write(tmp_path / "val", [good(1, jpeg), good(2, jpeg)])
     sizes = iter([-1])
     monkeypatch.setattr(bad_records, "_size_of", lambda path: np.int64(next(sizes)))
-    assert (
-        "after 2 records: it has changed meanwhile" in evaluated(tmp_path / "val").error
-    )
+    assert "val could not be read to its end; it" in evaluated(tmp_path / "val").error
 
 
 @pytest.mark.parametrize("left_over, num_ranks", [(1, 1), (8, 2), (11, 3)])
@@ -341,6 +340,18 @@ def test_one_file_of_broken_records_is_more_than_allowed(tmp_path, jpeg):
     found, reader = train_labels(path, 1)
     assert len(found) == 0
     assert "ends before it starts" in reader.bad.error
+    assert "in a row, among them" in reader.bad.error
+
+
+def test_all_records_of_a_long_broken_row_are_named_in_time(tmp_path, jpeg, log):
+    path = tmp_path / "train"
+    bad = [boxes_record(jpeg, [0.5, 0.5, 0.4, 0.6]) for _ in range(20)]
+    records.write(path, bad + [good(1, jpeg)])
+    found, reader = train_labels(path, 60, batch_size=1, max_bad_records=20)
+    assert len(found) == 60  # as many epochs, each in another order
+    assert reader.bad.count == 20 and reader.bad.error is None
+    names = [re.search(r"record (\d+) ", line).group(1) for line in log()]
+    assert sorted(map(int, names)) == list(range(20))
 
 
 def test_exactly_as_many_as_allowed_do_not(tmp_path, jpeg):
@@ -364,8 +375,8 @@ def test_a_lost_record_counts_even_if_its_file_has_changed(tmp_path, jpeg):
     path = tmp_path / "train"
     records.write(path, [good(1, jpeg), good(2, jpeg)])
     bad = bad_records.BadRecords([str(path)], limit=0, has_boxes=True)
-    assert not bad.report(1, 2)
-    assert "after 2 records: it has changed meanwhile" in bad.error
+    assert not bad.report(np.int64(1), np.int64(2))
+    assert bad.error == f"{path} could not be read to its end; it has changed meanwhile"
 
 
 @pytest.mark.parametrize("side", [-0.09, 1.09])

@@ -189,8 +189,7 @@ export PYTHON
 export PYTHONUNBUFFERED=1
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-1}"
 # glibc gives the memory of each large tensor back to the system, which then clears it
-# anew, page by page: without this, TensorFlow 1.15's input is 15 to 28 % faster. It
-# costs address space, 64 MB a thread.
+# anew, page by page, for TensorFlow 1.15's every image. Keeping it costs address space.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-1073741824}"
 export MALLOC_TOP_PAD_="${MALLOC_TOP_PAD_:-134217728}"

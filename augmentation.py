@@ -10,8 +10,6 @@ ymax, xmax] in 0..1 of height and width, a window's from the center of the first
 to that of the last; pixels are RGB; a plane is one channel.
 """
 
-import collections
-
 import tensorflow.compat.v1 as tf
 
 import anchors
@@ -38,14 +36,6 @@ _ROUNDING = 1.001
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
-
-EncodedImage = collections.namedtuple("EncodedImage", "encoded height_width whole")
-EncodedImage.__doc__ = """An image of which parts can be decoded; see `open_image`.
-
-encoded: string scalar, a JPEG, or empty where only the whole image can be decoded.
-height_width: int32 [2].
-whole: uint8 [height, width, 3], where encoded is empty.
-"""
 
 
 def height_width(encoded):
@@ -79,32 +69,22 @@ def _png_size(encoded):
         return tf.reverse(size, [0])
 
 
-def open_image(encoded):
-    """Finds the size of an image, without decoding it where that can be.
+def decode(encoded):
+    """Decodes a whole image.
 
     Args:
       encoded: string scalar, a JPEG or PNG.
 
     Returns:
-      EncodedImage.
+      uint8 [height, width, 3].
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) when it cannot be decoded or claims
         more than MAX_PIXELS.
     """
-    # A JPEG cut short may still hold a window: decoding all of it tells.
-    has_parts = tf.image.is_jpeg(encoded) & tf.equal(
-        tf.substr(encoded, -2, 2), _JPEG_END
-    )
-    size = height_width(encoded)
-    with tf.control_dependencies([size]):
-        parts, whole = tf.cond(
-            has_parts,
-            lambda: (encoded, tf.zeros([0, 0, 3], tf.uint8)),
-            # This kernel takes PNG as well.
-            lambda: (tf.constant(b""), tf.image.decode_jpeg(encoded, channels=3)),
-        )
-    return EncodedImage(parts, size, whole)
+    with tf.control_dependencies([height_width(encoded)]):
+        # This kernel takes PNG as well.
+        return tf.image.decode_jpeg(encoded, channels=3)
 
 
 def random_crop(boxes, classes, height_width):
@@ -216,14 +196,15 @@ def flip_left_right(boxes):
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=1)
 
 
-def decode_window(image, window, is_flipped):
+def decode_window(encoded, size, window, is_flipped):
     """Decodes one window of an image, resized to 300 x 300.
 
-    Only the pixels of the window are decoded. Of a window of whole pixels
+    Of a JPEG only the pixels of the window are decoded. Of a window of whole pixels
     resize_bilinear takes the same samples as crop_and_resize, in a third of the time.
 
     Args:
-      image: EncodedImage.
+      encoded: string scalar, a JPEG or PNG.
+      size: int32 [2], what `height_width` gives for it.
       window: float32 [4], ltrb, of whole pixels.
       is_flipped: bool scalar.
 
@@ -233,15 +214,22 @@ def decode_window(image, window, is_flipped):
     Raises:
       tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
     """
-    corners = tf.cast(tf.round(window * _last_pixel(image.height_width)), tf.int32)
+    corners = tf.cast(tf.round(window * _last_pixel(size)), tf.int32)
     first, extent = corners[:2], corners[2:] - corners[:2] + 1
+    with tf.control_dependencies([size]):
+        encoded = tf.identity(encoded)  # nothing is decoded before that is known
+    # A JPEG cut short may still hold a window: decoding all of it tells.
+    has_parts = tf.image.is_jpeg(encoded) & tf.equal(
+        tf.substr(encoded, -2, 2), _JPEG_END
+    )
     pixels = tf.cond(
-        tf.equal(image.encoded, ""),
-        lambda: tf.slice(
-            image.whole, tf.concat([first, [0]], 0), tf.concat([extent, [3]], 0)
-        ),
+        has_parts,
         lambda: tf.image.decode_and_crop_jpeg(
-            image.encoded, tf.concat([first, extent], 0), channels=3
+            encoded, tf.concat([first, extent], 0), channels=3
+        ),
+        lambda: tf.slice(
+            tf.image.decode_jpeg(encoded, channels=3),
+            *(tf.concat([first, [0]], 0), tf.concat([extent, [3]], 0)),
         ),
     )
     resized = tf.image.resize_bilinear(

@@ -23,6 +23,7 @@ string scalar, a serialized example, or END_RECORD, behind the records of each f
 of each epoch.
 """
 
+import base64
 import collections
 import functools
 import os
@@ -66,11 +67,20 @@ OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
 
 
+# A PNG of one pixel.
+_SMALLEST_IMAGE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5E"
+    "rkJggg=="
+)
+
+
 def _end_record():
-    """An example without boxes, so that what reads records needs no case for it."""
+    """An image without boxes, so that what reads records needs no case for it."""
     example = tf.train.Example()
     feature = example.features.feature
-    feature["image/encoded"].bytes_list.value.append(b"\xff end of the records")
+    feature["end of the records"].int64_list.value.append(1)
+    image = base64.b64decode(_SMALLEST_IMAGE)
+    feature["image/encoded"].bytes_list.value.append(image)
     feature["image/source_id"].bytes_list.value.append(b"0")
     return example.SerializeToString()
 

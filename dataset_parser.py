@@ -302,12 +302,12 @@ def _blank_training_example():
 
 def _augmented_example(example):
     """One augmented (features, labels) pair from a parsed record."""
-    image = augmentation.open_image(example["encoded"])
+    size = augmentation.height_width(example["encoded"])
     window, boxes, classes = augmentation.random_crop(
-        example["boxes"], example["classes"], image.height_width
+        example["boxes"], example["classes"], size
     )
     is_flipped = tf.random_uniform([]) < augmentation.FLIP_PROBABILITY
-    pixels = augmentation.decode_window(image, window, is_flipped)
+    pixels = augmentation.decode_window(*(example["encoded"], size, window, is_flipped))
     boxes = tf.cond(
         is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
     )
@@ -317,28 +317,16 @@ def _augmented_example(example):
 
 
 def _evaluation_example(serialized):
-    """(whether this is a record, its whole image if so)."""
+    """(whether this is a record, its whole image)."""
     parsed = _parse_example(serialized, _IMAGE_FEATURES)
-    is_record = tf.not_equal(serialized, bad_records.END_RECORD)
-    image, raw_shape = tf.cond(
-        is_record,
-        lambda: _whole_image(parsed["image/encoded"]),
-        lambda: (tf.zeros(_IMAGE_SHAPE), tf.zeros([3], tf.int32)),
-    )
-    return is_record, {
-        "image": image,
-        "source_id": _image_id(parsed),
-        "raw_shape": raw_shape,
-    }
-
-
-def _whole_image(encoded):
-    with tf.control_dependencies([augmentation.height_width(encoded)]):
-        # This kernel takes PNG as well.
-        pixels = tf.image.decode_jpeg(encoded, channels=3)
+    pixels = augmentation.decode(parsed["image/encoded"])
     # Of uint8 pixels the kernel takes twice as long.
     resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
-    return resized / 255.0, tf.shape(pixels)
+    return tf.not_equal(serialized, bad_records.END_RECORD), {
+        "image": resized / 255.0,
+        "source_id": _image_id(parsed),
+        "raw_shape": tf.shape(pixels),
+    }
 
 
 def _pad_batch(batch, batch_size):

@@ -368,15 +368,17 @@ def _stage_dataset(stage):
 
 def _stage_inputs(record):
     example = dataset_parser.parse_record(record)
-    shape = augmentation.open_image(example["encoded"]).height_width
-    window, _, _ = augmentation.random_crop(example["boxes"], example["classes"], shape)
+    size = augmentation.height_width(example["encoded"])
+    window, _, _ = augmentation.random_crop(example["boxes"], example["classes"], size)
     example.update(record=record, window=window)
     return dict(example, image=_decode_window(example))
 
 
 def _decode_window(example):
-    image = augmentation.open_image(example["encoded"])
-    return augmentation.decode_window(image, example["window"], tf.constant(False))
+    size = augmentation.height_width(example["encoded"])
+    return augmentation.decode_window(
+        *(example["encoded"], size, example["window"], tf.constant(False))
+    )
 
 
 def _size(*result):

@@ -171,9 +171,9 @@ def test_files_without_any_box_end_instead_of_hanging(tmp_path, jpeg):
 
 def decode(encoded, window, is_flipped=False):
     with tf.Graph().as_default(), tf.Session() as session:
-        image = augmentation.open_image(tf.constant(encoded))
+        size = augmentation.height_width(tf.constant(encoded))
         pixels = augmentation.decode_window(
-            image, tf.constant(window), tf.constant(is_flipped)
+            *(tf.constant(encoded), size, tf.constant(window), tf.constant(is_flipped))
         )
         return session.run(pixels) / 255
 

@@ -44,10 +44,7 @@ class Decoder:
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             encoded = tf.placeholder(tf.string, [])
             orientation = tf.placeholder(tf.int32, [])
-            with tf.control_dependencies([augmentation.height_width(encoded)]):
-                # This kernel takes PNG as well.
-                pixels = tf.image.decode_jpeg(encoded, channels=3)
-            pixels = _upright(pixels, orientation)
+            pixels = _upright(augmentation.decode(encoded), orientation)
             outputs = [inference.resize(pixels), tf.shape(pixels)]
         # In the thread that asks: TensorFlow's own threads are the network's. How many
         # work within an operation the first session says for all, so not this one.

@@ -230,14 +230,8 @@ class _Checker:
         self._known_ids = np.array(sorted(known_ids), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
-            image = augmentation.open_image(self._encoded)
             # All pixels are decoded, and only their shape leaves the session.
-            pixels = tf.cond(
-                tf.equal(image.encoded, ""),
-                lambda: image.whole,
-                lambda: tf.image.decode_jpeg(image.encoded, channels=3),
-            )
-            self._shape = tf.shape(pixels)
+            self._shape = tf.shape(augmentation.decode(self._encoded))
         self._session = tf.Session(graph=graph)
 
     def check(self, record):

@@ -34,16 +34,17 @@ def data(tmp_path_factory):
     return folder
 
 
+SAVE_EACH_STEP = "--save_checkpoints_steps=1"
 ENV = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
 
 
 def command_of(data, model_dir, *flags, steps=4):
-    """Trains with batches of one image, saving after each step."""
+    """Trains with batches of one image."""
     return (
         [sys.executable, os.path.join(processes.ROOT, "ssd_main.py"), "--mode=train"]
         + [f"--training_file_pattern={data / 'train'}", f"--model_dir={model_dir}"]
         + [f"--num_examples_per_epoch={steps}", "--num_epochs=1", "--decay_epochs=1"]
-        + ["--train_batch_size=1", "--save_checkpoints_steps=1", "--device=cpu"]
+        + ["--train_batch_size=1", "--device=cpu"]
         + list(flags)
     )
 
@@ -67,7 +68,7 @@ def last_line(result):
 def model_dir(data, tmp_path_factory):
     """A finished training of two steps."""
     folder = tmp_path_factory.mktemp("model")
-    assert train(data, folder, steps=2).returncode == 0
+    assert train(data, folder, SAVE_EACH_STEP, steps=2).returncode == 0
     return folder
 
 
@@ -90,7 +91,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_gone_on_from(
 def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(
     data, tmp_path
 ):
-    result = train(data, tmp_path, "--base_learning_rate=1e9", steps=40)
+    flags = ["--base_learning_rate=1e9", SAVE_EACH_STEP]
+    result = train(data, tmp_path, *flags, steps=40)
     assert result.returncode == 2
     parts = "(class|box|decay)( and (class|box|decay))*"
     line = rf"ssd_main.py: step (\d+): the {parts} loss is (nan|inf)"
@@ -117,7 +119,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoint_stays(data, small_disk):
-    result = train(data, small_disk)
+    result = train(data, small_disk, SAVE_EACH_STEP)
     assert result.returncode == 2
     assert f"--model_dir={small_disk}: no space is left" in last_line(result)
     assert last_line(result).endswith("the last checkpoint, step 0")
@@ -143,13 +145,26 @@ def test_the_same_signal_again_ends_within_the_step(data, tmp_path, name):
     assert "stopped at step" not in log.read_text()
 
 
-def test_a_profile_and_a_curve_of_a_short_training_are_written(data, tmp_path):
-    flags = [f"--profiling={tmp_path / 'profile'}"]
-    result = train(data, tmp_path / "model", *flags, steps=2)
+@pytest.fixture(scope="module")
+def synthetic(data, tmp_path_factory):
+    """Folder and result of two steps on synthetic data, with a profile."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    flags = ["--synthetic_data", f"--training_file_pattern={folder / 'none'}"]
+    flags.append(f"--profiling={folder / 'profile'}")
+    return folder, train(data, folder / "model", *flags, steps=2)
+
+
+def test_synthetic_data_needs_no_file(synthetic):
+    _, result = synthetic
     assert result.returncode == 0, result.stderr[-3000:]
-    timeline = next((tmp_path / "profile").glob("timeline-*.json"))
+    assert "step 2 of 2" in result.stderr
+
+
+def test_a_profile_and_a_curve_of_a_short_training_are_written(synthetic):
+    folder, _ = synthetic
+    timeline = next((folder / "profile").glob("timeline-*.json"))
     assert json.loads(timeline.read_text())["traceEvents"]
-    steps, values = plots.read_losses(str(tmp_path / "model"))["loss"]
+    steps, values = plots.read_losses(str(folder / "model"))["loss"]
     assert steps == [1, 2]
 
 
@@ -183,10 +198,3 @@ def test_more_broken_records_than_allowed_end_the_training_with_a_line(data, tmp
     assert result.returncode == 2
     assert "more broken records than --max_bad_records=1" in last_line(result)
     assert "its image cannot be decoded" in last_line(result)
-
-
-def test_synthetic_data_needs_no_file(data, tmp_path):
-    flags = ["--synthetic_data", f"--training_file_pattern={tmp_path / 'none'}"]
-    result = train(data, tmp_path, *flags, steps=2)
-    assert result.returncode == 0, result.stderr
-    assert "step 2 of 2" in result.stderr

@@ -67,7 +67,7 @@ OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
 
 
-# A PNG of one pixel.
+# A PNG of one pixel, in base64.
 _SMALLEST_IMAGE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5E"
     "rkJggg=="
@@ -78,6 +78,7 @@ def _end_record():
     """An image without boxes, so that what reads records needs no case for it."""
     example = tf.train.Example()
     feature = example.features.feature
+    # What no record of a dataset has.
     feature["end of the records"].int64_list.value.append(1)
     image = base64.b64decode(_SMALLEST_IMAGE)
     feature["image/encoded"].bytes_list.value.append(image)

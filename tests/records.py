@@ -3,6 +3,8 @@
 """Makes small TFRecord files for the tests: real JPEGs and PNGs of unequal sides."""
 
 import itertools
+import struct
+import zlib
 
 import tensorflow.compat.v1 as tf
 
@@ -13,6 +15,19 @@ def encode_image(pixels, kind="jpeg"):
         if kind == "png":
             return session.run(tf.image.encode_png(pixels))
         return session.run(tf.image.encode_jpeg(pixels, quality=100))
+
+
+def black_png(side):
+    """A PNG of side x side pixels of one bit, some bytes for a thousand pixels."""
+
+    def chunk(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    pixels = zlib.compress(bytes(side * (1 + (side + 7) // 8)))
+    end = chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + end
 
 
 def record(source_id, encoded, boxes=(), category_ids=()):

@@ -54,12 +54,6 @@ def huge(jpeg):
     return jpeg[:start] + struct.pack(">HH", 65000, 65000) + jpeg[start + 4 :]
 
 
-def huge_png():
-    """A PNG whose header claims 20000 x 20000 pixels of one bit."""
-    sides = struct.pack(">II", 20000, 20000)
-    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + b"\x01\0\0\0\0" + b"\0" * 40
-
-
 def endless(jpeg):
     """A record whose only feature claims an image of 2 GB, but ends."""
     item = b"\n\x80\x80\x80\x80\x08" + jpeg[:100]
@@ -129,13 +123,19 @@ BROKEN = {
         "is no number",
         True,
     ),
-    "PNG that claims a huge size": (
-        lambda jpeg: records.record(7, huge_png(), [BOX], [1]),
+    "PNG of a huge size": (
+        # Nothing else is wrong with it.
+        lambda jpeg: records.record(7, records.black_png(8200), [BOX], [1]),
         "or claims a huge size",
         True,
     ),
     "no picture": (
         lambda jpeg: records.record(7, b"no picture", [BOX], [1]),
+        "(image 7): its image cannot be decoded",
+        True,
+    ),
+    "image of one byte": (
+        lambda jpeg: records.record(7, b"\xff", [BOX], [1]),
         "(image 7): its image cannot be decoded",
         True,
     ),

@@ -75,7 +75,7 @@ def folder(tmp_path_factory):
     cases = [
         record(1),
         record(2, encoded=CUT),
-        record(3, encoded=b"no picture"),
+        record(3, encoded=b"\xff"),
         record(4, [[0.5, 0.2, 0.4, 0.9]]),
         record(5, [[0.1, 0.2, 0.6, 1.9], BOX], [18, 18]),
         record(6, [[0.1, float("nan"), 0.6, 0.9]]),
@@ -116,7 +116,7 @@ def faulty(folder):
 
 # Kind and consequence, number, and the places.
 FAULTS = {
-    "images that cannot be decoded: training leaves the record out, evaluation stops": [
+    "images that cannot be decoded: training leaves the record out where it meets": [
         "val, record 1 (image 2): its image is cut off",
         "val, record 2 (image 3): its image is neither a JPEG nor a PNG",
         "val, record 18 (image -1): its image is neither",

@@ -151,12 +151,13 @@ def synthetic(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
     flags = ["--synthetic_data", f"--training_file_pattern={folder / 'none'}"]
     flags.append(f"--profiling={folder / 'profile'}")
-    return folder, train(data, folder / "model", *flags, steps=2)
+    result = train(data, folder / "model", *flags, steps=2)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder, result
 
 
 def test_synthetic_data_needs_no_file(synthetic):
     _, result = synthetic
-    assert result.returncode == 0, result.stderr[-3000:]
     assert "step 2 of 2" in result.stderr
 
 

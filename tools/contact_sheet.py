@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
+import augmentation
 import dataset_parser
 import drawing
 import files
@@ -84,7 +85,7 @@ def _inputs(records, label_map):
     with tf.Graph().as_default(), tf.Session() as session:
         serialized = tf.placeholder(tf.string, [])
         record = dataset_parser.parse_record(serialized, label_map)
-        record["pixels"] = tf.image.decode_jpeg(record.pop("encoded"), channels=3)
+        record["pixels"] = augmentation.decode(record.pop("encoded"))
         _, (features, labels) = dataset_parser.training_example(serialized, label_map)
         augmented = {
             "image": features["image"],

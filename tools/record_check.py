@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads all records of TFRecord files on all cores, and finds what is wrong with each.
 
-What training leaves out is bad_records' to say, and whether an image can be opened
+What training leaves out is bad_records' to say, and whether an image can be decoded
 augmentation's. Added is what training does not mind.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
@@ -47,7 +47,8 @@ CONSEQUENCES = {
     bad_records.UNEQUAL: _LEFT_OUT,
     bad_records.OUTSIDE: _LEFT_OUT,
     bad_records.BACKWARD: _LEFT_OUT,
-    BAD_IMAGE: _BOTH,
+    # Training decodes windows of an image, of which some may end before the fault.
+    BAD_IMAGE: _LEFT_OUT + " where it meets the fault, evaluation stops",
     DAMAGED_IMAGE: _USED,
     BEYOND: "training clips the box",
     EMPTY: "training takes it as it is, and never crops its image",

@@ -17,17 +17,21 @@ def encode_image(pixels, kind="jpeg"):
         return session.run(tf.image.encode_jpeg(pixels, quality=100))
 
 
-def black_png(side):
-    """A PNG of side x side pixels of one bit, some bytes for a thousand pixels."""
+def png(side, depth, color_type, pixels):
+    """A PNG that claims side x side pixels, and holds these bytes, compressed."""
 
     def chunk(kind, data):
         crc = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    pixels = zlib.compress(bytes(side * (1 + (side + 7) // 8)))
-    end = chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + end
+    header = struct.pack(">IIBBBBB", side, side, depth, color_type, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(pixels))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def black_png(side):
+    """A PNG of one bit a pixel, of some bytes for a thousand pixels."""
+    return png(side, 1, 0, bytes(side * (1 + (side + 7) // 8)))
 
 
 def record(source_id, encoded, boxes=(), category_ids=()):

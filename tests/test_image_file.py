@@ -8,10 +8,10 @@ import resource
 import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
+import records
 import tensorflow.compat.v1 as tf
 from PIL import Image, ImageOps
 
@@ -198,13 +198,7 @@ def test_bytes_behind_the_end_and_fill_bytes_are_no_harm():
 
 
 def png_bomb():
-    def chunk(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    return start + chunk(b"IDAT", zlib.compress(b"\0" * 9999)) + chunk(b"IEND", b"")
+    return records.png(60000, 8, 2, b"\0" * 9999)
 
 
 def jpeg_bomb():

@@ -49,22 +49,21 @@ MAX_OUTSIDE = 0.1
 
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
-# Kind of each feature that training reads, and whether it is exactly one value.
-_FEATURE_KINDS = {
-    "image/encoded": ("bytes_list", True),
-    "image/source_id": ("bytes_list", True),
-    LABEL_FEATURE: ("int64_list", False),
-}
-_FEATURE_KINDS.update((name, ("float_list", False)) for name in BOX_FEATURES)
 
-# Kinds of problem for which training leaves a record out.
+# Kinds of problem for which training and evaluation cannot use a record.
 NO_EXAMPLE = "records that are no tf.train.Example"
-WRONG_FEATURE = "records whose image or id is missing or of another type"
+WRONG_IMAGE = "records whose image is missing or of another type"
+# Only evaluation: training needs no id.
+BAD_ID = "ids that are missing or no number"
+# Only training: evaluation takes the boxes of the json.
 WRONG_BOX_FEATURE = "records whose boxes or labels are of another type"
-BAD_ID = "ids that are no number"
 UNEQUAL = "records whose boxes and labels differ in number"
 OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
+_BOX_PROBLEMS = (WRONG_BOX_FEATURE, UNEQUAL, OUTSIDE, BACKWARD)
+
+# Features that have to be there: their type, of one value, and what it is otherwise.
+_SINGLE_FEATURES = {"image/encoded": WRONG_IMAGE, "image/source_id": BAD_ID}
 
 
 # A PNG of one pixel, in base64.
@@ -95,17 +94,17 @@ Problem.__doc__ = """One fault: its kind, the same for many, and what is wrong h
 class BadRecords:
     """Counts and names what was left out of one dataset."""
 
-    def __init__(self, files, limit, has_boxes):
+    def __init__(self, files, limit, is_training):
         """Keeps what to look at.
 
         Args:
           files: list of str, numbered as in the identities.
           limit: int, so many may be left out; 0: none.
-          has_boxes: bool, whether the boxes and labels count, too.
+          is_training: bool, see `problem_of`.
         """
         self._files = files
         self._limit = limit
-        self._has_boxes = has_boxes
+        self._is_training = is_training
         self._known = set()
         # str, why there is nothing more to read; None as long as all is well.
         self.error = None
@@ -167,28 +166,34 @@ class BadRecords:
         return f"{path} cannot be read any further after {count} records: {reason}"
 
     def _problem_of(self, serialized):
-        problem = problem_of(serialized, self._has_boxes) or (
+        problem = problem_of(serialized, self._is_training) or (
             "its image cannot be decoded or claims a huge size"
         )
         return f"{_image_of(serialized)}: {problem}"
 
 
-def problem_of(serialized, has_boxes=True):
-    """Says what is wrong with a record; see `problems_of`.
+def problem_of(serialized, is_training):
+    """Says why a record cannot be used; see `problems_of`.
+
+    Args:
+      serialized: bytes.
+      is_training: bool; training does not look at the id, evaluation not at the boxes.
 
     Returns:
       str, the first problem, or None.
     """
-    first = next(problems_of(serialized, has_boxes), None)
-    return first and first.text
+    ignored = (BAD_ID,) if is_training else _BOX_PROBLEMS
+    for problem in problems_of(serialized):
+        if problem.kind not in ignored:
+            return problem.text
+    return None
 
 
-def problems_of(serialized, has_boxes=True):
+def problems_of(serialized):
     """Finds what is wrong with a record, but for its image's pixels.
 
     Args:
       serialized: bytes.
-      has_boxes: bool, whether the boxes and labels count, too.
 
     Yields:
       Problem.
@@ -198,30 +203,37 @@ def problems_of(serialized, has_boxes=True):
     except message.DecodeError:
         yield Problem(NO_EXAMPLE, "it is no tf.train.Example")
         return
-    wrong = []
-    for name, (kind, is_single) in _FEATURE_KINDS.items():
-        if is_single or has_boxes:
-            text = _problem_of_feature(feature, name, kind, is_single)
-            if text:
-                wrong.append(name)
-                yield Problem(WRONG_FEATURE if is_single else WRONG_BOX_FEATURE, text)
-    if "image/source_id" not in wrong:
-        source_id = feature["image/source_id"].bytes_list.value[0]
-        if not is_id(source_id):
-            yield Problem(BAD_ID, f"its image/source_id {source_id!r} is no number")
-    if has_boxes and not set(wrong).intersection(BOX_FEATURES + (LABEL_FEATURE,)):
+    for name, kind in _SINGLE_FEATURES.items():
+        text = _problem_of_single(feature, name)
+        if text:
+            yield Problem(kind, text)
+    kinds = dict.fromkeys(BOX_FEATURES, "float_list")
+    kinds[LABEL_FEATURE] = "int64_list"
+    texts = [_problem_of_type(feature, name, kind) for name, kind in kinds.items()]
+    if any(texts):
+        yield from (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
+    else:
         yield from _problems_of_boxes(feature)
 
 
-def _problem_of_feature(feature, name, kind, is_single):
+def _problem_of_single(feature, name):
     if name not in feature:
-        return f"it has no {name}" if is_single else None
-    found = feature[name].WhichOneof("kind") or kind
-    if found != kind:
-        return f"its {name} is a {found}, not a {kind}"
-    if is_single and len(getattr(feature[name], kind).value) != 1:
+        return f"it has no {name}"
+    text = _problem_of_type(feature, name, "bytes_list")
+    if text:
+        return text
+    values = feature[name].bytes_list.value
+    if len(values) != 1:
         return f"its {name} is not one value"
+    if name == "image/source_id" and not is_id(values[0]):
+        return f"its {name} {values[0]!r} is no number"
     return None
+
+
+def _problem_of_type(feature, name, kind):
+    found = feature[name].WhichOneof("kind")
+    # None: of nothing at all.
+    return None if found in (None, kind) else f"its {name} is a {found}, not a {kind}"
 
 
 def _problems_of_boxes(feature):
@@ -264,20 +276,20 @@ def is_id(text):
     return bool(re.match(_ID_PATTERN.encode() + rb"\Z", text))
 
 
-def check_id(text):
-    """Makes the record fail whose id is not what `problem_of` wants.
+def to_id(text):
+    """Makes a number of an image id; fails where `problem_of` finds that it is none.
 
     Args:
       text: string scalar.
 
     Returns:
-      text.
+      int64 scalar.
     """
     # TensorFlow's conversion to a number alone would take "-1" and " 1".
     rest = tf.regex_replace(text, f"^{_ID_PATTERN}$", "")
     is_number = tf.not_equal(text, "") & tf.equal(rest, "")
     with tf.control_dependencies([tf.Assert(is_number, [text])]):
-        return tf.identity(text)
+        return tf.string_to_number(text, tf.int64)
 
 
 def check_boxes(boxes, num_labels):

@@ -29,14 +29,14 @@ MAX_BAD_RECORDS = 100
 PADDING_ID = -1
 
 _IMAGE_SHAPE = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]
-_IMAGE_FEATURES = {
-    "image/encoded": tf.FixedLenFeature([], tf.string),
-    "image/source_id": tf.FixedLenFeature([], tf.string),
-}
-_BOX_FEATURES = {
-    name: tf.VarLenFeature(tf.float32) for name in bad_records.BOX_FEATURES
-}
-_BOX_FEATURES[bad_records.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
+_ENCODED = {"image/encoded": tf.FixedLenFeature([], tf.string)}
+_EVALUATION_FEATURES = dict(_ENCODED)
+_EVALUATION_FEATURES["image/source_id"] = tf.FixedLenFeature([], tf.string)
+_TRAINING_FEATURES = dict(_ENCODED)
+_TRAINING_FEATURES[bad_records.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
+_TRAINING_FEATURES.update(
+    (name, tf.VarLenFeature(tf.float32)) for name in bad_records.BOX_FEATURES
+)
 
 
 class SSDInputReader:
@@ -95,7 +95,7 @@ class SSDInputReader:
             raise ValueError(f"no file matches {self._file_pattern}")
         limit = params.get("max_bad_records", MAX_BAD_RECORDS)
         limit = limit if self._is_training else 0
-        self.bad = bad_records.BadRecords(files, limit, has_boxes=self._is_training)
+        self.bad = bad_records.BadRecords(files, limit, self._is_training)
         if self._is_training:
             return _training_batches(files, params, self.bad)
         return _evaluation_batches(files, params, self.bad)
@@ -219,29 +219,28 @@ def synthetic_batches(params):
 
 
 def parse_record(serialized, label_map=categories.COCO):
-    """Reads one serialized tf.train.Example.
+    """Reads what training needs of a serialized tf.train.Example.
 
     Args:
       serialized: string scalar.
       label_map: categories.LabelMap, C - 1 categories.
 
     Returns:
-      dict: "encoded", string scalar, the JPEG or PNG; "source_id", int64 scalar;
-      "boxes", float32 [G, 4], ltrb; "classes", int32 [G], 1..C-1. Boxes of a category
-      that label_map does not have are left out.
+      dict: "encoded", string scalar, the JPEG or PNG; "boxes", float32 [G, 4], ltrb;
+      "classes", int32 [G], 1..C-1. Boxes of a category that label_map does not have are
+      left out.
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) for a record that
         bad_records.problem_of finds a problem in.
     """
-    parsed = _parse_example(serialized, dict(_IMAGE_FEATURES, **_BOX_FEATURES))
+    parsed = _parse_example(serialized, _TRAINING_FEATURES)
     corners = [parsed[name].values for name in bad_records.BOX_FEATURES]
     classes = _classes_of(parsed[bad_records.LABEL_FEATURE].values, label_map)
     boxes = bad_records.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
     is_known = classes > 0
     return {
         "encoded": parsed["image/encoded"],
-        "source_id": _image_id(parsed),
         "boxes": tf.boolean_mask(boxes, is_known),
         "classes": tf.boolean_mask(classes, is_known),
     }
@@ -257,12 +256,6 @@ def _parse_example(serialized, features):
     if tf.version.VERSION.startswith("1."):
         return tf.parse_single_example(serialized, features)
     return tf.parse_single_sequence_example(serialized, features)[0]
-
-
-def _image_id(parsed):
-    return tf.string_to_number(
-        bad_records.check_id(parsed["image/source_id"]), tf.int64
-    )
 
 
 def _classes_of(category_ids, label_map):
@@ -318,13 +311,13 @@ def _augmented_example(example):
 
 def _evaluation_example(serialized):
     """(whether this is a record, its whole image)."""
-    parsed = _parse_example(serialized, _IMAGE_FEATURES)
+    parsed = _parse_example(serialized, _EVALUATION_FEATURES)
     pixels = augmentation.decode(parsed["image/encoded"])
     # Of uint8 pixels the kernel takes twice as long.
     resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
     return tf.not_equal(serialized, bad_records.END_RECORD), {
         "image": resized / 255.0,
-        "source_id": _image_id(parsed),
+        "source_id": bad_records.to_id(parsed["image/source_id"]),
         "raw_shape": tf.shape(pixels),
     }
 

@@ -83,106 +83,107 @@ def set_kind(feature, name):
     feature[name].float_list.value.append(1.0)
 
 
-# How to break a record, and what is said about it; whether evaluation minds, too.
+TRAINING, EVALUATION, BOTH = "training", "evaluation", "training and evaluation"
+# How to break a record, what is said about it, and who minds.
 BROKEN = {
-    "no example": (lambda jpeg: b"\xff no example", "is no tf.train.Example", True),
-    "image that claims 2 GB": (endless, "is no tf.train.Example", True),
-    "empty record": (lambda jpeg: b"", "has no image/encoded", True),
+    "no example": (lambda jpeg: b"\xff no example", "is no tf.train.Example", BOTH),
+    "image that claims 2 GB": (endless, "is no tf.train.Example", BOTH),
+    "empty record": (lambda jpeg: b"", "has no image/encoded", BOTH),
     "no image": (
         lambda jpeg: changed(jpeg, lambda f: lose(f, "image/encoded")),
         "(image 7): it has no image/encoded",
-        True,
+        BOTH,
     ),
     "no id": (
         lambda jpeg: changed(jpeg, lambda f: lose(f, "image/source_id")),
         "record 2: it has no image/source_id",
-        True,
+        EVALUATION,
     ),
     "label of another type": (
         lambda jpeg: changed(jpeg, lambda f: set_kind(f, LABELS)),
         "image/object/class/label is a float_list, not a int64_list",
-        False,
+        TRAINING,
     ),
     "id of another type": (
         lambda jpeg: changed(jpeg, lambda f: set_kind(f, "image/source_id")),
         "image/source_id is a float_list, not a bytes_list",
-        True,
+        EVALUATION,
     ),
     "id that is no number": (
         lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"cat")),
         "(image cat): its image/source_id b'cat' is no number",
-        True,
+        EVALUATION,
     ),
     "negative id": (
         lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"-1")),
         "is no number",
-        True,
+        EVALUATION,
     ),
     "id beyond int64": (
         lambda jpeg: changed(jpeg, lambda f: set_text(f, "image/source_id", b"9" * 19)),
         "is no number",
-        True,
+        EVALUATION,
     ),
     "PNG of a huge size": (
         # Nothing else is wrong with it.
         lambda jpeg: records.record(7, records.black_png(8200), [BOX], [1]),
         "or claims a huge size",
-        True,
+        BOTH,
     ),
     "no picture": (
         lambda jpeg: records.record(7, b"no picture", [BOX], [1]),
         "(image 7): its image cannot be decoded",
-        True,
+        BOTH,
     ),
     "image of one byte": (
         lambda jpeg: records.record(7, b"\xff", [BOX], [1]),
         "(image 7): its image cannot be decoded",
-        True,
+        BOTH,
     ),
     "JPEG cut short": (
         lambda jpeg: records.record(7, jpeg[: len(jpeg) // 4], [[0, 0, 1, 1]], [1]),
         "(image 7): its image cannot be decoded",
-        True,
+        BOTH,
     ),
     "JPEG without its last byte": (
         lambda jpeg: records.record(7, jpeg[:-1], [BOX], [1]),
         "(image 7): its image cannot be decoded",
-        True,
+        BOTH,
     ),
     "JPEG that claims a huge size": (
         lambda jpeg: records.record(7, huge(jpeg), [BOX], [1]),
         "or claims a huge size",
-        True,
+        BOTH,
     ),
     "end before start": (
         lambda jpeg: boxes_record(jpeg, BOX, [0.5, 0.2, 0.4, 0.9]),
         "its box [ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9] ends before it starts",
-        False,
+        TRAINING,
     ),
     "not a number": (
         lambda jpeg: boxes_record(jpeg, [0.1, np.nan, 0.4, 0.9]),
         "lies outside the image",
-        False,
+        TRAINING,
     ),
     "pixels instead of parts": (
         lambda jpeg: boxes_record(jpeg, [10, 20, 40, 90]),
         "[ymin 10, xmin 20, ymax 40, xmax 90] lies outside the image (0..1)",
-        False,
+        TRAINING,
     ),
     "fewer labels than boxes": (
         lambda jpeg: boxes_record(jpeg, BOX, BOX, labels=1),
         "it has 1 labels, but [2, 2, 2, 2] values",
-        False,
+        TRAINING,
     ),
     "more labels than boxes": (
         lambda jpeg: boxes_record(jpeg, BOX, labels=3),
         "it has 3 labels, but [1, 1, 1, 1] values",
-        False,
+        TRAINING,
     ),
     "sides of unequal number": (
         lambda jpeg: changed(jpeg, lambda f: lose(f, bad_records.BOX_FEATURES[1])),
         "it has 1 labels, but [1, 0, 1, 1] values",
-        False,
+        TRAINING,
     ),
 }
 
@@ -200,11 +201,15 @@ def train_labels(pattern, batches, batch_size=3, **params):
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_training_leaves_a_broken_record_out_and_names_it(tmp_path, jpeg, log, name):
-    make, message, _ = BROKEN[name]
+    make, message, who_minds = BROKEN[name]
     path = tmp_path / "train"
     records.write(path, [good(1, jpeg), good(2, jpeg), make(jpeg), good(3, jpeg)])
     classes, reader = train_labels(path, batches=8)
     assert len(classes) == 24  # eight epochs of three images
+    if who_minds == EVALUATION:
+        assert set(classes) == {1, 2, 3, 7}
+        assert reader.bad.count == 0 and not log()
+        return
     assert set(classes) == {1, 2, 3}
     assert reader.bad.count == 1 and reader.bad.error is None
     (line,) = log()  # once, not once an epoch
@@ -214,14 +219,14 @@ def test_training_leaves_a_broken_record_out_and_names_it(tmp_path, jpeg, log, n
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_evaluation_ends_at_a_broken_record_and_names_it(tmp_path, jpeg, name):
-    make, message, is_fatal = BROKEN[name]
+    make, message, who_minds = BROKEN[name]
     path = tmp_path / "val"
     lines = [good(1, jpeg), good(2, jpeg), make(jpeg)]
     records.write(path, lines)
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(str(path), is_training=False)
         found = records.elements(reader({"batch_size": 2}))
-    if is_fatal:
+    if who_minds != TRAINING:
         assert reader.bad.error.startswith(f"{path}, record 2")
         assert message in reader.bad.error
     else:
@@ -374,7 +379,7 @@ def test_nothing_but_broken_records_ends_instead_of_hanging(tmp_path, jpeg):
 def test_a_lost_record_counts_even_if_its_file_has_changed(tmp_path, jpeg):
     path = tmp_path / "train"
     records.write(path, [good(1, jpeg), good(2, jpeg)])
-    bad = bad_records.BadRecords([str(path)], limit=0, has_boxes=True)
+    bad = bad_records.BadRecords([str(path)], limit=0, is_training=True)
     assert not bad.report(np.int64(1), np.int64(2))
     assert bad.error == f"{path} could not be read to its end; it has changed meanwhile"
 

@@ -39,6 +39,12 @@ def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, **size):
     return example.SerializeToString()
 
 
+def without_id():
+    example = tf.train.Example.FromString(record(0))
+    del example.features.feature["image/source_id"]
+    return example.SerializeToString()
+
+
 CUT = JPEG[: len(JPEG) // 2]
 # Pixels of the last rows are lost, and an end put there: libjpeg makes up the rest.
 SHORT = JPEG[: len(JPEG) * 3 // 4] + b"\xff\xd9"
@@ -92,6 +98,7 @@ def folder(tmp_path_factory):
         record(13, encoded=SHORT),
         record(14, [], []),
         records.record("-1", b"GIF89a", [BOX], [12]),
+        without_id(),
     ]
     records.write(folder / "val", cases)
     for name, change in [
@@ -150,9 +157,10 @@ FAULTS = {
     "images of another size than said: training goes by the pixels": [
         "val, record 11 (image 12): it has 120 x 90 pixels, but its features say 120 x"
     ],
-    "ids that are no number: training leaves the record out, evaluation stops": [
+    "ids that are missing or no number: training does not mind, evaluation stops": [
         "val, record 12 (image cat): its image/source_id b'cat' is no number",
         "val, record 18 (image -1): its image/source_id b'-1' is no number",
+        "val, record 19: it has no image/source_id",
     ],
     "ids that occur again: training takes each, evaluation only the last": [
         "val, record 13 (image 1): it has the id of val, record 0",

@@ -116,7 +116,6 @@ def test_ground_truth_survives_a_tfrecord(golden, graph):
         parsed = dataset_parser.parse_record(tf.constant(example.SerializeToString()))
         with tf.Session() as session:
             result = session.run(parsed)
-        assert result["source_id"] == source_id
         np.testing.assert_array_equal(result["boxes"], boxes)
         np.testing.assert_array_equal(result["classes"], classes)
 

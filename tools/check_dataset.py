@@ -61,7 +61,7 @@ def main(patterns):
     found = findings.Findings(label_map, FLAGS.max_lines)
     if dataset:
         found.add_json(FLAGS.json, dataset)
-    samples = _Samples(FLAGS.sheet_images if FLAGS.sheet else 0, FLAGS.seed, label_map)
+    samples = _Samples(FLAGS.sheet_images if FLAGS.sheet else 0, FLAGS.seed)
     checked = record_check.check_all(_records(paths), label_map.names)
     with contextlib.closing(checked):
         for record, facts in checked:
@@ -130,17 +130,15 @@ def _records(paths):
 class _Samples:
     """Keeps a random choice of the records that training takes."""
 
-    def __init__(self, size, seed, label_map):
+    def __init__(self, size, seed):
         self._size, self._random = size, random.Random(seed)
-        self._known_ids = frozenset(label_map.names)
         self._seen = 0
         # list of (title, serialized).
         self.chosen = []
 
     def add(self, record, facts):
-        """Offers a record; it must be one that training takes, with a box."""
-        has_box = not self._known_ids.isdisjoint(facts.labels.tolist())
-        if not self._size or not facts.is_trained_on or not has_box:
+        """Offers a record, which is passed over unless training takes it."""
+        if not self._size or facts.is_left_out or not facts.has_box:
             return
         self._seen += 1
         # Reservoir sampling: each record seen so far is kept equally likely.
@@ -149,7 +147,7 @@ class _Samples:
             index = len(self.chosen)
             self.chosen.append(None)
         if index < self._size:
-            title = "image {}, {} x {}".format(facts.id_text, *facts.size)
+            title = "image {}, {} x {}".format(facts.id_text or "?", *facts.size)
             place = os.path.basename(record.place)
             self.chosen[index] = f"{title} ({place})", record.serialized
 

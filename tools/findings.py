@@ -137,7 +137,7 @@ class Findings:
             problems += self._compared_with_json(number, facts.size)
         for problem in problems:
             self._add_fault(problem.kind, f"{where}: {problem.text}")
-        self._totals["left_out"] += not facts.is_trained_on
+        self._totals["left_out"] += facts.is_left_out
         if record.serialized is not None:
             self._used_paths.add(record.path)
             self._count(facts)

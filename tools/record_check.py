@@ -41,9 +41,9 @@ _BOTH = _LEFT_OUT + ", evaluation stops"
 # Kind of problem: what becomes of it.
 CONSEQUENCES = {
     bad_records.NO_EXAMPLE: _BOTH,
-    bad_records.WRONG_FEATURE: _BOTH,
+    bad_records.WRONG_IMAGE: _BOTH,
+    bad_records.BAD_ID: "training does not mind, evaluation stops",
     bad_records.WRONG_BOX_FEATURE: _LEFT_OUT,
-    bad_records.BAD_ID: _BOTH,
     bad_records.UNEQUAL: _LEFT_OUT,
     bad_records.OUTSIDE: _LEFT_OUT,
     bad_records.BACKWARD: _LEFT_OUT,
@@ -78,6 +78,7 @@ class Facts(NamedTuple):
       boxes: float32 [G, 4], ltrb.
       labels: int64 [G], category ids.
       size: (width, height) in pixels of the decoded image, or None.
+      has_box: whether there is one of a known category.
     """
 
     problems: list
@@ -85,11 +86,15 @@ class Facts(NamedTuple):
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: np.ndarray = np.zeros([0], np.int64)
     size: Optional[tuple] = None
+    has_box: bool = False
 
     @property
-    def is_trained_on(self):
-        """Whether training takes the record (if it has a box)."""
-        return not any(problem.kind in _LEFT_OUT_KINDS for problem in self.problems)
+    def is_left_out(self):
+        """Whether training counts the record as broken."""
+        kinds = {problem.kind for problem in self.problems}
+        if not self.has_box:
+            kinds.discard(BAD_IMAGE)  # training never decodes it
+        return not kinds.isdisjoint(_LEFT_OUT_KINDS)
 
     @property
     def image_id(self):
@@ -247,11 +252,15 @@ class _Checker:
         feature = example.features.feature
         boxes, labels = _boxes(feature)
         problems += _problems_of_boxes(boxes)
-        for label in labels[~np.isin(labels, self._known_ids)]:
+        is_known = np.isin(labels, self._known_ids)
+        for label in labels[~is_known]:
             problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
         id_text = b"".join(feature["image/source_id"].bytes_list.value[:1])
         size = self._check_image(feature, problems)
-        return Facts(problems, id_text.decode(errors="replace"), boxes, labels, size)
+        return Facts(
+            *(problems, id_text.decode(errors="replace"), boxes, labels, size),
+            has_box=is_known.any(),
+        )
 
     def _check_image(self, feature, problems):
         """(width, height), or None."""

@@ -29,14 +29,15 @@ MAX_BAD_RECORDS = 100
 PADDING_ID = -1
 
 _IMAGE_SHAPE = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]
-_ENCODED = {"image/encoded": tf.FixedLenFeature([], tf.string)}
-_EVALUATION_FEATURES = dict(_ENCODED)
-_EVALUATION_FEATURES["image/source_id"] = tf.FixedLenFeature([], tf.string)
-_TRAINING_FEATURES = dict(_ENCODED)
+_EVALUATION_FEATURES = {
+    "image/encoded": tf.FixedLenFeature([], tf.string),
+    "image/source_id": tf.FixedLenFeature([], tf.string),
+}
+_TRAINING_FEATURES = {
+    name: tf.VarLenFeature(tf.float32) for name in bad_records.BOX_FEATURES
+}
 _TRAINING_FEATURES[bad_records.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
-_TRAINING_FEATURES.update(
-    (name, tf.VarLenFeature(tf.float32)) for name in bad_records.BOX_FEATURES
-)
+_TRAINING_FEATURES["image/encoded"] = _EVALUATION_FEATURES["image/encoded"]
 
 
 class SSDInputReader:

@@ -3,15 +3,19 @@
 """Bad input ends at once: one line that names it, status 2, no traceback."""
 
 import json
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
+from multiprocessing import forkserver
+from unittest import mock
 
 import pytest
 import records
 import tensorflow.compat.v1 as tf
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.join(ROOT, "ssd_main.py")
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +45,47 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, flags, **environment):
-    """Runs ssd_main.py with good flags, some of them replaced."""
-    good = {
-        "training_file_pattern": "train",
-        "validation_file_pattern": "train",
-        "val_json_file": "good.json",
-        "model_dir": "model",
-    }
-    good.update(flags)
-    command = [sys.executable, os.path.join(ROOT, "ssd_main.py")]
-    command += [f"--{k}={v}" for k, v in good.items() if v is not None]
-    env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2", **environment)
-    return subprocess.run(
-        command,
-        cwd=str(folder),
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+@pytest.fixture(scope="module")
+def run(folder):
+    """Function that runs ssd_main.py with good flags, some of them replaced.
+
+    Gives exit status, standard output and standard error. Each run is a process of its
+    own, forked from one that has imported TensorFlow: that alone takes seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ssd_main"])
+    with mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="2"):
+        forkserver.ensure_running()
+
+    def run_once(flags, **environment):
+        good = {
+            "training_file_pattern": "train",
+            "validation_file_pattern": "train",
+            "val_json_file": "good.json",
+            "model_dir": "model",
+        }
+        good.update(flags)
+        arguments = [f"--{k}={v}" for k, v in good.items() if v is not None]
+        process = context.Process(
+            target=run_here, args=(str(folder), arguments, environment)
+        )
+        process.start()
+        process.join(timeout=100)
+        process.kill()
+        outputs = [(folder / name).read_text() for name in ("stdout", "stderr")]
+        return (process.exitcode, *outputs)
+
+    return run_once
+
+
+def run_here(folder, arguments, environment):
+    """Makes this process that of ssd_main.py."""
+    os.chdir(folder)
+    os.environ.update(environment)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
+    sys.argv = [PROGRAM, *arguments]
+    runpy.run_path(PROGRAM, run_name="__main__")
 
 
 BAD_FLAGS = {
@@ -142,24 +167,24 @@ BAD_FLAGS = {
 
 
 @pytest.mark.parametrize("name", sorted(BAD_FLAGS))
-def test_bad_flag_is_one_line_that_names_it(folder, name):
+def test_bad_flag_is_one_line_that_names_it(run, name):
     flags, message = BAD_FLAGS[name]
-    result = run(folder, flags)
-    assert result.returncode == 2
-    errors = [line for line in result.stderr.splitlines() if "INFO:" not in line]
-    assert len(errors) == 1, result.stderr
+    status, stdout, stderr = run(flags)
+    assert status == 2
+    errors = [line for line in stderr.splitlines() if "INFO:" not in line]
+    assert len(errors) == 1, stderr
     assert errors[0].startswith("ssd_main.py: ")
     assert message in errors[0]
-    assert result.stdout == ""
+    assert stdout == ""
 
 
-def test_bad_rank_in_the_environment_is_named(folder):
-    result = run(folder, {}, RANK_ID="8", RANK_SIZE="8")
-    assert result.returncode == 2
-    assert "RANK_ID=8 RANK_SIZE=8: the rank must lie in" in result.stderr
+def test_bad_rank_in_the_environment_is_named(run):
+    status, _, stderr = run({}, RANK_ID="8", RANK_SIZE="8")
+    assert status == 2
+    assert "RANK_ID=8 RANK_SIZE=8: the rank must lie in" in stderr
 
 
-def test_help_lists_the_flags(folder):
-    result = run(folder, {"help": "true"})
-    assert "--training_file_pattern" in result.stdout
-    assert "Traceback" not in result.stderr
+def test_help_lists_the_flags(run):
+    _, stdout, stderr = run({"help": "true"})
+    assert "--training_file_pattern" in stdout
+    assert "Traceback" not in stderr

@@ -49,21 +49,27 @@ MAX_OUTSIDE = 0.1
 
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
+_BOX_TYPES = dict.fromkeys(BOX_FEATURES, "float_list")
+_BOX_TYPES[LABEL_FEATURE] = "int64_list"
 
-# Kinds of problem for which training and evaluation cannot use a record.
+# Kinds of problem: why a record cannot be used,
 NO_EXAMPLE = "records that are no tf.train.Example"
 WRONG_IMAGE = "records whose image is missing or of another type"
-# Only evaluation: training needs no id.
+
+# by evaluation; training needs no id,
 BAD_ID = "ids that are missing or no number"
-# Only training: evaluation takes the boxes of the json.
+
+# by training; evaluation takes the boxes of the json.
 WRONG_BOX_FEATURE = "records whose boxes or labels are of another type"
 UNEQUAL = "records whose boxes and labels differ in number"
 OUTSIDE = "boxes outside their image, or of no numbers"
 BACKWARD = "boxes that end before they start"
-_BOX_PROBLEMS = (WRONG_BOX_FEATURE, UNEQUAL, OUTSIDE, BACKWARD)
+BOX_PROBLEMS = (WRONG_BOX_FEATURE, UNEQUAL, OUTSIDE, BACKWARD)
 
-# Features that have to be there: their type, of one value, and what it is otherwise.
+# Features that must hold one text: the kind of problem when one does not.
 _SINGLE_FEATURES = {"image/encoded": WRONG_IMAGE, "image/source_id": BAD_ID}
+# Characters of an id that are shown.
+_SHOWN_ID = 60
 
 
 # A PNG of one pixel, in base64.
@@ -182,11 +188,9 @@ def problem_of(serialized, is_training):
     Returns:
       str, the first problem, or None.
     """
-    ignored = (BAD_ID,) if is_training else _BOX_PROBLEMS
-    for problem in problems_of(serialized):
-        if problem.kind not in ignored:
-            return problem.text
-    return None
+    ignored = (BAD_ID,) if is_training else BOX_PROBLEMS
+    texts = (p.text for p in problems_of(serialized) if p.kind not in ignored)
+    return next(texts, None)
 
 
 def problems_of(serialized):
@@ -207,9 +211,7 @@ def problems_of(serialized):
         text = _problem_of_single(feature, name)
         if text:
             yield Problem(kind, text)
-    kinds = dict.fromkeys(BOX_FEATURES, "float_list")
-    kinds[LABEL_FEATURE] = "int64_list"
-    texts = [_problem_of_type(feature, name, kind) for name, kind in kinds.items()]
+    texts = [_problem_of_type(feature, *item) for item in _BOX_TYPES.items()]
     if any(texts):
         yield from (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
     else:
@@ -226,14 +228,15 @@ def _problem_of_single(feature, name):
     if len(values) != 1:
         return f"its {name} is not one value"
     if name == "image/source_id" and not is_id(values[0]):
-        return f"its {name} {values[0]!r} is no number"
+        return f"its {name} {values[0][:_SHOWN_ID]!r} is no number"
     return None
 
 
 def _problem_of_type(feature, name, kind):
-    found = feature[name].WhichOneof("kind")
-    # None: of nothing at all.
-    return None if found in (None, kind) else f"its {name} is a {found}, not a {kind}"
+    found = name in feature and feature[name].WhichOneof("kind")
+    if not found or found == kind:
+        return None
+    return f"its {name} is of type {found}, not {kind}"
 
 
 def _problems_of_boxes(feature):
@@ -247,13 +250,30 @@ def _problems_of_boxes(feature):
             "xmax",
         )
         return
-    for box in zip(*sides):
-        ymin, xmin, ymax, xmax = box
-        if not all(-MAX_OUTSIDE <= x <= 1 + MAX_OUTSIDE for x in box):
+    boxes = np.array(sides, np.float32).T.reshape(-1, 4)
+    for box, is_outside, is_backward in zip(boxes, *unusable(boxes)):
+        if is_outside:
             text = f"its box {box_text(box)} lies outside the image (0..1)"
             yield Problem(OUTSIDE, text)
-        elif ymax < ymin or xmax < xmin:
+        elif is_backward:
             yield Problem(BACKWARD, f"its box {box_text(box)} ends before it starts")
+
+
+def unusable(boxes):
+    """Finds the boxes that `check_boxes` refuses.
+
+    Args:
+      boxes: float32 [G, 4], ltrb.
+
+    Returns:
+      (bool [G], outside of the image or no numbers, bool [G], ending before they
+      start).
+    """
+    # Comparisons with NaN are false; NumPy 1.18 would warn.
+    with np.errstate(invalid="ignore"):
+        is_inside = np.abs(boxes - np.float32(0.5)) <= np.float32(0.5 + MAX_OUTSIDE)
+        is_forward = boxes[:, :2] <= boxes[:, 2:]
+    return ~is_inside.all(axis=1), ~is_forward.all(axis=1)
 
 
 def box_text(ltrb):
@@ -267,8 +287,22 @@ def _image_of(serialized):
         feature = tf.train.Example.FromString(serialized).features.feature
     except message.DecodeError:
         return ""
-    ids = feature["image/source_id"].bytes_list.value
-    return f" (image {ids[0].decode(errors='replace')})" if ids else ""
+    text = id_text(feature)
+    return f" (image {text})" if text else ""
+
+
+def id_text(feature):
+    """The image id as messages show it: one line, not too long; "" if there is none.
+
+    Args:
+      feature: that of a tf.train.Example.
+
+    Returns:
+      str.
+    """
+    text = b"".join(feature["image/source_id"].bytes_list.value[:1])
+    shown = text[:_SHOWN_ID].decode(errors="replace") + "..." * (len(text) > _SHOWN_ID)
+    return " ".join(shown.split())
 
 
 def is_id(text):
@@ -277,7 +311,7 @@ def is_id(text):
 
 
 def to_id(text):
-    """Makes a number of an image id; fails where `problem_of` finds that it is none.
+    """Makes a number of an image id; fails where it `is_id` not.
 
     Args:
       text: string scalar.
@@ -293,7 +327,7 @@ def to_id(text):
 
 
 def check_boxes(boxes, num_labels):
-    """Makes the record fail whose boxes are not what `problem_of` wants.
+    """Makes the record fail in whose boxes `problem_of` finds a problem for training.
 
     Args:
       boxes: float32 [G, 4], ltrb.

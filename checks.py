@@ -3,7 +3,6 @@
 """Finds what is wrong with flags and files before TensorFlow builds anything."""
 
 import tensorflow.compat.v1 as tf
-from google.protobuf import message
 
 import bad_records
 import files
@@ -81,21 +80,20 @@ def _first_record(flag):
 def check_record_in_json(coco_gt):
     """Catches records and annotations that do not belong together, for one image."""
     flag = "validation_file_pattern"
-    try:
-        example = tf.train.Example.FromString(_first_record(flag))
-    except message.DecodeError as error:
-        raise UserError(
-            f"--{flag}={FLAGS[flag].value}: the first record is no tf.train.Example"
-        ) from error
-    source_ids = example.features.feature["image/source_id"].bytes_list.value
-    source_id = b"".join(source_ids)
+    record = _first_record(flag)
+    problem = bad_records.problem_of(record, is_training=False)
     check(
-        bad_records.is_id(source_id) and int(source_id) in coco_gt.imgs,
-        "--val_json_file=%s has no image %r, the first of --%s=%s; "
+        not problem,
+        "--%s=%s: the first record cannot be used: %s",
+        *(flag, FLAGS[flag].value, problem),
+    )
+    feature = tf.train.Example.FromString(record).features.feature
+    image_id = bad_records.id_text(feature)
+    check(
+        int(image_id) in coco_gt.imgs,
+        "--val_json_file=%s has no image %s, the first of --%s=%s; "
         "do they belong together?",
-        FLAGS.val_json_file,
-        source_id.decode(errors="replace"),
-        *(flag, FLAGS[flag].value),
+        *(FLAGS.val_json_file, image_id, flag, FLAGS[flag].value),
     )
 
 

@@ -233,7 +233,7 @@ def parse_record(serialized, label_map=categories.COCO):
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) for a record that
-        bad_records.problem_of finds a problem in.
+        bad_records.problem_of finds a problem for training in.
     """
     parsed = _parse_example(serialized, _TRAINING_FEATURES)
     corners = [parsed[name].values for name in bad_records.BOX_FEATURES]

@@ -106,15 +106,29 @@ def font_of(size):
         return ImageFont.load_default()
 
 
-def _draw_label(canvas, shape, label, color, font):
-    """The label in a filled rectangle: above the box, or in it at the picture's top."""
+def drawable(text, font):
+    """Makes of a text what a font can draw, in one line.
+
+    Args:
+      text: str.
+      font: of `font_of`.
+
+    Returns:
+      str; "?" stands for what the font cannot take.
+    """
     from PIL import ImageFont
 
-    # One line, of characters that can be drawn: no font takes half of a surrogate pair.
-    label = " ".join(label.split()).encode("utf-8", "replace").decode()
+    # No font takes half of a surrogate pair.
+    text = " ".join(text.split()).encode("utf-8", "replace").decode()
     if not isinstance(font, getattr(ImageFont, "FreeTypeFont", ())):
         # The old font knows Latin letters only.
-        label = label.encode("latin-1", "replace").decode("latin-1")
+        text = text.encode("latin-1", "replace").decode("latin-1")
+    return text
+
+
+def _draw_label(canvas, shape, label, color, font):
+    """The label in a filled rectangle: above the box, or in it at the picture's top."""
+    label = drawable(label, font)
     _, _, text_width, text_height = font.getbbox(label)
     size = text_width + 2 * _PADDING, text_height + 2 * _PADDING
     picture_width = canvas.im.size[0]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import records
 import tensorflow.compat.v1 as tf
+from google.protobuf.internal import encoder
 
 import anchors
 import contact_sheet
@@ -39,10 +40,15 @@ def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, **size):
     return example.SerializeToString()
 
 
-def without_id():
-    example = tf.train.Example.FromString(record(0))
-    del example.features.feature["image/source_id"]
+def changed(number, change):
+    """A record whose features went through a function."""
+    example = tf.train.Example.FromString(record(number))
+    change(example.features.feature)
     return example.SerializeToString()
+
+
+def labels_as_texts(feature):
+    feature["image/object/class/label"].bytes_list.value[:] = [b"dog"]
 
 
 CUT = JPEG[: len(JPEG) // 2]
@@ -98,7 +104,9 @@ def folder(tmp_path_factory):
         record(13, encoded=SHORT),
         record(14, [], []),
         records.record("-1", b"GIF89a", [BOX], [12]),
-        without_id(),
+        changed(0, lambda feature: feature.pop("image/source_id")),
+        changed(15, lambda feature: feature.pop("image/encoded")),
+        changed(16, labels_as_texts),
     ]
     records.write(folder / "val", cases)
     for name, change in [
@@ -108,7 +116,7 @@ def folder(tmp_path_factory):
     ]:
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
-    numbers = list(range(2, 15)) + [1, 20, 55]
+    numbers = list(range(2, 17)) + [1, 20, 55]
     write_json(folder / "val.json", numbers, [18, 91, 91])
     return folder
 
@@ -147,6 +155,12 @@ FAULTS = {
     "boxes of a category that is not in the label map: training leaves the box out": [
         "val, record 8 (image 9): it has a box of category id 12",
         "val, record 18 (image -1): it has a box of category id 12",
+    ],
+    "records whose image is missing or of another type: training leaves the record": [
+        "val, record 20 (image 15): it has no image/encoded"
+    ],
+    "records whose boxes or labels are of another type: training leaves the record": [
+        "val, record 21 (image 16): its image/object/class/label is of type bytes_list"
     ],
     "records whose boxes and labels differ in number: training leaves the record": [
         "val, record 9 (image 10): it has 1 labels, but [2, 2, 2, 2] values"
@@ -261,6 +275,8 @@ def test_training_leaves_out_what_is_said(faulty, folder):
         # More than two epochs.
         records.elements(reader({"batch_size": 1}), limit=30)
     assert f"training leaves out {reader.bad.count} records" in faulty.stdout
+    # One of them has only a box of another category.
+    assert "; 2 records have no box of these categories" in faulty.stdout
 
 
 def test_a_box_of_no_size_is_trained_on_in_the_whole_image(tmp_path):
@@ -303,6 +319,38 @@ def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
         line = panel[int(BOX[2] * 224), int(BOX[1] * 299) + 2 : int(BOX[3] * 299) - 2]
         assert (line == drawing.color_of(0)).all()
         assert (panel[int(BOX[2] * 224) + 4, 100:250] != drawing.color_of(0)).any()
+
+
+def test_ids_of_any_kind_have_a_row_in_the_sheet(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    ids = ["2008_000008.jpg", "\u56fe\n\0\u7247", "x" * 3000000]
+    cases = [record(number) for number in ids]
+    cases.append(changed(0, lambda feature: feature.pop("image/source_id")))
+    records.write(tmp_path / "val", cases)
+    result = check("val", cwd=tmp_path)
+    assert result.returncode == 1 and not result.stderr
+    assert "training leaves out 0 records" in result.stdout
+    assert len(result.stdout) < 3000
+    with image.open(str(tmp_path / "contact_sheet.png")) as sheet:
+        assert sheet.size[1] == 4 * 348 + 8
+
+
+def test_a_record_that_tensorflow_alone_cannot_parse_ends_no_sheet(tmp_path):
+    pytest.importorskip("PIL.Image")
+
+    def field(tag, data):
+        return bytes([tag]) + encoder._VarintBytes(len(data)) + data
+
+    features = tf.train.Example.FromString(record(1)).features.feature
+    image = features["image/encoded"].SerializeToString()
+    # An entry of the map with its value in front of its key.
+    entry = field(0x12, image) + field(0x0A, b"image/encoded")
+    rest = changed(1, lambda feature: feature.pop("image/encoded"))
+    records.write(tmp_path / "val", [rest + field(0x0A, field(0x0A, entry))])
+    result = check("val", cwd=tmp_path)
+    assert result.returncode in (0, 1), result.stderr
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "contact_sheet.png").exists()
 
 
 def test_default_boxes_of_the_same_target_belong_together():

@@ -111,13 +111,13 @@ BAD_FLAGS = {
     ),
     "records that are no examples": (
         {"validation_file_pattern": "texts"},
-        "--validation_file_pattern=texts: the first record is no tf.train.Example",
+        "--validation_file_pattern=texts: the first record cannot be used: it is no",
     ),
     "missing json": ({"val_json_file": "none.json"}, "--val_json_file: cannot read"),
     "no COCO json": ({"val_json_file": "list.json"}, "list.json is no COCO"),
     "json of other images": (
         {"val_json_file": "other.json"},
-        "other.json has no image '1'",
+        "other.json has no image 1, the first",
     ),
     "checkpoint without files": (
         {"resnet_checkpoint": "none/model.ckpt-28152"},

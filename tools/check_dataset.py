@@ -138,7 +138,7 @@ class _Samples:
 
     def add(self, record, facts):
         """Offers a record, which is passed over unless training takes it."""
-        if not self._size or facts.is_left_out or not facts.has_box:
+        if not self._size or facts.is_left_out or not facts.has_known_box:
             return
         self._seen += 1
         # Reservoir sampling: each record seen so far is kept equally likely.

@@ -59,7 +59,7 @@ def draw(samples, label_map, path):
     rows = _inputs([serialized for _, serialized in samples], label_map)
     for number, ((title, _), row) in enumerate(zip(samples, rows)):
         top = number * row_height + GAP
-        pen.text((GAP, top), title, _INK, font)
+        pen.text((GAP, top), drawing.drawable(title, font), _INK, font)
         for column, (panel, caption) in enumerate(_panels(*row, label_map)):
             left = GAP + column * (SIDE + GAP)
             sheet.paste(panel, (left, top + TEXT))
@@ -93,7 +93,11 @@ def _inputs(records, label_map):
             "boxes": anchors.decode_offsets(labels["boxes"]),
         }
         for one in records:
-            feed = {serialized: one}
+            # TensorFlow's parser refuses some of what this one takes, and the complaint
+            # is the record's bytes, which end Python on TensorFlow 1.15.
+            example = tf.train.Example.FromString(one)
+            example.DiscardUnknownFields()
+            feed = {serialized: example.SerializeToString()}
             yield (
                 session.run(record, feed),
                 [session.run(augmented, feed) for _ in range(AUGMENTATIONS)],

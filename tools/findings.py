@@ -160,11 +160,12 @@ class Findings:
     def _count(self, facts):
         self._totals["records"] += 1
         labels = facts.labels.tolist()
-        self._totals["boxless"] += not labels
+        self._totals["boxless"] += not (facts.has_known_box or facts.is_left_out)
         self._boxes.update(labels)
         self._images.update(set(labels))
         if facts.size is not None:
             self._sizes[facts.size] += 1
+        if facts.size is not None and not facts.is_left_out:
             width, height = facts.size
             sides = facts.boxes[:, 2:] - facts.boxes[:, :2]
             for area in (sides[:, 0] * sides[:, 1] * width * height).tolist():
@@ -186,7 +187,7 @@ class Findings:
         """
         print(
             "{records} records in {files} files, {boxes} boxes; {boxless} records have "
-            "no box: not trained on".format(
+            "no box of these categories: not trained on".format(
                 **self._totals, files=len(paths), boxes=sum(self._boxes.values())
             )
         )

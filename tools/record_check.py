@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads all records of TFRecord files on all cores, and finds what is wrong with each.
 
-What training leaves out is bad_records' to say, and whether an image can be decoded
-augmentation's. Added is what training does not mind.
+What cannot be used is bad_records' to say, and whether an image can be decoded
+augmentation's. Added is what neither training nor evaluation refuses.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
 """
@@ -57,9 +57,8 @@ CONSEQUENCES = {
     OTHER_SIZE: "training goes by the pixels; the boxes may be wrong, see the sheet",
     CUT: "training leaves out what is behind, evaluation stops",
 }
-_LEFT_OUT_KINDS = {
-    kind for kind, text in CONSEQUENCES.items() if text.startswith(_LEFT_OUT)
-} | {CUT}
+_LEFT_OUT_KINDS = {bad_records.NO_EXAMPLE, bad_records.WRONG_IMAGE, BAD_IMAGE, CUT}
+_LEFT_OUT_KINDS.update(bad_records.BOX_PROBLEMS)
 
 # Framing around each record: length, its checksum and that of the data.
 FRAMING_BYTES = 16
@@ -74,11 +73,11 @@ class Facts(NamedTuple):
 
     Attributes:
       problems: list of Problem.
-      id_text: of the id, "" where there is none.
+      id_text: the id as messages show it, "" where there is none.
       boxes: float32 [G, 4], ltrb.
       labels: int64 [G], category ids.
       size: (width, height) in pixels of the decoded image, or None.
-      has_box: whether there is one of a known category.
+      has_known_box: whether there is a box of a category in the label map.
     """
 
     problems: list
@@ -86,13 +85,13 @@ class Facts(NamedTuple):
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: np.ndarray = np.zeros([0], np.int64)
     size: Optional[tuple] = None
-    has_box: bool = False
+    has_known_box: bool = False
 
     @property
     def is_left_out(self):
         """Whether training counts the record as broken."""
         kinds = {problem.kind for problem in self.problems}
-        if not self.has_box:
+        if not self.has_known_box:
             kinds.discard(BAD_IMAGE)  # training never decodes it
         return not kinds.isdisjoint(_LEFT_OUT_KINDS)
 
@@ -255,11 +254,13 @@ class _Checker:
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
             problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
-        id_text = b"".join(feature["image/source_id"].bytes_list.value[:1])
-        size = self._check_image(feature, problems)
         return Facts(
-            *(problems, id_text.decode(errors="replace"), boxes, labels, size),
-            has_box=is_known.any(),
+            problems,
+            id_text=bad_records.id_text(feature),
+            boxes=boxes,
+            labels=labels,
+            size=self._check_image(feature, problems),
+            has_known_box=bool(is_known.any()),
         )
 
     def _check_image(self, feature, problems):
@@ -322,13 +323,10 @@ def _problems_of_boxes(boxes):
     """What bad_records does not mind."""
     clipped = np.clip(boxes, 0, 1)
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
-    # Comparisons with NaN are false; NumPy 1.18 would warn.
     with np.errstate(invalid="ignore"):
         is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-        # The others count as outside or backward.
-        is_taken = (np.abs(boxes - 0.5) <= 0.5 + bad_records.MAX_OUTSIDE).all(axis=1)
-        is_taken &= (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
-    for index in np.flatnonzero(is_taken & (is_empty | is_beyond)):
+    is_refused = np.any(bad_records.unusable(boxes), axis=0)
+    for index in np.flatnonzero(~is_refused & (is_empty | is_beyond)):
         text = f"its box {bad_records.box_text(boxes[index])}"
         if is_empty[index]:
             yield Problem(EMPTY, f"{text} has no size")

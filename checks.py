@@ -84,7 +84,8 @@ def check_record_in_json(coco_gt):
     problem = bad_records.problem_of(record, is_training=False)
     check(
         not problem,
-        "--%s=%s: the first record cannot be used: %s",
+        "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py looks at "
+        "all of them",
         *(flag, FLAGS[flag].value, problem),
     )
     feature = tf.train.Example.FromString(record).features.feature

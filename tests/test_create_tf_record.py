@@ -327,6 +327,26 @@ def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset):
     assert files_of(tmp_path / "out") == {}
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 4.0])
+def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, seconds):
+    content, image_dir = dataset
+    many_times(content, 40000)
+    tool = subprocess.Popen(
+        command(tmp_path, content, image_dir, "--workers=2"),
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        start_new_session=True,
+    )
+    # As a terminal does; at first the processes are still importing.
+    time.sleep(seconds)
+    os.killpg(tool.pid, signal.SIGINT)
+    error = tool.communicate(timeout=60)[1]
+    assert tool.returncode == 130
+    assert "Traceback" not in error
+    assert error.splitlines()[-1] == "create_tf_record.py: interrupted"
+    assert files_of(tmp_path / "out") == {}
+
+
 def test_shards_of_another_number_are_refused_before_the_json_is_read(
     tmp_path, dataset
 ):

@@ -1,18 +1,25 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Runs jobs on all cores, with a progress bar; a killed process ends the run."""
+"""Runs jobs on all cores, with a progress bar; a killed process ends the run.
+
+multiprocessing.Pool hangs when it is to end while jobs larger than a pipe, 64 KB, are
+on their way to its processes. Here each process has a pipe of its own, and gets a job
+when it asks for one, so that nobody sends what nobody reads.
+"""
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
+import time
+from multiprocessing import connection, forkserver
 
 from command_line import InputError
 
-_POLL_SECONDS = 0.2
-
-# In a worker: how many items all workers have finished (multiprocessing.Value).
-_finished = None
+_REPORT_SECONDS = 0.2
+# In place of an outcome, before the first job.
+_READY = "ready"
 
 
 def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
@@ -46,31 +53,70 @@ def _run_processes(function, jobs, workers, preload, bar):
     # server only imports, and runs nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
-    finished = context.Value("q", 0)
-    with context.Pool(workers, _start_worker, (finished,)) as pool:
-        processes = multiprocessing.active_children()
-        calls = pool.imap_unordered(_call_in_worker, [(function, job) for job in jobs])
-        return [
-            _unwrap(_next_result(calls, processes, finished, bar))
-            for _ in range(len(jobs))
-        ]
+    # Ctrl-C reaches every process, and this one alone ends the others: what is ignored
+    # now stays so in those that it starts.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, handler)
+    processes, pipes = [], []
+    try:
+        for _ in range(workers):
+            pipe, other_end = context.Pipe()
+            pipes.append(pipe)
+            process = context.Process(target=_work, args=(function, other_end))
+            process.start()
+            processes.append(process)
+            other_end.close()
+        return _results(jobs, pipes, bar)
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
 
 
-def _start_worker(finished):
-    global _finished
-    _finished = finished
-    # Ctrl-C reaches every process; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _results(jobs, pipes, bar):
+    waiting, results = list(reversed(jobs)), []
+    while len(results) < len(jobs):
+        for pipe in connection.wait(pipes):
+            try:
+                finished, outcome = pipe.recv()
+                bar.update(finished)
+                if outcome not in (None, _READY):
+                    results.append(_unwrap(outcome))
+                if outcome and waiting:
+                    pipe.send(waiting.pop())
+            except (EOFError, OSError):
+                raise InputError(
+                    f"--workers={len(pipes)}: a process was killed, perhaps for lack "
+                    "of memory; take fewer"
+                ) from None
+    return results
 
 
-def _advance(count):
-    with _finished.get_lock():
-        _finished.value += count
+def _work(function, pipe):
+    """Does jobs until this process is killed.
 
+    Sends pairs: items finished since the last pair, and None, or if it waits for a job
+    the outcome of the one before.
+    """
+    finished, outcome, sent_at = 0, _READY, time.monotonic()
 
-def _call_in_worker(call):
-    function, job = call
-    return _call(function, job, _advance)
+    def advance(count):
+        nonlocal finished, sent_at
+        finished += count
+        if time.monotonic() - sent_at > _REPORT_SECONDS:
+            pipe.send((finished, None))
+            finished, sent_at = 0, time.monotonic()
+
+    try:
+        while True:
+            pipe.send((finished, outcome))
+            finished = 0
+            outcome = _call(function, pipe.recv(), advance)
+    except (EOFError, OSError):
+        # Nobody is left to work for.
+        os._exit(1)
 
 
 def _call(function, job, advance):
@@ -86,21 +132,6 @@ def _unwrap(outcome):
     if error:
         raise InputError(error)
     return result
-
-
-def _next_result(calls, processes, finished, bar):
-    """The next result; a pool alone waits forever for one of a killed process."""
-    while True:
-        try:
-            return calls.next(timeout=_POLL_SECONDS)
-        except multiprocessing.TimeoutError:
-            if set(multiprocessing.active_children()) != set(processes):
-                raise InputError(
-                    f"--workers={len(processes)}: a process was killed, perhaps for "
-                    "lack of memory; take fewer"
-                ) from None
-        finally:
-            bar.update(finished.value - bar.n)
 
 
 class _PlainBar(contextlib.AbstractContextManager):

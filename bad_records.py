@@ -49,6 +49,7 @@ MAX_OUTSIDE = 0.1
 
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
+_NAME_FEATURE = "image/object/class/text"
 _BOX_TYPES = dict.fromkeys(BOX_FEATURES, "float_list")
 _BOX_TYPES[LABEL_FEATURE] = "int64_list"
 
@@ -138,13 +139,13 @@ class BadRecords:
                 continue
             text = self._describe(identity)
             self._known.add(identity)
-            if self._limit:
+            if self.count > self._limit:
+                self.error = text
+            else:
                 tf.logging.warning(
                     "left out, the %d. of at most %d: %s",
                     *(self.count, self._limit, text),
                 )
-            if self.count > self._limit:
-                self.error = text
         if num_lost > self._limit and not self.error:
             newest = self._describe(int(previous[-1]))
             self.error = f"{num_lost} in a row, among them {newest}"
@@ -303,6 +304,24 @@ def id_text(feature):
     text = b"".join(feature["image/source_id"].bytes_list.value[:1])
     shown = text[:_SHOWN_ID].decode(errors="replace") + "..." * (len(text) > _SHOWN_ID)
     return " ".join(shown.split())
+
+
+def named_categories(feature):
+    """The categories that a record names, as a COCO json has them.
+
+    Args:
+      feature: that of a tf.train.Example.
+
+    Returns:
+      list of {"id": int, "name": str}; empty where there are no names.
+    """
+    ids = feature[LABEL_FEATURE].int64_list.value
+    names = feature[_NAME_FEATURE].bytes_list.value
+    pairs = dict(zip(ids, names)) if len(ids) == len(names) else {}
+    return [
+        {"id": number, "name": name.decode(errors="replace")}
+        for number, name in pairs.items()
+    ]
 
 
 def is_id(text):

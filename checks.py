@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds what is wrong with flags and files before TensorFlow builds anything."""
 
+import itertools
+
 import tensorflow.compat.v1 as tf
+from google.protobuf import message
 
 import bad_records
 import files
@@ -54,10 +57,10 @@ def _check_values():
         )
 
 
-def _first_record(flag):
-    """The first record of the files that a flag's pattern matches.
+def _filled_files(flag):
+    """The files that a flag's pattern matches, without those of no record.
 
-    Files without any record may be among them: more shards than images.
+    There are some where there are more shards than images.
     """
     pattern = FLAGS[flag].value
     check(pattern, "--%s is missing: a glob of TFRecord files", flag)
@@ -68,13 +71,17 @@ def _first_record(flag):
     check(paths, "--%s=%s matches no file", flag, pattern)
     filled = [path for path in paths if tf.gfile.Stat(path).length]
     check(filled, "--%s=%s: every file is empty, %s too", flag, pattern, paths[0])
+    return filled
+
+
+def _first_record(flag):
+    """The first record of the files that a flag's pattern matches."""
+    path = _filled_files(flag)[0]
     try:
-        return next(tf.python_io.tf_record_iterator(filled[0]))
+        return next(tf.python_io.tf_record_iterator(path))
     except (tf.errors.OpError, StopIteration) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--{flag}: {filled[0]} is no TFRecord file: {reason}"
-        ) from error
+        raise UserError(f"--{flag}: {path} is no TFRecord file: {reason}") from error
 
 
 def check_record_in_json(coco_gt):
@@ -96,6 +103,30 @@ def check_record_in_json(coco_gt):
         "do they belong together?",
         *(FLAGS.val_json_file, image_id, flag, FLAGS[flag].value),
     )
+
+
+def warn_of_names(label_map):
+    """Says when the training records name categories otherwise than the label map.
+
+    Args:
+      label_map: categories.LabelMap.
+    """
+    flag = "training_file_pattern"
+    path = _filled_files(flag)[0]
+    try:
+        for record in itertools.islice(tf.python_io.tf_record_iterator(path), 32):
+            feature = tf.train.Example.FromString(record).features.feature
+            others = label_map.other_names(bad_records.named_categories(feature))
+            if others:
+                tf.logging.warning(
+                    "--%s: in %s %s; training goes by the number: give the --label_map "
+                    "of the dataset",
+                    *(flag, path, others[0]),
+                )
+                return
+    except (tf.errors.OpError, message.DecodeError):
+        # Training names what it cannot read.
+        pass
 
 
 def check_schedule(params):

@@ -302,6 +302,8 @@ def _run():
     backbone = None
     if trains():
         checks.check_schedule(params)
+        if not FLAGS.synthetic_data:
+            checks.warn_of_names(params["label_map"])
         backbone = _backbone()
     with contextlib.ExitStack() as stack:
         with blaming():

@@ -51,6 +51,10 @@ def labels_as_texts(feature):
     feature["image/object/class/label"].bytes_list.value[:] = [b"dog"]
 
 
+def named(feature):
+    feature["image/object/class/text"].bytes_list.value[:] = [b"dinosaur"]
+
+
 CUT = JPEG[: len(JPEG) // 2]
 # Pixels of the last rows are lost, and an end put there: libjpeg makes up the rest.
 SHORT = JPEG[: len(JPEG) * 3 // 4] + b"\xff\xd9"
@@ -107,6 +111,7 @@ def folder(tmp_path_factory):
         changed(0, lambda feature: feature.pop("image/source_id")),
         changed(15, lambda feature: feature.pop("image/encoded")),
         changed(16, labels_as_texts),
+        changed(17, named),
     ]
     records.write(folder / "val", cases)
     for name, change in [
@@ -116,7 +121,7 @@ def folder(tmp_path_factory):
     ]:
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
-    numbers = list(range(2, 17)) + [1, 20, 55]
+    numbers = list(range(2, 18)) + [1, 20, 55]
     write_json(folder / "val.json", numbers, [18, 91, 91])
     return folder
 
@@ -155,6 +160,9 @@ FAULTS = {
     "boxes of a category that is not in the label map: training leaves the box out": [
         "val, record 8 (image 9): it has a box of category id 12",
         "val, record 18 (image -1): it has a box of category id 12",
+    ],
+    "categories that a record names otherwise than the label map: training goes by": [
+        "val, record 22 (image 17): category 18 is 'dinosaur' there, 'dog' in the label"
     ],
     "records whose image is missing or of another type: training leaves the record": [
         "val, record 20 (image 15): it has no image/encoded"

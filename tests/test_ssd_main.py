@@ -24,6 +24,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("input")
     record = records.record(1, b"", [[0, 0, 1, 1]], [1])
     records.write(folder / "train", [record])
+    example = tf.train.Example.FromString(record)
+    texts = example.features.feature["image/object/class/text"].bytes_list
+    texts.value.append(b"aeroplane")
+    records.write(folder / "voc", [example.SerializeToString()])
     records.write(folder / "no_records", [])
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is no TFRecord file at all" * 9)
@@ -176,6 +180,18 @@ def test_bad_flag_is_one_line_that_names_it(run, name):
     assert errors[0].startswith("ssd_main.py: ")
     assert message in errors[0]
     assert stdout == ""
+
+
+def test_records_that_name_a_category_otherwise_are_told(run):
+    # The second flag ends the run.
+    status, _, stderr = run(
+        {"training_file_pattern": "voc", "resnet_checkpoint": "none"}
+    )
+    assert status == 2
+    assert (
+        "--training_file_pattern: in voc category 1 is 'aeroplane' there, 'person' in "
+        "the label map; training goes by the number: give the --label_map" in stderr
+    )
 
 
 def test_bad_rank_in_the_environment_is_named(run):

@@ -73,7 +73,7 @@ def voc(tmp_path):
     )
     voc.add("000007", xml_of([("tvmonitor", 0, (11, 2, 70, 11)), ("dog", 0, (9,) * 4)]))
     voc.add("000003", xml_of([]))
-    voc.add_set("trainval", ["000012", "000007", "", "000003"])
+    voc.add_set("trainval", ["000012", "000007.jpg", "", "000003"])
     return voc
 
 
@@ -146,6 +146,7 @@ def test_records_and_json_agree_and_keep_the_difficult_flag(voc):
     difficult = [a for a in dataset["annotations"] if a["difficult"]]
     assert [(a["category_id"], a["iscrowd"]) for a in difficult] == [(7, 1)]
     # The categories serve as a label map.
+    assert "for its categories are not COCO's, --label_map\n" in result.stdout
     path = str(voc.folder.parent / "out" / "instances_voc.json")
     assert categories.read_label_map(path).num_classes == 21
 

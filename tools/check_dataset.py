@@ -62,7 +62,7 @@ def main(patterns):
     if dataset:
         found.add_json(FLAGS.json, dataset)
     samples = _Samples(FLAGS.sheet_images if FLAGS.sheet else 0, FLAGS.seed)
-    checked = record_check.check_all(_records(paths), label_map.names)
+    checked = record_check.check_all(_records(paths), label_map)
     with contextlib.closing(checked):
         for record, facts in checked:
             found.add(record, facts)

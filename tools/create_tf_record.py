@@ -148,9 +148,11 @@ def _write_json(dataset):
                 file.write(text.encode())
     except files.NotWritableError as error:
         raise InputError(f"--output_prefix: {error}") from error
-    print(
-        f"{path}: for --val_json_file, and --label_map if the categories are own ones"
-    )
+    names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
+    hint = "--val_json_file"
+    if names != categories.COCO.names:
+        hint += " and, for its categories are not COCO's, --label_map"
+    print(f"{path}: for {hint}")
 
 
 if __name__ == "__main__":

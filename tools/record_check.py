@@ -31,6 +31,7 @@ DAMAGED_IMAGE = "images that decode with a complaint"
 BEYOND = "boxes that reach a little out of their image"
 EMPTY = "boxes of no size"
 UNKNOWN = "boxes of a category that is not in the label map"
+OTHER_NAME = "categories that a record names otherwise than the label map"
 EXCHANGED = "images with width and height exchanged"
 OTHER_SIZE = "images of another size than said"
 CUT = "files that cannot be read to their end"
@@ -53,6 +54,7 @@ CONSEQUENCES = {
     BEYOND: "training clips the box",
     EMPTY: "training takes it as it is, and never crops its image",
     UNKNOWN: "training leaves the box out",
+    OTHER_NAME: "training goes by the number; give the --label_map of the dataset",
     EXCHANGED: "training goes by the pixels; the boxes may be wrong, see the sheet",
     OTHER_SIZE: "training goes by the pixels; the boxes may be wrong, see the sheet",
     CUT: "training leaves out what is behind, evaluation stops",
@@ -152,17 +154,17 @@ def read(path):
         yield Record(path, index, None, Problem(CUT, text))
 
 
-def check_all(records, known_ids):
+def check_all(records, label_map):
     """Checks records on all cores.
 
     Args:
       records: iterator of Record; few are held at a time.
-      known_ids: category ids.
+      label_map: categories.LabelMap.
 
     Yields:
       (Record, Facts), in order.
     """
-    checker = _Checker(known_ids)
+    checker = _Checker(label_map)
     workers = dataset_parser.num_cores()
 
     def take():
@@ -231,8 +233,9 @@ def _with_complaint(checker, record, facts, heard):
 class _Checker:
     """Checks single records; may be used by several threads at once."""
 
-    def __init__(self, known_ids):
-        self._known_ids = np.array(sorted(known_ids), np.int64)
+    def __init__(self, label_map):
+        self._label_map = label_map
+        self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
             # All pixels are decoded, and only their shape leaves the session.
@@ -254,6 +257,9 @@ class _Checker:
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
             problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
+        names = bad_records.named_categories(feature)
+        for text in self._label_map.other_names(names):
+            problems.append(Problem(OTHER_NAME, text))
         return Facts(
             problems,
             id_text=bad_records.id_text(feature),

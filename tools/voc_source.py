@@ -142,6 +142,9 @@ def _image_names(folder, image_set, images):
     for line in filter(None, lines):
         # The sets of one class ("dog_train") say in a second column whether it is in.
         name = line if line in images else re.sub(r"\s+-?[01]$", "", line)
+        stem = os.path.splitext(name)[0]
+        if name in images.get(stem, ()):
+            name = stem  # others' sets list files
         if name not in images:
             raise InputError(
                 f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages has "

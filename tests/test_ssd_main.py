@@ -188,9 +188,10 @@ def test_records_that_name_a_category_otherwise_are_told(run):
         {"training_file_pattern": "voc", "resnet_checkpoint": "none"}
     )
     assert status == 2
+    assert "--training_file_pattern: in " in stderr
     assert (
-        "--training_file_pattern: in voc category 1 is 'aeroplane' there, 'person' in "
-        "the label map; training goes by the number: give the --label_map" in stderr
+        "voc category 1 is 'aeroplane' there, 'person' in the label map; training goes "
+        "by the number: give the --label_map" in stderr
     )
 
 

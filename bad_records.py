@@ -229,7 +229,8 @@ def _problem_of_single(feature, name):
     if len(values) != 1:
         return f"its {name} is not one value"
     if name == "image/source_id" and not is_id(values[0]):
-        return f"its {name} {values[0][:_SHOWN_ID]!r} is no number"
+        shown = values[0][:_SHOWN_ID]
+        return f"its {name} {shown!r} is no number of at most 18 digits"
     return None
 
 

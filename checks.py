@@ -106,7 +106,7 @@ def check_record_in_json(coco_gt):
 
 
 def warn_of_names(label_map):
-    """Says when the training records name categories otherwise than the label map.
+    """Says when the first training records name categories otherwise.
 
     Args:
       label_map: categories.LabelMap.

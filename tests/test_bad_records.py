@@ -405,7 +405,7 @@ def test_of_several_problems_one_that_matters_is_named(jpeg):
     problem = bad_records.problem_of(record, is_training=True)
     assert "ends before it starts" in problem
     problem = bad_records.problem_of(record, is_training=False)
-    assert problem == "its image/source_id b'cat' is no number"
+    assert problem.startswith("its image/source_id b'cat' is no number")
 
 
 def test_files_that_vanish_meanwhile_are_named_and_do_not_hang(tmp_path, jpeg, log):

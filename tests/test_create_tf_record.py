@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The converter: what goes into the shards, what is left out, what stops it."""
 
+import contextlib
+import glob
 import json
 import os
 import resource
@@ -307,8 +309,21 @@ def writer_of(folder, timeout=60):
     raise AssertionError(f"nobody writes into {folder}")
 
 
+def importing(pid):
+    """Waits for the process that imports TensorFlow for the others: its number."""
+    end = time.time() + 60
+    while time.time() < end:
+        for path in glob.glob(f"/proc/{pid}/task/*/children"):
+            for child in open(path).read().split():
+                if b"forkserver" in open(f"/proc/{child}/cmdline", "rb").read():
+                    return int(child)
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} has no fork server")
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
-def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset):
+@pytest.mark.parametrize("moment", ["while importing", "while writing"])
+def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset, moment):
     content, image_dir = dataset
     many_times(content, 40000)
     tool = subprocess.Popen(
@@ -318,17 +333,23 @@ def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset):
         universal_newlines=True,
     )
     try:
-        os.kill(writer_of(tmp_path / "out"), signal.SIGKILL)
+        if moment == "while writing":
+            os.kill(writer_of(tmp_path / "out"), signal.SIGKILL)
+        else:
+            os.kill(importing(tool.pid), signal.SIGKILL)
         error = tool.communicate(timeout=60)[1]
     finally:
         tool.kill()
     assert tool.returncode == 2
-    assert "--workers=2: a process was killed" in error.splitlines()[-1]
-    assert files_of(tmp_path / "out") == {}
+    assert "Traceback" not in error
+    told = {"while writing": "a process was killed", "while importing": "the processes"}
+    assert f"--workers=2: {told[moment]}" in error.splitlines()[-1]
+    assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("seconds", [1.0, 2.0, 4.0])
-def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, seconds):
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+@pytest.mark.parametrize("moment", ["at the start", "while importing", "while writing"])
+def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, moment):
     content, image_dir = dataset
     many_times(content, 40000)
     tool = subprocess.Popen(
@@ -337,14 +358,22 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, second
         universal_newlines=True,
         start_new_session=True,
     )
-    # As a terminal does; at first the processes are still importing.
-    time.sleep(seconds)
-    os.killpg(tool.pid, signal.SIGINT)
-    error = tool.communicate(timeout=60)[1]
+    try:
+        if moment == "while writing":
+            writer_of(tmp_path / "out")
+        else:
+            importing(tool.pid)
+            time.sleep(1.5 * (moment == "while importing"))
+        # As a terminal does.
+        os.killpg(tool.pid, signal.SIGINT)
+        error = tool.communicate(timeout=60)[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(tool.pid, signal.SIGKILL)
     assert tool.returncode == 130
     assert "Traceback" not in error
     assert error.splitlines()[-1] == "create_tf_record.py: interrupted"
-    assert files_of(tmp_path / "out") == {}
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_shards_of_another_number_are_refused_before_the_json_is_read(

@@ -143,7 +143,7 @@ def _image_names(folder, image_set, images):
         # The sets of one class ("dog_train") say in a second column whether it is in.
         name = line if line in images else re.sub(r"\s+-?[01]$", "", line)
         stem = os.path.splitext(name)[0]
-        if name in images.get(stem, ()):
+        if name not in images and images.get(stem) == [name]:
             name = stem  # others' sets list files
         if name not in images:
             raise InputError(

@@ -18,12 +18,10 @@ from multiprocessing import connection, forkserver
 from command_line import InputError
 
 _REPORT_SECONDS = 0.2
-# In place of an outcome, before the first job.
-_READY = "ready"
 
 
 def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
-    """Calls function(job, advance) for every job.
+    """Calls function(job, advance) for every job; only from the main thread.
 
     Args:
       function: a module's function; it calls advance(1) after each item. Its result
@@ -38,8 +36,8 @@ def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
       list of results, in no order.
 
     Raises:
-      InputError: the first that a job raised, or an OSError as one, or a process was
-        killed.
+      InputError: the first that a job raised, or an OSError or ImportError as one, or
+        a process was killed.
     """
     with progress_bar(total) as bar:
         if workers == 1:
@@ -53,26 +51,42 @@ def _run_processes(function, jobs, workers, preload, bar):
     # server only imports, and runs nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
+    processes, pipes = [], []
+    try:
+        try:
+            _start_fork_server()
+            for _ in range(workers):
+                pipe, other_end = context.Pipe()
+                pipes.append(pipe)
+                processes.append(
+                    context.Process(
+                        target=_work, args=(function, other_end), daemon=True
+                    )
+                )
+                processes[-1].start()
+                other_end.close()
+        except (EOFError, OSError) as error:
+            raise InputError(
+                f"--workers={workers}: the processes cannot be started: {error!r}; "
+                "take fewer"
+            ) from error
+        return _results(jobs, pipes, bar)
+    finally:
+        started = [process for process in processes if process.pid]
+        for process in started:
+            process.kill()
+        for process in started:
+            process.join()
+
+
+def _start_fork_server():
     # Ctrl-C reaches every process, and this one alone ends the others: what is ignored
     # now stays so in those that it starts.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    forkserver.ensure_running()
-    signal.signal(signal.SIGINT, handler)
-    processes, pipes = [], []
     try:
-        for _ in range(workers):
-            pipe, other_end = context.Pipe()
-            pipes.append(pipe)
-            process = context.Process(target=_work, args=(function, other_end))
-            process.start()
-            processes.append(process)
-            other_end.close()
-        return _results(jobs, pipes, bar)
+        forkserver.ensure_running()
     finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join()
+        signal.signal(signal.SIGINT, handler)
 
 
 def _results(jobs, pipes, bar):
@@ -80,43 +94,44 @@ def _results(jobs, pipes, bar):
     while len(results) < len(jobs):
         for pipe in connection.wait(pipes):
             try:
-                finished, outcome = pipe.recv()
-                bar.update(finished)
-                if outcome not in (None, _READY):
-                    results.append(_unwrap(outcome))
-                if outcome and waiting:
+                finished, is_free, outcome = pipe.recv()
+                if is_free and waiting:
                     pipe.send(waiting.pop())
             except (EOFError, OSError):
                 raise InputError(
                     f"--workers={len(pipes)}: a process was killed, perhaps for lack "
                     "of memory; take fewer"
                 ) from None
+            bar.update(finished)
+            if outcome is not None:
+                results.append(_unwrap(outcome))
     return results
 
 
 def _work(function, pipe):
     """Does jobs until this process is killed.
 
-    Sends pairs: items finished since the last pair, and None, or if it waits for a job
-    the outcome of the one before.
+    Sends (items finished since the last time, whether it is free for a job, the outcome
+    of the one before or None).
     """
-    finished, outcome, sent_at = 0, _READY, time.monotonic()
+    finished, outcome, sent_at = 0, None, time.monotonic()
 
     def advance(count):
         nonlocal finished, sent_at
         finished += count
         if time.monotonic() - sent_at > _REPORT_SECONDS:
-            pipe.send((finished, None))
+            pipe.send((finished, False, None))
             finished, sent_at = 0, time.monotonic()
 
-    try:
-        while True:
-            pipe.send((finished, outcome))
+    while True:
+        try:
+            pipe.send((finished, True, outcome))
             finished = 0
-            outcome = _call(function, pipe.recv(), advance)
-    except (EOFError, OSError):
-        # Nobody is left to work for.
-        os._exit(1)
+            job = pipe.recv()
+        except (EOFError, OSError):
+            # Nobody is left to work for.
+            os._exit(1)
+        outcome = _call(function, job, advance)
 
 
 def _call(function, job, advance):
@@ -124,7 +139,9 @@ def _call(function, job, advance):
     try:
         return function(job, advance), None
     except (InputError, OSError) as error:
-        return None, str(error)
+        return None, str(error) or repr(error)
+    except ImportError as error:
+        return None, f"{error}; install requirements.txt"
 
 
 def _unwrap(outcome):

@@ -321,25 +321,33 @@ def importing(pid):
     raise AssertionError(f"process {pid} has no fork server")
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
-@pytest.mark.parametrize("moment", ["while importing", "while writing"])
-def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset, moment):
+@contextlib.contextmanager
+def long_run(tmp_path, dataset):
+    """A conversion that takes a while, as a terminal starts it; killed in the end."""
     content, image_dir = dataset
     many_times(content, 40000)
     tool = subprocess.Popen(
         command(tmp_path, content, image_dir, "--workers=2"),
-        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
+        start_new_session=True,
     )
     try:
+        yield tool
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(tool.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+@pytest.mark.parametrize("moment", ["while importing", "while writing"])
+def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset, moment):
+    with long_run(tmp_path, dataset) as tool:
         if moment == "while writing":
             os.kill(writer_of(tmp_path / "out"), signal.SIGKILL)
         else:
             os.kill(importing(tool.pid), signal.SIGKILL)
         error = tool.communicate(timeout=60)[1]
-    finally:
-        tool.kill()
     assert tool.returncode == 2
     assert "Traceback" not in error
     told = {"while writing": "a process was killed", "while importing": "the processes"}
@@ -350,26 +358,14 @@ def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset, 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
 @pytest.mark.parametrize("moment", ["at the start", "while importing", "while writing"])
 def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, moment):
-    content, image_dir = dataset
-    many_times(content, 40000)
-    tool = subprocess.Popen(
-        command(tmp_path, content, image_dir, "--workers=2"),
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        start_new_session=True,
-    )
-    try:
+    with long_run(tmp_path, dataset) as tool:
         if moment == "while writing":
             writer_of(tmp_path / "out")
         else:
             importing(tool.pid)
             time.sleep(1.5 * (moment == "while importing"))
-        # As a terminal does.
         os.killpg(tool.pid, signal.SIGINT)
         error = tool.communicate(timeout=60)[1]
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(tool.pid, signal.SIGKILL)
     assert tool.returncode == 130
     assert "Traceback" not in error
     assert error.splitlines()[-1] == "create_tf_record.py: interrupted"

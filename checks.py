@@ -7,8 +7,8 @@ import itertools
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-import bad_records
 import files
+import record_problems
 import settings
 import ssd_model
 from settings import FLAGS, UserError, check, evaluates, trains
@@ -88,7 +88,7 @@ def check_record_in_json(coco_gt):
     """Catches records and annotations that do not belong together, for one image."""
     flag = "validation_file_pattern"
     record = _first_record(flag)
-    problem = bad_records.problem_of(record, is_training=False)
+    problem = record_problems.problem_of(record, is_training=False)
     check(
         not problem,
         "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py looks at "
@@ -96,7 +96,7 @@ def check_record_in_json(coco_gt):
         *(flag, FLAGS[flag].value, problem),
     )
     feature = tf.train.Example.FromString(record).features.feature
-    image_id = bad_records.id_text(feature)
+    image_id = record_problems.id_text(feature)
     check(
         int(image_id) in coco_gt.imgs,
         "--val_json_file=%s has no image %s, the first of --%s=%s; "
@@ -116,7 +116,7 @@ def warn_of_names(label_map):
     try:
         for record in itertools.islice(tf.python_io.tf_record_iterator(path), 32):
             feature = tf.train.Example.FromString(record).features.feature
-            others = label_map.other_names(bad_records.named_categories(feature))
+            others = label_map.other_names(record_problems.named_categories(feature))
             if others:
                 tf.logging.warning(
                     "--%s: in %s %s; training goes by the number: give the --label_map "

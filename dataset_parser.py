@@ -16,6 +16,7 @@ import anchors
 import augmentation
 import bad_records
 import categories
+import record_problems
 
 # Records, still encoded, that are shuffled together: about 160 MB of COCO.
 SHUFFLE_RECORDS = 1024
@@ -34,9 +35,9 @@ _EVALUATION_FEATURES = {
     "image/source_id": tf.FixedLenFeature([], tf.string),
 }
 _TRAINING_FEATURES = {
-    name: tf.VarLenFeature(tf.float32) for name in bad_records.BOX_FEATURES
+    name: tf.VarLenFeature(tf.float32) for name in record_problems.BOX_FEATURES
 }
-_TRAINING_FEATURES[bad_records.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
+_TRAINING_FEATURES[record_problems.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
 _TRAINING_FEATURES["image/encoded"] = _EVALUATION_FEATURES["image/encoded"]
 
 
@@ -233,12 +234,12 @@ def parse_record(serialized, label_map=categories.COCO):
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) for a record that
-        bad_records.problem_of finds a problem for training in.
+        record_problems.problem_of finds a problem for training in.
     """
     parsed = _parse_example(serialized, _TRAINING_FEATURES)
-    corners = [parsed[name].values for name in bad_records.BOX_FEATURES]
-    classes = _classes_of(parsed[bad_records.LABEL_FEATURE].values, label_map)
-    boxes = bad_records.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
+    corners = [parsed[name].values for name in record_problems.BOX_FEATURES]
+    classes = _classes_of(parsed[record_problems.LABEL_FEATURE].values, label_map)
+    boxes = record_problems.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
     is_known = classes > 0
     return {
         "encoded": parsed["image/encoded"],
@@ -318,7 +319,7 @@ def _evaluation_example(serialized):
     resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
     return tf.not_equal(serialized, bad_records.END_RECORD), {
         "image": resized / 255.0,
-        "source_id": bad_records.to_id(parsed["image/source_id"]),
+        "source_id": record_problems.to_id(parsed["image/source_id"]),
         "raw_shape": tf.shape(pixels),
     }
 

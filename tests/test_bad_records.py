@@ -13,11 +13,12 @@ import tensorflow.compat.v1 as tf
 
 import bad_records
 import dataset_parser
+import record_problems
 
 Y, X = np.mgrid[0:90, 0:120]
 PIXELS = np.stack([Y * 2, X * 2, X + Y], axis=-1).astype(np.uint8)
 BOX = [0.1, 0.2, 0.6, 0.9]
-LABELS = bad_records.LABEL_FEATURE
+LABELS = record_problems.LABEL_FEATURE
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ BROKEN = {
         TRAINING,
     ),
     "sides of unequal number": (
-        lambda jpeg: changed(jpeg, lambda f: lose(f, bad_records.BOX_FEATURES[1])),
+        lambda jpeg: changed(jpeg, lambda f: lose(f, record_problems.BOX_FEATURES[1])),
         "it has 1 labels, but [1, 0, 1, 1] values",
         TRAINING,
     ),
@@ -390,7 +391,7 @@ def test_boxes_a_little_outside_or_of_no_size_are_trained_on(tmp_path, jpeg, sid
     path = tmp_path / "train"
     boxes = [[0.2, min(side, 0.1), 0.8, max(side, 0.9)], [0.3, 0.4, 0.3, 0.6]]
     record = boxes_record(jpeg, *boxes)
-    assert bad_records.problem_of(record, is_training=True) is None
+    assert record_problems.problem_of(record, is_training=True) is None
     records.write(path, [record])
     found, reader = train_labels(path, 1)
     assert len(found) == 3 and reader.bad.count == 0
@@ -399,12 +400,12 @@ def test_boxes_a_little_outside_or_of_no_size_are_trained_on(tmp_path, jpeg, sid
 def test_of_several_problems_one_that_matters_is_named(jpeg):
     def spoil(feature):
         set_text(feature, "image/source_id", b"cat")
-        feature[bad_records.BOX_FEATURES[2]].float_list.value[0] = 0
+        feature[record_problems.BOX_FEATURES[2]].float_list.value[0] = 0
 
     record = changed(jpeg, spoil)
-    problem = bad_records.problem_of(record, is_training=True)
+    problem = record_problems.problem_of(record, is_training=True)
     assert "ends before it starts" in problem
-    problem = bad_records.problem_of(record, is_training=False)
+    problem = record_problems.problem_of(record, is_training=False)
     assert problem.startswith("its image/source_id b'cat' is no number")
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads all records of TFRecord files on all cores, and finds what is wrong with each.
 
-What cannot be used is bad_records' to say, and whether an image can be decoded
+What cannot be used is record_problems' to say, and whether an image can be decoded
 augmentation's. Added is what neither training nor evaluation refuses.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
@@ -21,10 +21,10 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import augmentation
-import bad_records
 import dataset_parser
-from bad_records import Problem
+import record_problems
 from command_line import InputError
+from record_problems import Problem
 
 BAD_IMAGE = "images that cannot be decoded"
 DAMAGED_IMAGE = "images that decode with a complaint"
@@ -41,13 +41,13 @@ _LEFT_OUT = "training leaves the record out"
 _BOTH = _LEFT_OUT + ", evaluation stops"
 # Kind of problem: what becomes of it.
 CONSEQUENCES = {
-    bad_records.NO_EXAMPLE: _BOTH,
-    bad_records.WRONG_IMAGE: _BOTH,
-    bad_records.BAD_ID: "training does not mind, evaluation stops",
-    bad_records.WRONG_BOX_FEATURE: _LEFT_OUT,
-    bad_records.UNEQUAL: _LEFT_OUT,
-    bad_records.OUTSIDE: _LEFT_OUT,
-    bad_records.BACKWARD: _LEFT_OUT,
+    record_problems.NO_EXAMPLE: _BOTH,
+    record_problems.WRONG_IMAGE: _BOTH,
+    record_problems.BAD_ID: "training does not mind, evaluation stops",
+    record_problems.WRONG_BOX_FEATURE: _LEFT_OUT,
+    record_problems.UNEQUAL: _LEFT_OUT,
+    record_problems.OUTSIDE: _LEFT_OUT,
+    record_problems.BACKWARD: _LEFT_OUT,
     # Training decodes windows of an image, of which some may end before the fault.
     BAD_IMAGE: _LEFT_OUT + " where it meets the fault, evaluation stops",
     DAMAGED_IMAGE: _USED,
@@ -59,8 +59,13 @@ CONSEQUENCES = {
     OTHER_SIZE: "training goes by the pixels; the boxes may be wrong, see the sheet",
     CUT: "training leaves out what is behind, evaluation stops",
 }
-_LEFT_OUT_KINDS = {bad_records.NO_EXAMPLE, bad_records.WRONG_IMAGE, BAD_IMAGE, CUT}
-_LEFT_OUT_KINDS.update(bad_records.BOX_PROBLEMS)
+_LEFT_OUT_KINDS = {
+    record_problems.NO_EXAMPLE,
+    record_problems.WRONG_IMAGE,
+    BAD_IMAGE,
+    CUT,
+}
+_LEFT_OUT_KINDS.update(record_problems.BOX_PROBLEMS)
 
 # Framing around each record: length, its checksum and that of the data.
 FRAMING_BYTES = 16
@@ -100,7 +105,9 @@ class Facts(NamedTuple):
     @property
     def image_id(self):
         """int, or None where there is none."""
-        is_bad = any(problem.kind == bad_records.BAD_ID for problem in self.problems)
+        is_bad = any(
+            problem.kind == record_problems.BAD_ID for problem in self.problems
+        )
         return int(self.id_text) if self.id_text and not is_bad else None
 
 
@@ -121,7 +128,7 @@ class Record(NamedTuple):
 
     @property
     def place(self):
-        """str, as bad_records names it."""
+        """str, as messages name it."""
         return f"{self.path}, record {self.index}"
 
 
@@ -246,7 +253,7 @@ class _Checker:
         """Gives the Facts of a Record."""
         if record.serialized is None:
             return Facts([record.problem])
-        problems = list(bad_records.problems_of(record.serialized))
+        problems = list(record_problems.problems_of(record.serialized))
         try:
             example = tf.train.Example.FromString(record.serialized)
         except message.DecodeError:
@@ -257,12 +264,12 @@ class _Checker:
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
             problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
-        names = bad_records.named_categories(feature)
+        names = record_problems.named_categories(feature)
         for text in self._label_map.other_names(names):
             problems.append(Problem(OTHER_NAME, text))
         return Facts(
             problems,
-            id_text=bad_records.id_text(feature),
+            id_text=record_problems.id_text(feature),
             boxes=boxes,
             labels=labels,
             size=self._check_image(feature, problems),
@@ -295,7 +302,7 @@ def _why_not_decoded(encoded):
         return "its image is neither a JPEG nor a PNG"
     if encoded.startswith(b"\xff") and b"\xff\xd9" not in encoded[-64:]:
         return "its image is cut off: a JPEG without an end"
-    return "its image cannot be decoded or claims a huge size"
+    return record_problems.UNDECODABLE
 
 
 def compare_sizes(size, said, who):
@@ -318,22 +325,22 @@ def compare_sizes(size, said, who):
 
 def _boxes(feature):
     """(float32 [G, 4], int64 [G]); nothing where the numbers differ."""
-    sides = [feature[name].float_list.value for name in bad_records.BOX_FEATURES]
-    labels = feature[bad_records.LABEL_FEATURE].int64_list.value
+    sides = [feature[name].float_list.value for name in record_problems.BOX_FEATURES]
+    labels = feature[record_problems.LABEL_FEATURE].int64_list.value
     if {len(side) for side in sides} != {len(labels)}:
         sides, labels = [[]] * 4, []
     return np.array(sides, np.float32).T.reshape(-1, 4), np.array(labels, np.int64)
 
 
 def _problems_of_boxes(boxes):
-    """What bad_records does not mind."""
+    """What record_problems does not mind."""
     clipped = np.clip(boxes, 0, 1)
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
     with np.errstate(invalid="ignore"):
         is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    is_refused = np.any(bad_records.unusable(boxes), axis=0)
+    is_refused = np.any(record_problems.unusable(boxes), axis=0)
     for index in np.flatnonzero(~is_refused & (is_empty | is_beyond)):
-        text = f"its box {bad_records.box_text(boxes[index])}"
+        text = f"its box {record_problems.box_text(boxes[index])}"
         if is_empty[index]:
             yield Problem(EMPTY, f"{text} has no size")
         else:

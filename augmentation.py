@@ -130,10 +130,10 @@ def random_crop(boxes, classes, height_width):
         draw,
         (tf.constant(False), tf.constant(False), tf.constant(_WHOLE_IMAGE)),
     )
-    keep = is_whole | _strictly_inside(centers, window)
+    kept = tf.where(is_whole | _strictly_inside(centers, window))[:, 0]
     origin, size = tf.tile(window[:2], [2]), tf.tile(window[2:] - window[:2], [2])
-    cropped = tf.clip_by_value((tf.boolean_mask(boxes, keep) - origin) / size, 0.0, 1.0)
-    return window, cropped, tf.boolean_mask(classes, keep)
+    cropped = tf.clip_by_value((tf.gather(boxes, kept) - origin) / size, 0.0, 1.0)
+    return window, cropped, tf.gather(classes, kept)
 
 
 def largest_min_iou(boxes, height_width):
@@ -242,18 +242,36 @@ def decode_window(encoded, size, window, is_flipped):
 def distort_color(image):
     """Changes brightness, contrast, saturation and hue at random, in this order.
 
-    The same as tf.image.random_brightness, random_contrast, random_saturation and
-    random_hue one after the other, in a third of their time: planes are what the
-    vector instructions like.
-
     Args:
       image: float32 [height, width, 3] in 0..255.
 
     Returns:
       float32 of the same shape, in 0..1 or a little outside.
     """
-    brightness = tf.random_uniform([], -BRIGHTNESS, BRIGHTNESS)
-    contrast = tf.random_uniform([], 1.0 - CONTRAST, 1.0 + CONTRAST)
+    changes = tf.random_uniform([4], -1.0) * [BRIGHTNESS, CONTRAST, SATURATION, HUE]
+    brightness, contrast, saturation, hue = tf.unstack(changes)
+    return adjust_color(image, brightness, 1.0 + contrast, 1.0 + saturation, hue)
+
+
+def adjust_color(image, brightness, contrast, saturation, hue):
+    """What tf.image.adjust_brightness, _contrast, _saturation and then _hue give.
+
+    Takes a third of their time: planes are what the vector instructions like, and no
+    hue is computed. Over a turn of it a channel rises from the smallest value to the
+    largest in one sixth, stays there for two sixths, falls in one, and stays for two.
+    Channel minus next channel has the same slopes, so that adding to it and clipping
+    moves along that curve.
+
+    Args:
+      image: float32 [height, width, 3] in 0..255.
+      brightness: float32 scalar, is added, in 0..1.
+      contrast: float32 scalar, factor of the contrast, more than 0.
+      saturation: float32 scalar, factor of the saturation, 0 or more.
+      hue: float32 scalar, -1/6..1/6 of a turn.
+
+    Returns:
+      float32 of the same shape, in 0..1 or a little outside.
+    """
     scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
     # Turning a matrix is faster than taking an image of three channels apart.
     planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])))
@@ -262,52 +280,28 @@ def distort_color(image):
         plane * scale + (rest * tf.reduce_mean(plane) + brightness)
         for plane in planes
     ]
-    planes = adjust_saturation_and_hue(
-        planes,
-        tf.random_uniform([], 1.0 - SATURATION, 1.0 + SATURATION),
-        tf.random_uniform([], -HUE, HUE),
-    )
-    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
-
-
-def adjust_saturation_and_hue(planes, saturation, hue):
-    """What tf.image.adjust_saturation and then tf.image.adjust_hue give.
-
-    Over a turn of the hue a channel rises from the smallest value to the largest in
-    one sixth, stays there for two sixths, falls in one, and stays for two. Channel
-    minus next channel has the same slopes, so that adding to it and clipping moves
-    along that curve without computing the hue.
-
-    Args:
-      planes: red, green and blue, float32 of equal shapes.
-      saturation: float32 scalar, factor of the saturation, 0 or more.
-      hue: float32 scalar, -1/6..1/6 of a turn.
-
-    Returns:
-      list of red, green and blue.
-    """
     is_backward = hue < 0.0
-    red = planes[0]
     # A turn backward is one forward with green and blue in each other's place.
-    green, blue = _swap_if(is_backward, *planes[1:])
+    red, green, blue = planes[:1] + _swap_if(is_backward, *planes[1:])
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    shift = tf.abs(hue) * 6.0 * chroma
     # A black pixel becomes gray; saturation ends where the smallest value is 0.
     new_chroma = tf.maximum(tf.minimum(chroma * saturation, value), 0.0)
-    scale = tf.div_no_nan(new_chroma, chroma)
     low = value - new_chroma
+    slope = tf.div_no_nan(new_chroma, chroma)
+    turn = new_chroma * (tf.abs(hue) * 6.0)
+    rising, falling = low + turn, value - turn
 
     def turned(minus_next, next_minus_previous):
-        rises = next_minus_previous <= 0.0
-        moved = minus_next + tf.where(rises, shift, chroma - shift)
-        return low + scale * tf.minimum(tf.maximum(moved, 0.0), chroma)
+        start = tf.where(next_minus_previous <= 0.0, rising, falling)
+        return tf.minimum(tf.maximum(start + slope * minus_next, low), value)
 
     differences = [red - green, green - blue, blue - red]
     red, green, blue = (
         turned(differences[i], differences[(i + 1) % 3]) for i in range(3)
     )
-    return [red] + _swap_if(is_backward, green, blue)
+    planes = [red] + _swap_if(is_backward, green, blue)
+    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
 
 
 def _swap_if(condition, first, second):

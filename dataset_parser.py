@@ -240,11 +240,11 @@ def parse_record(serialized, label_map=categories.COCO):
     corners = [parsed[name].values for name in record_problems.BOX_FEATURES]
     classes = _classes_of(parsed[record_problems.LABEL_FEATURE].values, label_map)
     boxes = record_problems.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
-    is_known = classes > 0
+    known = tf.where(classes > 0)[:, 0]
     return {
         "encoded": parsed["image/encoded"],
-        "boxes": tf.boolean_mask(boxes, is_known),
-        "classes": tf.boolean_mask(classes, is_known),
+        "boxes": tf.gather(boxes, known),
+        "classes": tf.gather(classes, known),
     }
 
 

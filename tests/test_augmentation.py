@@ -274,6 +274,30 @@ def distorted():
     return distort
 
 
+def test_colors_change_as_tensorflows_own_operations_change_them():
+    random = np.random.RandomState(7)
+    image = random.randint(0, 256, [60, 40, 3]).astype(np.float32)
+    image[:10] = image[:10, :, :1]  # gray
+    image[10:20] = [[[0], [255]] * 20]
+    image[20:30] = random.randint(0, 3, [10, 40, 3])
+    image[30:40, :, 1:] = 0  # saturated
+    amounts = random.uniform(-1, 1, [50, 4]) * [0.125, 0.5, 1.0, 1 / 6] + [0, 1, 1, 0]
+    amounts[:2, 2] = 0
+
+    def expected(brightness, contrast, saturation, hue):
+        changed = tf.image.adjust_brightness(image / 255, brightness)
+        changed = tf.image.adjust_contrast(changed, contrast)
+        return tf.image.adjust_hue(tf.image.adjust_saturation(changed, saturation), hue)
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        placeholder = tf.placeholder(tf.float32, [4])
+        parts = tf.unstack(placeholder)
+        pair = augmentation.adjust_color(image, *parts), expected(*parts)
+        for row in amounts:
+            found, wanted = session.run(pair, {placeholder: row})
+            np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=str(row))
+
+
 def test_brightness_moves_by_an_eighth(distorted):
     # On an even gray nothing else has an effect.
     images = distorted([0.5, 0.5, 0.5])

@@ -256,7 +256,7 @@ def distort_color(image):
 def adjust_color(image, brightness, contrast, saturation, hue):
     """What tf.image.adjust_brightness, _contrast, _saturation and then _hue give.
 
-    Takes a third of their time: planes are what the vector instructions like, and no
+    Takes a quarter of their time: planes are what the vector instructions like, and no
     hue is computed. Over a turn of it a channel rises from the smallest value to the
     largest in one sixth, stays there for two sixths, falls in one, and stays for two.
     Channel minus next channel has the same slopes, so that adding to it and clipping

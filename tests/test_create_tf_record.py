@@ -6,6 +6,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -181,6 +182,10 @@ def with_two_numbers_as_box(content, image_dir):
     content["annotations"][0]["bbox"] = [1, 2]
 
 
+def without_box(content, image_dir):
+    del content["annotations"][0]["bbox"]
+
+
 def with_iscrowd_of_80_bits(content, image_dir):
     content["annotations"][0]["iscrowd"] = 2**80
 
@@ -224,6 +229,7 @@ def without_any_image(content, image_dir):
         (with_width_zero, "image 3.jpg has width and height (0, 30)"),
         (with_same_id, "an image id occurs twice"),
         (with_two_numbers_as_box, "is wrong: ValueError"),
+        (without_box, "is wrong: it has no bbox"),
         (with_iscrowd_of_80_bits, "iscrowd 1208925819614629174706176 is neither 0"),
         (with_category_beyond_all, "category id 18446744073709551616 is not within"),
         (with_text_as_category, "'id': '18', 'name': 'dog'} needs a whole id and a"),
@@ -243,6 +249,29 @@ def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, mes
     assert line.startswith("create_tf_record.py: ") and message in line
     assert "Traceback" not in result.stderr
     assert files_of(tmp_path / "out") == {}
+
+
+def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
+    content, image_dir = dataset
+    many_times(content, 60)
+    for number, name in ((7, "cut.jpg"), (8, "text.jpg"), (50, "empty.jpg")):
+        content["images"][number]["file_name"] = name
+    whole = (image_dir / "1.jpg").read_bytes()
+    (image_dir / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (image_dir / "text.jpg").write_text("no picture")
+    (image_dir / "empty.jpg").write_bytes(b"")
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 2
+    told = re.findall(r"^\S*/(\w+)\.jpg (?:is|has)", result.stderr, re.MULTILINE)
+    assert sorted(told) == ["cut", "empty", "text"]
+    assert "(and 2 others, see above)" in result.stderr.splitlines()[-1]
+    assert files_of(tmp_path / "out") == {}
+    # With very many it ends early.
+    for image in content["images"]:
+        image["file_name"] = "text.jpg"
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 2
+    assert "text.jpg is no image" in result.stderr.splitlines()[-1]
 
 
 def files_of(folder):
@@ -309,13 +338,23 @@ def writer_of(folder, timeout=60):
     raise AssertionError(f"nobody writes into {folder}")
 
 
-def importing(pid):
-    """Waits for the process that imports TensorFlow for the others: its number."""
+def importing(pid, needle="_pywrap_tensorflow_internal"):
+    """Waits until the process that imports TensorFlow for the others has begun.
+
+    Args:
+      pid: of the tool.
+      needle: what it must have mapped; "" for nothing.
+
+    Returns:
+      its number.
+    """
     end = time.time() + 60
     while time.time() < end:
         for path in glob.glob(f"/proc/{pid}/task/*/children"):
             for child in open(path).read().split():
-                if b"forkserver" in open(f"/proc/{child}/cmdline", "rb").read():
+                command = open(f"/proc/{child}/cmdline", "rb").read()
+                maps = open(f"/proc/{child}/maps").read()
+                if b"forkserver" in command and needle in maps:
                     return int(child)
         time.sleep(0.02)
     raise AssertionError(f"process {pid} has no fork server")
@@ -361,9 +400,12 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, moment
     with long_run(tmp_path, dataset) as tool:
         if moment == "while writing":
             writer_of(tmp_path / "out")
-        else:
+        elif moment == "while importing":
             importing(tool.pid)
-            time.sleep(1.5 * (moment == "while importing"))
+        else:
+            importing(tool.pid, "")
+            # For a moment Ctrl-C is ignored, as the new process is to do.
+            time.sleep(0.3)
         os.killpg(tool.pid, signal.SIGINT)
         error = tool.communicate(timeout=60)[1]
     assert tool.returncode == 130

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs on several processes: all are done, and what goes wrong ends the run."""
 
+import re
 import signal
 import time
 
@@ -18,22 +19,25 @@ def _no_hanging():
     signal.alarm(0)
 
 
-def square(job, advance):
+def square(job, bar):
     for _ in range(3):
         # Often enough that it is told before the end, too.
         time.sleep(0.1)
-        advance(2)
+        bar.update(2)
+    bar.write(f"{job} is done")
     return job * job
 
 
 @pytest.mark.parametrize("workers", [1, 3, 9])
-def test_all_jobs_are_done_and_counted(capsys, workers):
+def test_all_jobs_are_done_counted_and_heard(capsys, workers):
     results = worker_pool.run(square, list(range(6)), workers=workers, total=36)
     assert sorted(results) == [0, 1, 4, 9, 16, 25]
-    assert "36/36" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "36/36" in shown
+    assert {f"{job} is done" for job in range(6)} <= set(re.split("[\r\n]", shown))
 
 
-def fail_or_wait(job, advance):
+def fail_or_wait(job, bar):
     if job[0]:
         raise InputError("no good")
     time.sleep(60)
@@ -47,7 +51,7 @@ def test_jobs_larger_than_a_pipe_do_not_hang_a_run_that_fails():
             worker_pool.run(fail_or_wait, jobs, workers=2, total=6)
 
 
-def lack(job, advance):
+def lack(job, bar):
     raise ImportError("No module named 'tensorflow'")
 
 

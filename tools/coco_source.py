@@ -86,7 +86,11 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
         ArithmeticError,
         ValueError,
     ) as error:
-        raise InputError(f"--annotations: an entry is wrong: {error!r}") from error
+        raise InputError(f"--annotations: an entry is wrong: {_why(error)}") from error
+
+
+def _why(error):
+    return f"it has no {error.args[0]}" if type(error) is KeyError else repr(error)
 
 
 def _plan(dataset, image_dir, max_images):
@@ -118,6 +122,7 @@ def _plan(dataset, image_dir, max_images):
         own = annotations.pop(image["id"], ())
         objects = _objects(own, size, names, has_difficult, counts)
         entries.append(_entry(image, size, objects, root))
+    _check_files(entries)
     counts["images"] = len(entries)
     return entries, counts
 
@@ -160,11 +165,17 @@ def _entry(image, size, objects, root):
     path = os.path.abspath(os.path.join(root, file_name))
     if os.path.commonpath([root, path]) != root:
         raise InputError(f"--annotations: file name {file_name} leaves {root}")
-    if not os.path.isfile(path):
-        raise InputError(
-            f"--image_dir: {path} is missing; it is image {image['id']} of the json"
-        )
     return shards.Entry(path, file_name, image["id"], size, objects)
+
+
+def _check_files(entries):
+    missing = [entry for entry in entries if not os.path.isfile(entry.path)]
+    if missing:
+        others = f" ({len(missing) - 1} others, too)" * (len(missing) > 1)
+        raise InputError(
+            f"--image_dir: {missing[0].path} is missing; it is image "
+            f"{missing[0].image_id} of the json{others}"
+        )
 
 
 def _objects(annotations, size, names, has_difficult, counts):
@@ -192,7 +203,7 @@ def _objects(annotations, size, names, has_difficult, counts):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"--annotations: annotation {annotation.get('id')} of image "
-                f"{annotation['image_id']} is wrong: {error!r}"
+                f"{annotation['image_id']} is wrong: {_why(error)}"
             ) from error
     counts["boxes"] += len(objects)
     counts["crowd"] += sum(o.is_crowd and not o.difficult for o in objects)

@@ -25,6 +25,8 @@ CONVERTED = "images converted (their pixels are as before, but for JPEG's roundi
 TURNED = "images turned upright as their EXIF data says"
 # What the shards' names have digits for.
 MAX_SHARDS = 99999
+# Unusable images of a shard that are told; with more, there is one cause for all.
+_MOST_PROBLEMS = 20
 
 
 class Object(NamedTuple):
@@ -113,40 +115,50 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     return example.SerializeToString(deterministic=True), changes
 
 
-def write_shard(path: str, entries: list, ignore_exif: bool = False, advance=None):
+def write_shard(path: str, entries: list, ignore_exif: bool = False, bar=None):
     """Writes one shard.
 
     Args:
       path: of the shard.
       entries: list of Entry.
       ignore_exif: see image_file.
-      advance: called with 1 after each image; None: not.
+      bar: see worker_pool.run; None: say nothing.
 
     Returns:
-      collections.Counter of CONVERTED and TURNED.
+      (counts, problems): collections.Counter of CONVERTED and TURNED; and a list of
+      str, why some images could not be used, so that all can be mended at once. The
+      shard lacks them.
 
     Raises:
-      InputError: as `serialize`, or when it cannot be written.
+      InputError: when it cannot be written, or very many images cannot be used.
     """
     import tensorflow.compat.v1 as tf
 
     reasons = {"converted": CONVERTED, "turned": TURNED}
-    counts = collections.Counter()
+    counts, problems = collections.Counter(), []
     try:
         with tf.python_io.TFRecordWriter(path) as writer:
             for entry in entries:
-                record, changes = serialize(entry, ignore_exif)
+                try:
+                    record, changes = serialize(entry, ignore_exif)
+                except InputError as error:
+                    problems.append(str(error))
+                    if bar is not None:
+                        bar.write(problems[-1])
+                    if len(problems) > _MOST_PROBLEMS:
+                        raise
+                    continue
                 writer.write(record)
                 counts.update(reasons[change] for change in changes)
-                if advance is not None:
-                    advance(1)
+                if bar is not None:
+                    bar.update(1)
     except tf.errors.OpError as error:
         raise InputError(f"--output_prefix: cannot write {error.message}") from error
-    return counts
+    return counts, problems
 
 
-def _write_job(job, advance):
-    return write_shard(*job, advance=advance)
+def _write_job(job, bar):
+    return write_shard(*job, bar=bar)
 
 
 def shard_paths(output_prefix: str, num_shards: int) -> list:
@@ -189,15 +201,25 @@ def convert(
                 (path, entries[i::num_shards], ignore_exif)
                 for i, path in enumerate(partials)
             ]
-            counts = worker_pool.run(
+            results = worker_pool.run(
                 *(_write_job, jobs, min(workers, num_shards), len(entries)),
                 preload=["tensorflow.compat.v1"],
             )
+            _check_problems([text for _, found in results for text in found])
             for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
                 os.replace(path, place)
     except OSError as error:
         raise InputError(f"--output_prefix={output_prefix}: {error}") from error
-    return sum(counts, collections.Counter())
+    return sum((counts for counts, _ in results), collections.Counter())
+
+
+def _check_problems(problems):
+    if problems:
+        others = f" (and {len(problems) - 1} others, see above)" * (len(problems) > 1)
+        raise InputError(
+            f"{problems[0]}{others}; mend it or take it out of the annotations; no "
+            "shard was changed"
+        )
 
 
 @contextlib.contextmanager

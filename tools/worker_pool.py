@@ -21,11 +21,12 @@ _REPORT_SECONDS = 0.2
 
 
 def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
-    """Calls function(job, advance) for every job; only from the main thread.
+    """Calls function(job, bar) for every job; only from the main thread.
 
     Args:
-      function: a module's function; it calls advance(1) after each item. Its result
-        and the jobs travel between processes.
+      function: a module's function; it calls bar.update(1) after each item, and
+        bar.write(text) for a line above the bar. Its result and the jobs travel
+        between processes.
       jobs: arguments.
       workers: processes; with 1 everything happens in this one.
       total: items of all jobs, for the progress bar.
@@ -42,7 +43,7 @@ def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
     with progress_bar(total) as bar:
         if workers == 1:
             # Starting a process would take longer than a small dataset does.
-            return [_unwrap(_call(function, job, bar.update)) for job in jobs]
+            return [_unwrap(_call(function, job, bar)) for job in jobs]
         return _run_processes(function, jobs, workers, preload, bar)
 
 
@@ -70,6 +71,9 @@ def _run_processes(function, jobs, workers, preload, bar):
                 f"--workers={workers}: the processes cannot be started: {error!r}; "
                 "take fewer"
             ) from error
+        except KeyboardInterrupt:
+            _kill_fork_server()
+            raise
         return _results(jobs, pipes, bar)
     finally:
         started = [process for process in processes if process.pid]
@@ -89,12 +93,20 @@ def _start_fork_server():
         signal.signal(signal.SIGINT, handler)
 
 
+def _kill_fork_server():
+    # It would still start the process that it was asked for, which would complain with
+    # a traceback that it was told nothing. No public function ends it.
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
 def _results(jobs, pipes, bar):
     waiting, results = list(reversed(jobs)), []
     while len(results) < len(jobs):
         for pipe in connection.wait(pipes):
             try:
-                finished, is_free, outcome = pipe.recv()
+                finished, text, is_free, outcome = pipe.recv()
                 if is_free and waiting:
                     pipe.send(waiting.pop())
             except (EOFError, OSError):
@@ -103,41 +115,57 @@ def _results(jobs, pipes, bar):
                     "of memory; take fewer"
                 ) from None
             bar.update(finished)
+            if text is not None:
+                bar.write(text)
             if outcome is not None:
                 results.append(_unwrap(outcome))
     return results
 
 
-def _work(function, pipe):
-    """Does jobs until this process is killed.
+class _DistantBar:
+    """The progress bar of the process at the other end of a pipe.
 
-    Sends (items finished since the last time, whether it is free for a job, the outcome
-    of the one before or None).
+    Sends (items finished since the last time, text or None, whether this process is
+    free for a job, the outcome of the one before or None).
     """
-    finished, outcome, sent_at = 0, None, time.monotonic()
 
-    def advance(count):
-        nonlocal finished, sent_at
-        finished += count
-        if time.monotonic() - sent_at > _REPORT_SECONDS:
-            pipe.send((finished, False, None))
-            finished, sent_at = 0, time.monotonic()
+    def __init__(self, pipe):
+        self._pipe = pipe
+        self._finished, self._sent_at = 0, time.monotonic()
 
+    def update(self, count):
+        self._finished += count
+        if time.monotonic() - self._sent_at > _REPORT_SECONDS:
+            self._send()
+
+    def write(self, text):
+        self._send(text)
+
+    def ask_for_job(self, outcome):
+        self._send(None, True, outcome)
+        return self._pipe.recv()
+
+    def _send(self, text=None, is_free=False, outcome=None):
+        self._pipe.send((self._finished, text, is_free, outcome))
+        self._finished, self._sent_at = 0, time.monotonic()
+
+
+def _work(function, pipe):
+    """Does jobs until this process is killed."""
+    bar, outcome = _DistantBar(pipe), None
     while True:
         try:
-            pipe.send((finished, True, outcome))
-            finished = 0
-            job = pipe.recv()
+            job = bar.ask_for_job(outcome)
         except (EOFError, OSError):
             # Nobody is left to work for.
             os._exit(1)
-        outcome = _call(function, job, advance)
+        outcome = _call(function, job, bar)
 
 
-def _call(function, job, advance):
+def _call(function, job, bar):
     """(result, None) or (None, text): not every exception can travel."""
     try:
-        return function(job, advance), None
+        return function(job, bar), None
     except (InputError, OSError) as error:
         return None, str(error) or repr(error)
     except ImportError as error:
@@ -165,7 +193,10 @@ class _PlainBar(contextlib.AbstractContextManager):
         tenth = self.n * 10 // self._total
         self.n += count
         if self.n * 10 // self._total > tenth:
-            print(f"{self.n} of {self._total} {self._unit}s", file=sys.stderr)
+            self.write(f"{self.n} of {self._total} {self._unit}s")
+
+    def write(self, text):
+        print(text, file=sys.stderr)
 
 
 def progress_bar(total: int, unit: str = "image", **arguments):
@@ -177,10 +208,18 @@ def progress_bar(total: int, unit: str = "image", **arguments):
       **arguments: of tqdm, more.
 
     Returns:
-      context manager; its update(count) tells of work done.
+      context manager; its update(count) tells of work done, and write(text) puts a line
+      above it.
     """
     try:
         import tqdm
     except ImportError:
         return _PlainBar(max(total, 1), unit)
-    return tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
+
+    class Bar(tqdm.tqdm):
+        """One whose lines go where it is itself."""
+
+        def write(self, text):
+            super().write(text, file=sys.stderr)
+
+    return Bar(total=total, unit=unit, mininterval=0.5, **arguments)

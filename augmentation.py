@@ -248,13 +248,17 @@ def distort_color(image):
     Returns:
       float32 of the same shape, in 0..1 or a little outside.
     """
-    changes = tf.random_uniform([4], -1.0) * [BRIGHTNESS, CONTRAST, SATURATION, HUE]
+    changes = tf.random_uniform([4], -1.0, 1.0)
+    changes *= [BRIGHTNESS, CONTRAST, SATURATION, HUE]
     brightness, contrast, saturation, hue = tf.unstack(changes)
     return adjust_color(image, brightness, 1.0 + contrast, 1.0 + saturation, hue)
 
 
 def adjust_color(image, brightness, contrast, saturation, hue):
     """What tf.image.adjust_brightness, _contrast, _saturation and then _hue give.
+
+    But for a pixel whose green is below its blue by a rounding, and both below its red:
+    there TensorFlow's hue is rounded up to a whole turn, and gives black.
 
     Takes a quarter of their time: planes are what the vector instructions like, and no
     hue is computed. Over a turn of it a channel rises from the smallest value to the
@@ -264,10 +268,10 @@ def adjust_color(image, brightness, contrast, saturation, hue):
 
     Args:
       image: float32 [height, width, 3] in 0..255.
-      brightness: float32 scalar, is added, in 0..1.
-      contrast: float32 scalar, factor of the contrast, more than 0.
-      saturation: float32 scalar, factor of the saturation, 0 or more.
-      hue: float32 scalar, -1/6..1/6 of a turn.
+      brightness: float32 scalar tensor, is added to values in 0..1.
+      contrast: float32 scalar tensor, factor of the contrast, more than 0.
+      saturation: float32 scalar tensor, factor of the saturation, 0 or more.
+      hue: float32 scalar tensor, -1/6..1/6 of a turn.
 
     Returns:
       float32 of the same shape, in 0..1 or a little outside.

@@ -280,7 +280,7 @@ def test_colors_change_as_tensorflows_own_operations_change_them():
     image[:10] = image[:10, :, :1]  # gray
     image[10:20] = [[[0], [255]] * 20]
     image[20:30] = random.randint(0, 3, [10, 40, 3])
-    image[30:40, :, 1:] = 0  # saturated
+    image[30:40, :, :2] = 0  # saturated, and blue: for red see adjust_color
     amounts = random.uniform(-1, 1, [50, 4]) * [0.125, 0.5, 1.0, 1 / 6] + [0, 1, 1, 0]
     amounts[:2, 2] = 0
 

@@ -20,6 +20,10 @@ import tensorflow.compat.v1 as tf
 
 import coco_source
 import shards
+from command_line import InputError
+
+# A library of TensorFlow's.
+TENSORFLOW = "_pywrap_tensorflow_internal"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOL = os.path.join(ROOT, "tools", "create_tf_record.py")
@@ -225,8 +229,8 @@ def without_any_image(content, image_dir):
         (without_image, "2.jpg is missing; it is image 2 of the json"),
         (with_text_as_image, "2.jpg is no image that Pillow opens"),
         (with_escape, "file name ../../etc/passwd leaves"),
-        (without_width, "image 3.jpg has width and height (None, 30)"),
-        (with_width_zero, "image 3.jpg has width and height (0, 30)"),
+        (without_width, "image 3 has width and height (None, 30)"),
+        (with_width_zero, "image 3 has width and height (0, 30)"),
         (with_same_id, "an image id occurs twice"),
         (with_two_numbers_as_box, "is wrong: ValueError"),
         (without_box, "is wrong: it has no bbox"),
@@ -262,16 +266,34 @@ def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
     (image_dir / "empty.jpg").write_bytes(b"")
     result = run(tmp_path, content, image_dir)
     assert result.returncode == 2
-    told = re.findall(r"^\S*/(\w+)\.jpg (?:is|has)", result.stderr, re.MULTILINE)
-    assert sorted(told) == ["cut", "empty", "text"]
-    assert "(and 2 others, see above)" in result.stderr.splitlines()[-1]
+    assert sorted(told_images(result)) == ["cut", "empty", "text"]
+    assert "cut.jpg is cut off" in result.stderr.splitlines()[-1]
+    assert "(and 2 more, see above)" in result.stderr.splitlines()[-1]
     assert files_of(tmp_path / "out") == {}
-    # With very many it ends early.
-    for image in content["images"]:
-        image["file_name"] = "text.jpg"
-    result = run(tmp_path, content, image_dir)
+
+
+def told_images(result):
+    return re.findall(r"^\S*/(\w+)\.jpg (?:is|has)", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("num_shards", [1, 30])
+def test_very_many_images_that_cannot_be_used_end_a_run_early(
+    tmp_path, dataset, num_shards
+):
+    content, image_dir = dataset
+    many_times(content, 60)
+    (image_dir / "1.jpg").write_text("no picture")
+    arguments = [f"--num_shards={num_shards}", "--workers=1"]
+    result = run(tmp_path, content, image_dir, *arguments)
     assert result.returncode == 2
-    assert "text.jpg is no image" in result.stderr.splitlines()[-1]
+    assert told_images(result) == ["1"] * 20
+    assert "(and 19 more, see above)" in result.stderr.splitlines()[-1]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    entry = shards.Entry(str(tmp_path / "gone.jpg"), "gone.jpg", 1, (50, 30), ())
+    with pytest.raises(InputError, match="gone.jpg cannot be read: No such file"):
+        shards.serialize(entry)
 
 
 def files_of(folder):
@@ -338,26 +360,34 @@ def writer_of(folder, timeout=60):
     raise AssertionError(f"nobody writes into {folder}")
 
 
-def importing(pid, needle="_pywrap_tensorflow_internal"):
-    """Waits until the process that imports TensorFlow for the others has begun.
+def fork_server(pid, mapped=""):
+    """Waits for the process that imports TensorFlow for the others.
 
     Args:
       pid: of the tool.
-      needle: what it must have mapped; "" for nothing.
+      mapped: a file that it must have begun to use.
 
     Returns:
       its number.
     """
     end = time.time() + 60
     while time.time() < end:
-        for path in glob.glob(f"/proc/{pid}/task/*/children"):
-            for child in open(path).read().split():
-                command = open(f"/proc/{child}/cmdline", "rb").read()
-                maps = open(f"/proc/{child}/maps").read()
-                if b"forkserver" in command and needle in maps:
-                    return int(child)
+        with contextlib.suppress(OSError):
+            for path in glob.glob(f"/proc/{pid}/task/*/children"):
+                for child in open(path).read().split():
+                    command = open(f"/proc/{child}/cmdline", "rb").read()
+                    maps = open(f"/proc/{child}/maps").read()
+                    if b"forkserver" in command and mapped in maps:
+                        return int(child)
         time.sleep(0.02)
     raise AssertionError(f"process {pid} has no fork server")
+
+
+def is_running(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -385,7 +415,7 @@ def test_a_killed_process_ends_the_run_instead_of_hanging_it(tmp_path, dataset, 
         if moment == "while writing":
             os.kill(writer_of(tmp_path / "out"), signal.SIGKILL)
         else:
-            os.kill(importing(tool.pid), signal.SIGKILL)
+            os.kill(fork_server(tool.pid, TENSORFLOW), signal.SIGKILL)
         error = tool.communicate(timeout=60)[1]
     assert tool.returncode == 2
     assert "Traceback" not in error
@@ -401,9 +431,9 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, moment
         if moment == "while writing":
             writer_of(tmp_path / "out")
         elif moment == "while importing":
-            importing(tool.pid)
+            fork_server(tool.pid, TENSORFLOW)
         else:
-            importing(tool.pid, "")
+            fork_server(tool.pid)
             # For a moment Ctrl-C is ignored, as the new process is to do.
             time.sleep(0.3)
         os.killpg(tool.pid, signal.SIGINT)
@@ -412,6 +442,21 @@ def test_ctrl_c_ends_all_processes_without_a_traceback(tmp_path, dataset, moment
     assert "Traceback" not in error
     assert error.splitlines()[-1] == "create_tf_record.py: interrupted"
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_sigterm_during_the_start_leaves_no_process_behind(tmp_path, dataset):
+    with long_run(tmp_path, dataset) as tool:
+        server = fork_server(tool.pid)
+        time.sleep(0.3)
+        tool.terminate()
+        tool.wait(timeout=60)
+        time.sleep(0.3)
+        # Importing TensorFlow takes longer than this.
+        assert not is_running(server)
+        error = tool.communicate(timeout=60)[1]
+    assert tool.returncode == 143
+    assert "Traceback" not in error
 
 
 def test_shards_of_another_number_are_refused_before_the_json_is_read(

@@ -396,6 +396,20 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0"])
+def test_all_images_that_cannot_be_used_are_told(voc, content):
+    for name in ("000012", "000003"):
+        (voc.folder / "JPEGImages" / f"{name}.jpg").write_bytes(content)
+    result = run(voc)
+    assert result.returncode == 2
+    for name in ("000012", "000003"):
+        assert f"{name}.jpg " in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert "000003.jpg " in last and "(and 1 more, see above)" in last
+    assert "Traceback" not in result.stderr
+    assert not list(voc.folder.parent.glob("out/*"))
+
+
 def test_a_second_run_replaces_shards_and_json(voc):
     assert run(voc).returncode == 0
     before = files_of(voc.folder.parent / "out")

@@ -148,14 +148,14 @@ def _size_of(image):
     size = (image.get("width"), image.get("height"))
     if not all(type(side) is int and side > 0 for side in size):
         raise InputError(
-            f"--annotations: image {image['file_name']} has width and height {size}; "
+            f"--annotations: image {image['id']} has width and height {size}; "
             "both must be whole numbers above 0"
         )
     return size
 
 
 def _entry(image, size, objects, root):
-    file_name = image["file_name"]
+    file_name = image.get("file_name")
     if not isinstance(file_name, str):
         raise InputError(
             f"--annotations: image {image['id']} has the file name {file_name!r:.80}, "
@@ -171,10 +171,11 @@ def _entry(image, size, objects, root):
 def _check_files(entries):
     missing = [entry for entry in entries if not os.path.isfile(entry.path)]
     if missing:
-        others = f" ({len(missing) - 1} others, too)" * (len(missing) > 1)
+        first = missing[0]
+        more = f", and {len(missing) - 1} more are" if missing[1:] else ""
         raise InputError(
-            f"--image_dir: {missing[0].path} is missing; it is image "
-            f"{missing[0].image_id} of the json{others}"
+            f"--image_dir: {first.path} is missing{more}; it is image "
+            f"{first.image_id} of the json"
         )
 
 

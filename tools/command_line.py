@@ -8,9 +8,28 @@ import sys
 
 from absl import app, flags
 
+# Things of one kind that are said to be wrong; with more, all have one cause.
+MOST_TOLD = 20
+
 
 class InputError(Exception):
     """What the user can mend; one line that names the file or flag."""
+
+
+def refuse(problems: list, remedy: str):
+    """Ends the tool if anything is wrong.
+
+    Args:
+      problems: texts, one for each thing; all but the first must have been shown.
+      remedy: what the user can do.
+
+    Raises:
+      InputError: if there are problems.
+    """
+    if problems:
+        more = len(problems) - 1
+        others = f" (and {more} more, see above)" if more else ""
+        raise InputError(f"{problems[0]}{others}; {remedy}")
 
 
 def run(main_function, define_flags, takes_arguments=False):

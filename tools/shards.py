@@ -18,15 +18,13 @@ from typing import NamedTuple, Optional
 
 import image_file
 import worker_pool
-from command_line import InputError
+from command_line import MOST_TOLD, InputError, refuse
 
 # Counted by `convert`.
 CONVERTED = "images converted (their pixels are as before, but for JPEG's rounding)"
 TURNED = "images turned upright as their EXIF data says"
 # What the shards' names have digits for.
 MAX_SHARDS = 99999
-# Unusable images of a shard that are told; with more, there is one cause for all.
-_MOST_PROBLEMS = 20
 
 
 class Object(NamedTuple):
@@ -88,6 +86,8 @@ def serialize(entry: Entry, ignore_exif: bool = False):
         encoded, header, changes = image_file.load(entry.path, entry.size, ignore_exif)
     except ValueError as error:
         raise InputError(f"{entry.path} {error}") from error
+    except OSError as error:
+        raise InputError(f"{entry.path} cannot be read: {error.strerror}") from error
     example = tf.train.Example()
     feature = example.features.feature
 
@@ -115,22 +115,22 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     return example.SerializeToString(deterministic=True), changes
 
 
-def write_shard(path: str, entries: list, ignore_exif: bool = False, bar=None):
+def write_shard(path: str, entries: list, ignore_exif: bool, bar):
     """Writes one shard.
 
     Args:
       path: of the shard.
       entries: list of Entry.
       ignore_exif: see image_file.
-      bar: see worker_pool.run; None: say nothing.
+      bar: see worker_pool.run.
 
     Returns:
       (counts, problems): collections.Counter of CONVERTED and TURNED; and a list of
-      str, why some images could not be used, so that all can be mended at once. The
-      shard lacks them.
+      str, why images cannot be used, so that all can be mended at once. If there are
+      any the shard is of no use, and MOST_TOLD end it.
 
     Raises:
-      InputError: when it cannot be written, or very many images cannot be used.
+      InputError: when it cannot be written.
     """
     import tensorflow.compat.v1 as tf
 
@@ -141,24 +141,21 @@ def write_shard(path: str, entries: list, ignore_exif: bool = False, bar=None):
             for entry in entries:
                 try:
                     record, changes = serialize(entry, ignore_exif)
+                    writer.write(record)
+                    counts.update(reasons[change] for change in changes)
                 except InputError as error:
-                    problems.append(str(error))
-                    if bar is not None:
-                        bar.write(problems[-1])
-                    if len(problems) > _MOST_PROBLEMS:
-                        raise
-                    continue
-                writer.write(record)
-                counts.update(reasons[change] for change in changes)
-                if bar is not None:
-                    bar.update(1)
+                    problems.append(" ".join(str(error).split()))
+                    bar.write(problems[-1])
+                    if len(problems) == MOST_TOLD:
+                        break
+                bar.update(1)
     except tf.errors.OpError as error:
         raise InputError(f"--output_prefix: cannot write {error.message}") from error
     return counts, problems
 
 
 def _write_job(job, bar):
-    return write_shard(*job, bar=bar)
+    return write_shard(*job, bar)
 
 
 def shard_paths(output_prefix: str, num_shards: int) -> list:
@@ -190,7 +187,7 @@ def convert(
 
     Raises:
       InputError: when the output cannot be written, shards of another number lie
-        there, another run is writing them, or an image is broken.
+        there, another run is writing them, or images cannot be used.
     """
     check_other_shards(output_prefix, num_shards)
     folder, name = os.path.split(output_prefix)
@@ -201,25 +198,30 @@ def convert(
                 (path, entries[i::num_shards], ignore_exif)
                 for i, path in enumerate(partials)
             ]
-            results = worker_pool.run(
-                *(_write_job, jobs, min(workers, num_shards), len(entries)),
-                preload=["tensorflow.compat.v1"],
-            )
-            _check_problems([text for _, found in results for text in found])
+            counts = _write_all(jobs, min(workers, num_shards), len(entries))
             for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
                 os.replace(path, place)
     except OSError as error:
         raise InputError(f"--output_prefix={output_prefix}: {error}") from error
-    return sum((counts for counts, _ in results), collections.Counter())
+    return counts
 
 
-def _check_problems(problems):
-    if problems:
-        others = f" (and {len(problems) - 1} others, see above)" * (len(problems) > 1)
-        raise InputError(
-            f"{problems[0]}{others}; mend it or take it out of the annotations; no "
-            "shard was changed"
-        )
+def _write_all(jobs, workers, total):
+    counts, problems = collections.Counter(), []
+    results = worker_pool.run(
+        *(_write_job, jobs, workers, total), preload=["tensorflow.compat.v1"]
+    )
+    with contextlib.closing(results):
+        for changes, found in results:
+            counts.update(changes)
+            problems += found
+            if len(problems) >= MOST_TOLD:
+                break
+    refuse(
+        sorted(problems),
+        "mend it or take it out of the annotations; no shard was changed",
+    )
+    return counts
 
 
 @contextlib.contextmanager

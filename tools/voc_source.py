@@ -24,13 +24,14 @@ import collections
 import math
 import os
 import re
+import sys
 import xml.etree.ElementTree
 from typing import NamedTuple
 from xml.parsers import expat
 
 import coco_source
 import image_file
-from command_line import InputError
+from command_line import MOST_TOLD, InputError, refuse
 
 NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair"),
@@ -90,13 +91,15 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
         others = sorted(n for n in images if n + ".xml" in xml_files.get(n, ()))
         others = [name for name in others if name not in annotations]
         category_ids = _category_ids(folder, xml_files, annotations, others)
+    file_names = {
+        name: _file_name(folder, name, images, annotations[name]) for name in names
+    }
+    sizes = _frames(folder, file_names, annotations, ignore_exif)
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
     for name in names:
-        annotation = annotations.pop(name)
-        file_name = _file_name(folder, name, images, annotation)
-        size = _frame(folder, file_name, annotation, ignore_exif)
-        image = {"id": ids[name], "file_name": file_name}
+        annotation, size = annotations.pop(name), sizes[name]
+        image = {"id": ids[name], "file_name": file_names[name]}
         image["width"], image["height"] = size
         dataset["images"].append(image)
         for fields in _coco_objects(annotation, size, category_ids, counts):
@@ -194,13 +197,22 @@ def _file_name(folder, name, images, annotation):
     return found[0]
 
 
-def _frame(folder, file_name, annotation, ignore_exif):
-    """(width, height) of the image that the boxes refer to."""
-    path = os.path.join(folder, "JPEGImages", file_name)
-    try:
-        return image_file.frame(path, annotation.size, ignore_exif)
-    except (ValueError, OSError) as error:
-        raise InputError(f"--voc_dir: {path} {error}") from error
+def _frames(folder, file_names, annotations, ignore_exif):
+    """dict from name to (width, height) of the image that the boxes refer to."""
+    sizes, problems = {}, []
+    for name, file_name in file_names.items():
+        path = os.path.join(folder, "JPEGImages", file_name)
+        try:
+            size = annotations[name].size
+            sizes[name] = image_file.frame(path, size, ignore_exif)
+        except (ValueError, OSError) as error:
+            problems.append(f"--voc_dir: {path} {error}")
+            if len(problems) == MOST_TOLD:
+                break
+    for text in problems[1:]:
+        print(text, file=sys.stderr)
+    refuse(problems, "mend it or take it out of the set")
+    return sizes
 
 
 def _ids_of_label_map(label_map):

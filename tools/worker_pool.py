@@ -8,6 +8,7 @@ when it asks for one, so that nobody sends what nobody reads.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from command_line import InputError
 _REPORT_SECONDS = 0.2
 
 
-def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
+def run(function, jobs: list, workers: int, total: int, preload=()):
     """Calls function(job, bar) for every job; only from the main thread.
 
     Args:
@@ -33,8 +34,8 @@ def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
       preload: names of modules that are slow to import; it is done once for all
         processes. Importing them must start no threads that work on.
 
-    Returns:
-      list of results, in no order.
+    Yields:
+      the results, in no order; closing this ends the processes.
 
     Raises:
       InputError: the first that a job raised, or an OSError or ImportError as one, or
@@ -43,44 +44,62 @@ def run(function, jobs: list, workers: int, total: int, preload=()) -> list:
     with progress_bar(total) as bar:
         if workers == 1:
             # Starting a process would take longer than a small dataset does.
-            return [_unwrap(_call(function, job, bar)) for job in jobs]
-        return _run_processes(function, jobs, workers, preload, bar)
+            for job in jobs:
+                yield _unwrap(_call(function, job, bar))
+        else:
+            yield from _run_processes(function, jobs, workers, preload, bar)
 
 
 def _run_processes(function, jobs, workers, preload, bar):
-    # Fork is not safe beside the threads of TensorFlow and of NPU drivers; the fork
-    # server only imports, and runs nothing.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(preload))
     processes, pipes = [], []
     try:
         try:
-            _start_fork_server()
-            for _ in range(workers):
-                pipe, other_end = context.Pipe()
-                pipes.append(pipe)
-                processes.append(
-                    context.Process(
-                        target=_work, args=(function, other_end), daemon=True
-                    )
-                )
-                processes[-1].start()
-                other_end.close()
-        except (EOFError, OSError) as error:
-            raise InputError(
-                f"--workers={workers}: the processes cannot be started: {error!r}; "
-                "take fewer"
-            ) from error
-        except KeyboardInterrupt:
+            _start(function, workers, preload, processes, pipes)
+        except BaseException:
             _kill_fork_server()
             raise
-        return _results(jobs, pipes, bar)
+        yield from _results(jobs, pipes, bar)
     finally:
         started = [process for process in processes if process.pid]
         for process in started:
             process.kill()
         for process in started:
             process.join()
+
+
+def _start(function, workers, preload, processes, pipes):
+    # Fork is not safe beside the threads of TensorFlow and of NPU drivers; the fork
+    # server only imports, and runs nothing.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    try:
+        _start_fork_server()
+        for _ in range(workers):
+            pipe, other_end = context.Pipe()
+            pipes.append(pipe)
+            arguments = {"args": (function, other_end), "daemon": True}
+            processes.append(context.Process(target=_work, **arguments))
+            # The first waits until all is imported. The others are quick, and a signal
+            # between the request and its data would leave a process with a traceback.
+            with _held_back() if len(processes) > 1 else contextlib.nullcontext():
+                processes[-1].start()
+            other_end.close()
+    except (EOFError, OSError) as error:
+        raise InputError(
+            f"--workers={workers}: the processes cannot be started: {error!r}; "
+            "take fewer"
+        ) from error
+
+
+@contextlib.contextmanager
+def _held_back():
+    """Ctrl-C and SIGTERM come into effect afterwards."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_fork_server():
@@ -94,16 +113,16 @@ def _start_fork_server():
 
 
 def _kill_fork_server():
-    # It would still start the process that it was asked for, which would complain with
-    # a traceback that it was told nothing. No public function ends it.
+    # It would go on importing, and then start a process for nobody. No public function
+    # ends it.
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if pid:
         os.kill(pid, signal.SIGKILL)
 
 
 def _results(jobs, pipes, bar):
-    waiting, results = list(reversed(jobs)), []
-    while len(results) < len(jobs):
+    waiting, missing = list(reversed(jobs)), len(jobs)
+    while missing:
         for pipe in connection.wait(pipes):
             try:
                 finished, text, is_free, outcome = pipe.recv()
@@ -118,8 +137,8 @@ def _results(jobs, pipes, bar):
             if text is not None:
                 bar.write(text)
             if outcome is not None:
-                results.append(_unwrap(outcome))
-    return results
+                missing -= 1
+                yield _unwrap(outcome)
 
 
 class _DistantBar:
@@ -215,11 +234,7 @@ def progress_bar(total: int, unit: str = "image", **arguments):
         import tqdm
     except ImportError:
         return _PlainBar(max(total, 1), unit)
-
-    class Bar(tqdm.tqdm):
-        """One whose lines go where it is itself."""
-
-        def write(self, text):
-            super().write(text, file=sys.stderr)
-
-    return Bar(total=total, unit=unit, mininterval=0.5, **arguments)
+    bar = tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
+    # tqdm's own goes to the standard output.
+    bar.write = functools.partial(bar.write, file=sys.stderr)
+    return bar

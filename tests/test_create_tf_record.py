@@ -457,6 +457,7 @@ def test_sigterm_during_the_start_leaves_no_process_behind(tmp_path, dataset):
         error = tool.communicate(timeout=60)[1]
     assert tool.returncode == 143
     assert "Traceback" not in error
+    assert error.splitlines()[-1] == "create_tf_record.py: terminated"
 
 
 def test_shards_of_another_number_are_refused_before_the_json_is_read(

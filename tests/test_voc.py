@@ -396,16 +396,24 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*")}
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0"])
-def test_all_images_that_cannot_be_used_are_told(voc, content):
-    for name in ("000012", "000003"):
-        (voc.folder / "JPEGImages" / f"{name}.jpg").write_bytes(content)
+@pytest.mark.parametrize(
+    "part, content",
+    [
+        ("JPEGImages/{}.jpg", b""),
+        ("JPEGImages/{}.jpg", b"no picture"),
+        ("JPEGImages/{}.jpg", b"\xff\xd8\xff\xe0"),
+        ("Annotations/{}.xml", b"no xml"),
+    ],
+)
+def test_all_images_that_cannot_be_used_are_told(voc, part, content):
+    names = [part.format(name) for name in ("000003", "000012")]
+    for name in names:
+        (voc.folder / name).write_bytes(content)
     result = run(voc)
     assert result.returncode == 2
-    for name in ("000012", "000003"):
-        assert f"{name}.jpg " in result.stderr
-    last = result.stderr.splitlines()[-1]
-    assert "000003.jpg " in last and "(and 1 more, see above)" in last
+    *told, last = result.stderr.splitlines()
+    assert names[1] in "".join(told)
+    assert names[0] in last and "(and 1 more, see above)" in last
     assert "Traceback" not in result.stderr
     assert not list(voc.folder.parent.glob("out/*"))
 

@@ -16,6 +16,10 @@ class InputError(Exception):
     """What the user can mend; one line that names the file or flag."""
 
 
+class _Terminated(BaseException):
+    """SIGTERM has come; like KeyboardInterrupt."""
+
+
 def refuse(problems: list, remedy: str):
     """Ends the tool if anything is wrong.
 
@@ -30,6 +34,10 @@ def refuse(problems: list, remedy: str):
         more = len(problems) - 1
         others = f" (and {more} more, see above)" if more else ""
         raise InputError(f"{problems[0]}{others}; {remedy}")
+
+
+def _terminate(*unused):
+    raise _Terminated
 
 
 def run(main_function, define_flags, takes_arguments=False):
@@ -52,7 +60,7 @@ def run(main_function, define_flags, takes_arguments=False):
     # Names of files and categories may hold what no terminal can show.
     sys.stdout.reconfigure(errors="backslashreplace")
     name = os.path.basename(sys.argv[0])
-    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         rest = flags.FLAGS(sys.argv)[1:]
         if rest and not takes_arguments:
@@ -64,6 +72,9 @@ def run(main_function, define_flags, takes_arguments=False):
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         status = 128 + signal.SIGINT
+    except _Terminated:
+        print(f"{name}: terminated", file=sys.stderr)
+        status = 128 + signal.SIGTERM
     except BrokenPipeError:
         # Whoever reads the output has gone; what is still in memory has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

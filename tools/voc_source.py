@@ -83,7 +83,7 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     ids = _image_ids(names)
     names = sorted(names, key=ids.get)[: max_images or None]
     xml_files = _stems(folder, "Annotations")
-    annotations = {name: _annotation_of(folder, name, xml_files) for name in names}
+    annotations = _of_each(names, lambda name: _annotation_of(folder, name, xml_files))
     if label_map is not None:
         category_ids = _ids_of_label_map(label_map)
     else:
@@ -91,10 +91,13 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
         others = sorted(n for n in images if n + ".xml" in xml_files.get(n, ()))
         others = [name for name in others if name not in annotations]
         category_ids = _category_ids(folder, xml_files, annotations, others)
-    file_names = {
-        name: _file_name(folder, name, images, annotations[name]) for name in names
-    }
-    sizes = _frames(folder, file_names, annotations, ignore_exif)
+    file_names = _of_each(
+        names, lambda name: _file_name(folder, name, images, annotations[name])
+    )
+    sizes = _of_each(
+        names,
+        lambda name: _frame(folder, file_names[name], annotations[name], ignore_exif),
+    )
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
     for name in names:
@@ -111,6 +114,22 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
         for name, number in sorted(category_ids.items(), key=lambda item: item[1])
     ]
     return dataset, counts
+
+
+def _of_each(names, function):
+    """dict from name to function(name); tells of all names where it fails."""
+    results, problems = {}, []
+    for name in names:
+        try:
+            results[name] = function(name)
+        except InputError as error:
+            problems.append(str(error))
+            if len(problems) == MOST_TOLD:
+                break
+    for text in problems[1:]:
+        print(text, file=sys.stderr)
+    refuse(problems, "mend it or take it out of the set")
+    return results
 
 
 def _stems(folder, part):
@@ -197,22 +216,13 @@ def _file_name(folder, name, images, annotation):
     return found[0]
 
 
-def _frames(folder, file_names, annotations, ignore_exif):
-    """dict from name to (width, height) of the image that the boxes refer to."""
-    sizes, problems = {}, []
-    for name, file_name in file_names.items():
-        path = os.path.join(folder, "JPEGImages", file_name)
-        try:
-            size = annotations[name].size
-            sizes[name] = image_file.frame(path, size, ignore_exif)
-        except (ValueError, OSError) as error:
-            problems.append(f"--voc_dir: {path} {error}")
-            if len(problems) == MOST_TOLD:
-                break
-    for text in problems[1:]:
-        print(text, file=sys.stderr)
-    refuse(problems, "mend it or take it out of the set")
-    return sizes
+def _frame(folder, file_name, annotation, ignore_exif):
+    """(width, height) of the image that the boxes refer to."""
+    path = os.path.join(folder, "JPEGImages", file_name)
+    try:
+        return image_file.frame(path, annotation.size, ignore_exif)
+    except (ValueError, OSError) as error:
+        raise InputError(f"--voc_dir: {path} {error}") from error
 
 
 def _ids_of_label_map(label_map):

@@ -53,11 +53,7 @@ def run(function, jobs: list, workers: int, total: int, preload=()):
 def _run_processes(function, jobs, workers, preload, bar):
     processes, pipes = [], []
     try:
-        try:
-            _start(function, workers, preload, processes, pipes)
-        except BaseException:
-            _kill_fork_server()
-            raise
+        _start(function, workers, preload, processes, pipes)
         yield from _results(jobs, pipes, bar)
     finally:
         started = [process for process in processes if process.pid]
@@ -65,6 +61,7 @@ def _run_processes(function, jobs, workers, preload, bar):
             process.kill()
         for process in started:
             process.join()
+        _kill_fork_server()
 
 
 def _start(function, workers, preload, processes, pipes):
@@ -113,11 +110,14 @@ def _start_fork_server():
 
 
 def _kill_fork_server():
-    # It would go on importing, and then start a process for nobody. No public function
-    # ends it.
+    # Left alone it would import to the end, start a process for nobody and clean up, for
+    # seconds, while who reads this tool's output waits. No public function ends it.
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if pid:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            # The next run looks for its end itself.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _results(jobs, pipes, bar):

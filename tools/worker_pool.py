@@ -110,8 +110,8 @@ def _start_fork_server():
 
 
 def _kill_fork_server():
-    # Left alone it would import to the end, start a process for nobody and clean up, for
-    # seconds, while who reads this tool's output waits. No public function ends it.
+    # Left alone it would import to the end, start a process for nobody and clean up,
+    # while who reads this output waits for seconds. No public function ends it.
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if pid:
         with contextlib.suppress(OSError):

@@ -112,6 +112,7 @@ def test_shards_hold_every_image_and_the_counts_tell_what_was_left_out(
     assert lines[1:] == [
         "2 images without a box (evaluated, not trained on)",
         "1 boxes clipped to their image",
+        "1 images converted (their pixels are as before, but for JPEG's rounding)",
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",
@@ -138,7 +139,9 @@ def test_features_are_those_of_the_usual_converters(tmp_path, dataset):
     assert first["image/object/class/text"] == [b"dog", b"dog"]
     assert first["image/object/area"] == [7.5, 7.5]
     second = features_of(tmp_path / "out" / "train2017-00001-of-00002.tfrecord")
-    assert second[b"2"]["image/format"] == [b"png"]
+    # Of a PNG.
+    assert second[b"2"]["image/format"] == [b"jpeg"]
+    assert second[b"2"]["image/encoded"][0].startswith(b"\xff\xd8")
     assert second[b"4"]["image/object/is_crowd"] == [1]
 
 

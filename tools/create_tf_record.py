@@ -13,9 +13,9 @@ what went in and what was left out. For VOC it also writes the json that evaluat
 needs, tfrecord/instances_test2007.json; voc_source says what becomes of boxes,
 difficult objects, own categories and ids.
 
-JPEGs and PNGs are stored as they are, for which no package is needed; other images,
-CMYK and those that EXIF data turns are converted once, by Pillow (see image_file). The
-same input and number of shards give the same bytes. A run that fails or is killed
+JPEGs are stored as they are, for which no package is needed; other images, CMYK and
+those that EXIF data turns become JPEGs once, by Pillow (see image_file). The same input
+and number of shards give the same bytes. A run that fails or is killed
 changes no shard, unless it is killed in its last moment (see shards).
 """
 

@@ -1,9 +1,11 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Image files as training reads them: JPEG or PNG, pixels upright, never huge.
+"""Image files as training reads them: JPEGs, pixels upright, never huge.
 
-A JPEG or PNG whose pixels TensorFlow decodes right is kept byte for byte, and no
-package is needed for it. Whatever else Pillow opens is converted once.
+A JPEG whose pixels TensorFlow decodes right is kept byte for byte, and no package is
+needed for it. Whatever else Pillow opens becomes one once. (PNGs too, though training
+reads them: they take about twice the time, for no window of one is decoded alone, and
+TensorFlow logs a line for each that holds an odd color profile.)
 
 EXIF orientation: TensorFlow decodes the pixels as they are stored and ignores the tag.
 The annotations' width and height tell what the annotators saw. Those of the turned
@@ -55,13 +57,11 @@ class Header(NamedTuple):
     """What a JPEG or PNG says of itself.
 
     Attributes:
-      format: "jpeg" or "png".
       size: of the stored pixels.
       orientation: 1..8, as in EXIF; 1 where nothing is said.
-      is_plain: whether TensorFlow decodes it to the right colors.
+      is_plain: whether it is a JPEG that TensorFlow decodes to the right colors.
     """
 
-    format: str
     size: tuple
     orientation: int
     is_plain: bool
@@ -131,7 +131,7 @@ def _read_jpeg(encoded):
     marker, bits, height, width, channels = frame
     # Of CMYK there are two kinds, and TensorFlow knows only Adobe's.
     is_plain = marker in _COMMON_FRAMES and bits == 8 and channels in (1, 3)
-    return Header("jpeg", (width, height), orientation, is_plain)
+    return Header((width, height), orientation, is_plain)
 
 
 def _read_png(encoded):
@@ -149,7 +149,7 @@ def _read_png(encoded):
         position += 12 + length
     if size is None:
         raise ValueError("is a PNG without a header")
-    return Header("png", size, orientation, is_plain=True)
+    return Header(size, orientation, is_plain=False)
 
 
 def _orientation(exif):
@@ -229,8 +229,8 @@ def load(path: str, size=None, ignore_exif: bool = False):
       ignore_exif: never turn the pixels.
 
     Returns:
-      (encoded, header, changes): bytes of a JPEG or PNG; its Header; and what had to
-      be done: a tuple that may hold "converted" and "turned".
+      (encoded, header, changes): bytes of a JPEG; its Header; and what had to be done:
+      a tuple that may hold "converted" and "turned".
 
     Raises:
       ValueError: what is wrong, to follow the file's name: "is cut off".
@@ -272,26 +272,20 @@ def frame(path: str, size=None, ignore_exif: bool = False) -> tuple:
 def _convert(pillow, encoded, header, size, ignore_exif):
     """Decodes, turns and encodes once; pillow: its module Image."""
     image = _decode(pillow, encoded)
-    stored = header or Header("jpeg", image.size, _orientation_of(image), False)
+    stored = header or Header(image.size, _orientation_of(image), is_plain=False)
     changes = () if stored.is_plain else ("converted",)
     if is_turned(stored, size, ignore_exif):
         changes += ("turned",)
         image = image.transpose(getattr(pillow, _TURNS[stored.orientation]))
-    image = _to_rgb(pillow, image)
     output = io.BytesIO()
-    if stored.format == "png":
-        image.save(output, "PNG")
-    else:
-        image.save(output, "JPEG", **_JPEG_OPTIONS)
-    return output.getvalue(), Header(stored.format, image.size, 1, True), changes
+    _to_rgb(pillow, image).save(output, "JPEG", **_JPEG_OPTIONS)
+    return output.getvalue(), Header(image.size, 1, is_plain=True), changes
 
 
 def _why_pillow(header):
-    if header is None:
-        return "is neither a JPEG nor a PNG; other images need Pillow"
-    if header.is_plain:
+    if header is not None and header.is_plain:
         return "has to be turned as its EXIF data says, which needs Pillow"
-    return "is a JPEG of a rare kind (CMYK for one), which needs Pillow"
+    return "is no JPEG, or one of a rare kind (CMYK for one), which needs Pillow"
 
 
 def _decode(pillow, encoded):
@@ -331,4 +325,7 @@ def _to_rgb(pillow, image):
         if pixels.min() < 0 or pixels.max() > 0xFFFF:
             raise ValueError("has pixels of more than 16 bits")
         return pillow.fromarray((pixels >> 8).astype(np.uint8))
+    if image.mode == "P":
+        # On the straight way to RGB Pillow warns of palettes with clear colors.
+        image = image.convert("RGBA")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")

@@ -229,7 +229,7 @@ def without_any_image(content, image_dir):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (without_image, "2.jpg is missing; it is image 2 of the json"),
+        (without_image, "2.jpg, image 2, is missing; put it there or take it out"),
         (with_text_as_image, "2.jpg is no image that Pillow opens"),
         (with_escape, "file name ../../etc/passwd leaves"),
         (without_width, "image 3 has width and height (None, 30)"),
@@ -277,6 +277,18 @@ def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
 
 def told_images(result):
     return re.findall(r"^\S*/(\w+)\.jpg (?:is|has)", result.stderr, re.MULTILINE)
+
+
+def test_missing_images_are_told_and_counted(tmp_path, dataset):
+    content, image_dir = dataset
+    many_times(content, 60)
+    (image_dir / "1.jpg").unlink()
+    result = run(tmp_path, content, image_dir)
+    assert result.returncode == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 20 and all("1.jpg, image " in line for line in lines)
+    missing = sum(image["file_name"] == "1.jpg" for image in content["images"])
+    assert f"(and {missing - 1} more, see above)" in lines[-1]
 
 
 @pytest.mark.parametrize("num_shards", [1, 30])

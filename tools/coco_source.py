@@ -11,7 +11,7 @@ import os
 
 import categories
 import shards
-from command_line import InputError
+from command_line import InputError, refuse
 
 # Counted by `plan`.
 NO_SIZE = "boxes of no size or outside their image"
@@ -170,13 +170,10 @@ def _entry(image, size, objects, root):
 
 def _check_files(entries):
     missing = [entry for entry in entries if not os.path.isfile(entry.path)]
-    if missing:
-        first = missing[0]
-        more = f", and {len(missing) - 1} more are" if missing[1:] else ""
-        raise InputError(
-            f"--image_dir: {first.path} is missing{more}; it is image "
-            f"{first.image_id} of the json"
-        )
+    refuse(
+        [f"--image_dir: {e.path}, image {e.image_id}, is missing" for e in missing],
+        "put it there or take it out of the annotations",
+    )
 
 
 def _objects(annotations, size, names, has_difficult, counts):

@@ -20,20 +20,25 @@ class _Terminated(BaseException):
     """SIGTERM has come; like KeyboardInterrupt."""
 
 
-def refuse(problems: list, remedy: str):
+def refuse(problems: list, remedy: str, are_shown: bool = False):
     """Ends the tool if anything is wrong.
 
     Args:
-      problems: texts, one for each thing; all but the first must have been shown.
+      problems: texts, one for each thing.
       remedy: what the user can do.
+      are_shown: whether the user has seen each; else the first MOST_TOLD are shown.
 
     Raises:
       InputError: if there are problems.
     """
-    if problems:
-        more = len(problems) - 1
-        others = f" (and {more} more, see above)" if more else ""
-        raise InputError(f"{problems[0]}{others}; {remedy}")
+    if not problems:
+        return
+    if not are_shown:
+        for text in problems[1:MOST_TOLD]:
+            print(" ".join(text.split()), file=sys.stderr)
+    more = len(problems) - 1
+    others = f" (and {more} more, see above)" if more else ""
+    raise InputError(f"{problems[0]}{others}; {remedy}")
 
 
 def _terminate(*unused):

@@ -220,6 +220,7 @@ def _write_all(jobs, workers, total):
     refuse(
         sorted(problems),
         "mend it or take it out of the annotations; no shard was changed",
+        are_shown=True,
     )
     return counts
 

@@ -24,7 +24,6 @@ import collections
 import math
 import os
 import re
-import sys
 import xml.etree.ElementTree
 from typing import NamedTuple
 from xml.parsers import expat
@@ -126,8 +125,6 @@ def _of_each(names, function):
             problems.append(str(error))
             if len(problems) == MOST_TOLD:
                 break
-    for text in problems[1:]:
-        print(text, file=sys.stderr)
     refuse(problems, "mend it or take it out of the set")
     return results
 

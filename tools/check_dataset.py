@@ -120,7 +120,7 @@ def _records(paths):
     import record_check
 
     total = sum(os.path.getsize(path) for path in paths)
-    with worker_pool.progress_bar(total, "byte", unit_scale=True, disable=None) as bar:
+    with worker_pool.progress_bar(total, "byte", unit_scale=True) as bar:
         for path in paths:
             for record in record_check.read(path):
                 yield record

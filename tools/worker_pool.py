@@ -203,23 +203,25 @@ class _PlainBar(contextlib.AbstractContextManager):
 
     def __init__(self, total, unit):
         self._total, self._unit = total, unit
-        self.n = 0
+        self._finished = 0
 
     def __exit__(self, *unused):
         pass
 
     def update(self, count):
-        tenth = self.n * 10 // self._total
-        self.n += count
-        if self.n * 10 // self._total > tenth:
-            self.write(f"{self.n} of {self._total} {self._unit}s")
+        tenth = self._finished * 10 // self._total
+        self._finished += count
+        if self._finished * 10 // self._total > tenth:
+            self.write(f"{self._finished} of {self._total} {self._unit}s")
 
     def write(self, text):
         print(text, file=sys.stderr)
 
 
 def progress_bar(total: int, unit: str = "image", **arguments):
-    """Opens a bar on the standard error; without tqdm, it is some lines.
+    """Opens a bar on the standard error, if that is a terminal.
+
+    Without tqdm, it is some lines.
 
     Args:
       total: units of work.
@@ -234,7 +236,8 @@ def progress_bar(total: int, unit: str = "image", **arguments):
         import tqdm
     except ImportError:
         return _PlainBar(max(total, 1), unit)
-    bar = tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
+    arguments.update(mininterval=0.5, disable=None)
+    bar = tqdm.tqdm(total=total, unit=unit, **arguments)
     # tqdm's own goes to the standard output.
     bar.write = functools.partial(bar.write, file=sys.stderr)
     return bar

@@ -30,6 +30,11 @@ def picture(mode="RGB"):
     return image if mode == "RGB" else image.convert(mode)
 
 
+def sixteen_bits():
+    values = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+    return Image.fromarray(values.astype(np.uint16))
+
+
 def encode(image, kind="JPEG", orientation=None, **options):
     if orientation is not None:
         options["exif"] = Image.Exif()
@@ -107,8 +112,11 @@ def test_other_kinds_become_jpegs_of_the_same_pixels(load, kind):
         (picture("LA"), {}),
         (picture("P"), {"transparency": 3}),
         (picture("P"), {"transparency": bytes(range(256))}),
+        (sixteen_bits(), {}),
     ],
-    ids="rgb gray bits palette alpha gray_alpha clear_color clear_colors".split(),
+    ids=(
+        "rgb gray bits palette alpha gray_alpha clear_color clear_colors sixteen"
+    ).split(),
 )
 def test_a_png_becomes_a_jpeg_of_what_tensorflow_sees(load, image, options, recwarn):
     encoded = encode(image, "PNG", **options)
@@ -129,11 +137,22 @@ def test_a_cmyk_jpeg_gets_the_colors_that_it_shows(load):
 
 
 def test_sixteen_bits_keep_their_upper_eight(load):
-    values = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
-    image = Image.fromarray(values.astype(np.uint16))
-    converted = load(encode(image, "TIFF"))[0]
-    expected = Image.fromarray((values // 256).astype(np.uint8))
+    converted = load(encode(sixteen_bits(), "TIFF"))[0]
+    expected = Image.fromarray((np.asarray(sixteen_bits()) // 256).astype(np.uint8))
     assert difference(converted, expected) < 2
+
+
+def test_noise_and_long_comments_are_no_harm(load):
+    noise = np.random.RandomState(0).randint(0, 256, [500, 500, 3]).astype(np.uint8)
+    converted = load(encode(Image.fromarray(noise), "PNG"))[0]
+    assert difference(converted, Image.fromarray(noise)) < 20
+    converted = load(encode(picture(), "GIF", comment=b"x" * 70000))[0]
+    assert b"xxx" not in converted
+
+
+def test_a_side_that_no_jpeg_has_is_refused(load):
+    with pytest.raises(ValueError, match="70000 x 8 pixels cannot be made a JPEG"):
+        load(encode(Image.new("L", (70000, 8)), "PNG"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -278,7 +297,7 @@ def test_without_pillow_only_what_needs_it_is_refused(load, monkeypatch):
     plain = encode(picture())
     needing = {
         "is no JPEG": encode(picture(), "PNG"),
-        "no JPEG, or one of a": encode(picture(), "BMP"),
+        "to make it one": encode(picture(), "BMP"),
         "has to be turned": encode(picture(), orientation=6),
         "rare kind": encode(picture("CMYK")),
     }

@@ -30,23 +30,27 @@ def square(job, bar):
 
 
 @pytest.mark.parametrize("workers", [1, 3, 9])
-@pytest.mark.parametrize("tool, bar", [("tqdm", "36/36"), (None, "36 of 36 images")])
-def test_all_jobs_are_done_counted_and_heard(monkeypatch, capsys, workers, tool, bar):
+@pytest.mark.parametrize(
+    "tool, is_terminal, bar",
+    [
+        ("tqdm", True, "36/36"),
+        ("tqdm", False, "36 of 36 images"),
+        (None, True, "36 of 36 images"),
+    ],
+)
+def test_all_jobs_are_done_counted_and_heard(
+    monkeypatch, capsys, workers, tool, is_terminal, bar
+):
     if not tool:
         monkeypatch.setitem(sys.modules, "tqdm", None)
-    # Within a terminal there is a bar.
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     results = worker_pool.run(square, list(range(6)), workers=workers, total=36)
     assert sorted(results) == [0, 1, 4, 9, 16, 25]
     shown = capsys.readouterr().err
     assert bar in shown
+    # What goes back to the start of its line fills a log.
+    assert ("\r" in shown) == (bar == "36/36")
     assert {f"{job} is done" for job in range(6)} <= set(re.split("[\r\n]", shown))
-
-
-def test_without_a_terminal_only_lines_are_told(capsys):
-    list(worker_pool.run(square, list(range(6)), workers=2, total=36))
-    shown = capsys.readouterr().err
-    assert sorted(shown.splitlines()) == [f"{job} is done" for job in range(6)]
 
 
 def fail_or_wait(job, bar):

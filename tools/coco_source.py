@@ -74,8 +74,8 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
       collections.Counter of what was found.
 
     Raises:
-      InputError: for an entry that is broken, a file name that leaves image_dir, or an
-        image that is missing; it names the first.
+      InputError: for the first entry that is broken, or file name that leaves
+        image_dir; or for images that are missing.
     """
     try:
         return _plan(dataset, image_dir, max_images)

@@ -26,18 +26,21 @@ def refuse(problems: list, remedy: str, are_shown: bool = False):
     Args:
       problems: texts, one for each thing.
       remedy: what the user can do.
-      are_shown: whether the user has seen each; else the first MOST_TOLD are shown.
+      are_shown: whether the user has seen each; else the first MOST_TOLD are told.
 
     Raises:
       InputError: if there are problems.
     """
     if not problems:
         return
+    where = "see above"
     if not are_shown:
         for text in problems[1:MOST_TOLD]:
             print(" ".join(text.split()), file=sys.stderr)
+        if len(problems) > MOST_TOLD:
+            where = f"the first {MOST_TOLD - 1} of them above"
     more = len(problems) - 1
-    others = f" (and {more} more, see above)" if more else ""
+    others = f" (and {more} more, {where})" if more else ""
     raise InputError(f"{problems[0]}{others}; {remedy}")
 
 

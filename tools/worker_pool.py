@@ -219,9 +219,9 @@ class _PlainBar(contextlib.AbstractContextManager):
 
 
 def progress_bar(total: int, unit: str = "image", **arguments):
-    """Opens a bar on the standard error, if that is a terminal.
+    """Opens a bar on the standard error; some lines, if that is no terminal.
 
-    Without tqdm, it is some lines.
+    They are lines without tqdm, too.
 
     Args:
       total: units of work.
@@ -235,9 +235,10 @@ def progress_bar(total: int, unit: str = "image", **arguments):
     try:
         import tqdm
     except ImportError:
+        tqdm = None
+    if tqdm is None or not sys.stderr.isatty():
         return _PlainBar(max(total, 1), unit)
-    arguments.update(mininterval=0.5, disable=None)
-    bar = tqdm.tqdm(total=total, unit=unit, **arguments)
+    bar = tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
     # tqdm's own goes to the standard output.
     bar.write = functools.partial(bar.write, file=sys.stderr)
     return bar

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +223,18 @@ def without_categories(content, image_dir):
     del content["categories"]
 
 
+def with_text_as_category_id(content, image_dir):
+    content["annotations"][0]["category_id"] = "18"
+
+
+def with_text_as_image_id(content, image_dir):
+    content["annotations"][0]["image_id"] = "1"
+
+
+def without_folder(content, image_dir):
+    shutil.rmtree(str(image_dir))
+
+
 def without_any_image(content, image_dir):
     content["images"] = []
 
@@ -240,6 +253,9 @@ def without_any_image(content, image_dir):
         (with_iscrowd_of_80_bits, "iscrowd 1208925819614629174706176 is neither 0"),
         (with_category_beyond_all, "category id 18446744073709551616 is not within"),
         (with_text_as_category, "'id': '18', 'name': 'dog'} needs a whole id and a"),
+        (with_text_as_category_id, "has the category_id '18', which is no number"),
+        (with_text_as_image_id, "has the image_id '1', which is no number"),
+        (without_folder, "images: no such folder"),
         (with_same_category, "category id 44 occurs twice"),
         (with_nothing_as_image, "image id None must be a whole number"),
         (with_folder_as_shard, "00001-of-00002.tfrecord is a folder; move it away"),

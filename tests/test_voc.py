@@ -372,7 +372,7 @@ def with_json_of_the_user(voc):
         (without_name, "an object has no name"),
         (with_exchanged_size, "say 30 x 50: width and height are exchanged"),
         (without_xml, "Annotations/000012.xml is missing"),
-        (without_image, "lists '000012', but JPEGImages has no such image"),
+        (without_image, "lists '000012', but JPEGImages has no such image; put it"),
         (without_set, "--image_set=trainval: cannot read"),
         (without_set, "there are: test"),
         (with_empty_set, "lists no image"),

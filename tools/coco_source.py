@@ -106,6 +106,7 @@ def _plan(dataset, image_dir, max_images):
     counts = collections.Counter()
     annotations = collections.defaultdict(list)
     for annotation in dataset["annotations"]:
+        _check_ids(annotation)
         if annotation["image_id"] not in known:
             counts[UNKNOWN_IMAGE] += 1
         elif annotation["image_id"] not in kept:
@@ -116,6 +117,8 @@ def _plan(dataset, image_dir, max_images):
             annotations[annotation["image_id"]].append(annotation)
     has_difficult = any("difficult" in a for a in dataset["annotations"])
     root = os.path.realpath(image_dir)
+    if not os.path.isdir(root):
+        raise InputError(f"--image_dir={image_dir}: no such folder")
     entries = []
     for image in images:
         size = _size_of(image)
@@ -142,6 +145,16 @@ def _image_id(image):
             f"--annotations: image id {number!r} must be a whole number, at least 0"
         )
     return number
+
+
+def _check_ids(annotation):
+    for name in ("image_id", "category_id"):
+        # A text would only be taken for an id that nothing has.
+        if not isinstance(annotation[name], (int, float)):
+            raise InputError(
+                f"--annotations: annotation {annotation.get('id')} has the {name} "
+                f"{annotation[name]!r:.80}, which is no number"
+            )
 
 
 def _size_of(image):

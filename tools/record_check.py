@@ -52,7 +52,7 @@ CONSEQUENCES = {
     BAD_IMAGE: _LEFT_OUT + " where it meets the fault, evaluation stops",
     DAMAGED_IMAGE: _USED,
     BEYOND: "training clips the box",
-    EMPTY: "training takes it as it is, and never crops its image",
+    EMPTY: "training makes some default box find it, and never crops its image",
     UNKNOWN: "training leaves the box out",
     OTHER_NAME: "training goes by the number; give the --label_map of the dataset",
     EXCHANGED: "training goes by the pixels; the boxes may be wrong, see the sheet",
@@ -205,7 +205,7 @@ def _complaints():
     """
     sys.stderr.flush()
     kept = sys.stderr
-    with os.fdopen(os.dup(2), "w") as real, tempfile.TemporaryFile() as file:
+    with os.fdopen(os.dup(2), "w", 1) as real, tempfile.TemporaryFile() as file:
         number = file.fileno()
 
         def heard():

@@ -157,19 +157,22 @@ def _image_names(folder, image_set, images):
             f"--image_set={image_set}: cannot read {path}: {error}; there are: "
             + (", ".join(sets) or "none")
         ) from error
-    names = []
+    names, missing = [], []
     for line in filter(None, lines):
         # The sets of one class ("dog_train") say in a second column whether it is in.
         name = line if line in images else re.sub(r"\s+-?[01]$", "", line)
         stem = os.path.splitext(name)[0]
         if name not in images and images.get(stem) == [name]:
             name = stem  # others' sets list files
-        if name not in images:
-            raise InputError(
-                f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages has "
-                "no such image"
-            )
-        names.append(name)
+        (names if name in images else missing).append(name)
+    refuse(
+        [
+            f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages has no "
+            "such image"
+            for name in missing
+        ],
+        "put it there or take it out of the set",
+    )
     if not names:
         raise InputError(f"--image_set={image_set}: {path} lists no image")
     return list(dict.fromkeys(names))

@@ -113,7 +113,7 @@ def test_shards_hold_every_image_and_the_counts_tell_what_was_left_out(
     assert lines[1:] == [
         "2 images without a box (evaluated, not trained on)",
         "1 boxes clipped to their image",
-        "1 images converted (their pixels are as before, but for JPEG's rounding)",
+        "1 images converted to JPEG (of 16 bits the upper 8; transparency is dropped)",
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",

@@ -21,7 +21,7 @@ import worker_pool
 from command_line import MOST_TOLD, InputError, refuse
 
 # Counted by `convert`.
-CONVERTED = "images converted (their pixels are as before, but for JPEG's rounding)"
+CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
 TURNED = "images turned upright as their EXIF data says"
 # What the shards' names have digits for.
 MAX_SHARDS = 99999

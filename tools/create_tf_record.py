@@ -15,8 +15,8 @@ difficult objects, own categories and ids.
 
 JPEGs are stored as they are, for which no package is needed; other images, CMYK and
 those that EXIF data turns become JPEGs once, by Pillow (see image_file). The same input
-and number of shards give the same bytes. A run that fails or is killed
-changes no shard, unless it is killed in its last moment (see shards).
+and number of shards give the same bytes. A run that fails or is killed changes no
+shard, unless it is killed in its last moment (see shards).
 """
 
 import json

@@ -4,8 +4,8 @@
 
 A JPEG whose pixels TensorFlow decodes right is kept byte for byte, and no package is
 needed for it. Whatever else Pillow opens is made a JPEG, once. (PNGs too, though
-training reads them: each would take 1.6 times the processor time in every epoch, for no
-window of it is decoded alone, and a line in the log if its color profile is odd.)
+training reads them: they take longer to decode, for no window of one is decoded alone,
+and TensorFlow logs a line for each whose color profile is odd.)
 
 EXIF orientation: TensorFlow decodes the pixels as they are stored and ignores the tag.
 The annotations' width and height tell what the annotators saw. Those of the turned

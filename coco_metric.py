@@ -20,7 +20,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-import categories
+from dataset import categories
 
 METRIC_NAMES = (
     ["COCO/" + name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]

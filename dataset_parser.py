@@ -13,10 +13,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
-import augmentation
-import bad_records
-import categories
-import record_problems
+from dataset import augmentation, bad_records, categories, record_rules
 
 # Records, still encoded, that are shuffled together: about 160 MB of COCO.
 SHUFFLE_RECORDS = 1024
@@ -35,9 +32,9 @@ _EVALUATION_FEATURES = {
     "image/source_id": tf.FixedLenFeature([], tf.string),
 }
 _TRAINING_FEATURES = {
-    name: tf.VarLenFeature(tf.float32) for name in record_problems.BOX_FEATURES
+    name: tf.VarLenFeature(tf.float32) for name in record_rules.BOX_FEATURES
 }
-_TRAINING_FEATURES[record_problems.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
+_TRAINING_FEATURES[record_rules.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
 _TRAINING_FEATURES["image/encoded"] = _EVALUATION_FEATURES["image/encoded"]
 
 
@@ -234,12 +231,12 @@ def parse_record(serialized, label_map=categories.COCO):
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) for a record that
-        record_problems.problem_of finds a problem for training in.
+        record_rules.problem_of finds a problem for training in.
     """
     parsed = _parse_example(serialized, _TRAINING_FEATURES)
-    corners = [parsed[name].values for name in record_problems.BOX_FEATURES]
-    classes = _classes_of(parsed[record_problems.LABEL_FEATURE].values, label_map)
-    boxes = record_problems.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
+    corners = [parsed[name].values for name in record_rules.BOX_FEATURES]
+    classes = _classes_of(parsed[record_rules.LABEL_FEATURE].values, label_map)
+    boxes = record_rules.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
     known = tf.where(classes > 0)[:, 0]
     return {
         "encoded": parsed["image/encoded"],
@@ -319,7 +316,7 @@ def _evaluation_example(serialized):
     resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
     return tf.not_equal(serialized, bad_records.END_RECORD), {
         "image": resized / 255.0,
-        "source_id": record_problems.to_id(parsed["image/source_id"]),
+        "source_id": record_rules.to_id(parsed["image/source_id"]),
         "raw_shape": tf.shape(pixels),
     }
 

@@ -7,7 +7,7 @@
 #   ./run_npu_8p.sh [flags of ssd_main.py]
 #
 # The ranks stand in npu_config/8p.json, or in the rank table that RANK_TABLE_FILE names
-# ("python3 rank_table.py --help" tells of making and checking one). Of a table with
+# ("python3 tools/rank_table.py --help" tells of making and checking one). Of a table with
 # several servers, each runs this script, and SERVER_ID says which one it is where its
 # addresses don't. RANK_SIZE takes only the first ranks of the table.
 #
@@ -61,7 +61,7 @@ code_dir="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null && pwd)"
 source "${code_dir}/env.sh"
 
 rank_table() {
-    "${PYTHON}" "${code_dir}/rank_table.py" "$@"
+    "${PYTHON}" "${code_dir}/tools/rank_table.py" "$@"
 }
 
 # Finds the ranks of this server: devices[rank], RANK_SIZE, RANK_TABLE_FILE.

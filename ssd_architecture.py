@@ -10,8 +10,8 @@ C classes (COCO: 81), 0 being background.
 import tensorflow.compat.v1 as tf
 
 import anchors
-import categories
 import resnet
+from dataset import categories
 
 # name, filters of the 1x1, filters of the 3x3, stride and padding of the 3x3
 EXTRA_BLOCKS = (

@@ -25,16 +25,14 @@ import warnings
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
-import checkpoints
-import checks
 import coco_metric
 import dataset_parser
-import evaluation
-import runtime
-import settings
 import ssd_model
-import stopping
-from settings import FLAGS, UserError, blaming, check, evaluates, trains
+from devices import runtime
+from evaluation import evaluator
+from trainer import checkpoints, checks, stop_signal
+from trainer import flags as settings
+from trainer.flags import FLAGS, UserError, blaming, check, evaluates, trains
 
 _SECONDS_BETWEEN_LOOKS = 10
 
@@ -98,7 +96,7 @@ def train(device, params, model_dir, backbone=None):
     params = dict(
         params, iterations_per_loop=loop, wrap_optimizer=device.optimizer_wrapper()
     )
-    with stopping.StopOnSignal(device.ranks, loop) as stop:
+    with stop_signal.StopOnSignal(device.ranks, loop) as stop:
         _train(device, model_fn, model_dir, params, total, stop)
     if stop.stopped_at is not None:
         tf.logging.info(
@@ -198,7 +196,7 @@ def evaluate(device, params, model_dir, coco_gt):
     Raises:
       UserError: when there is no checkpoint, or one of other classes.
     """
-    evaluator = evaluation.Evaluator(
+    judge = evaluator.Evaluator(
         device,
         params,
         model_dir,
@@ -208,7 +206,7 @@ def evaluate(device, params, model_dir, coco_gt):
         eval_samples=FLAGS.eval_samples,
     )
     if FLAGS.watch:
-        _watch(evaluator, device, params, model_dir)
+        _watch(judge, device, params, model_dir)
         return
     if FLAGS.checkpoint_path:
         path = os.path.abspath(FLAGS.checkpoint_path).encode()
@@ -219,10 +217,10 @@ def evaluate(device, params, model_dir, coco_gt):
     else:
         step, path = _newest_checkpoint(device, params, model_dir)
     check(path, "--model_dir=%s holds no checkpoint; train first", model_dir)
-    evaluator.evaluate(path, step)
+    judge.evaluate(path, step)
 
 
-def _watch(evaluator, device, params, model_dir):
+def _watch(judge, device, params, model_dir):
     """Evaluates every new checkpoint of a training that another process runs."""
     total, last, tried = ssd_model.total_steps(params), -1, None
     tf.logging.info(
@@ -234,7 +232,7 @@ def _watch(evaluator, device, params, model_dir):
         wanted = _next_to_watch(device, model_dir, last)
         if wanted is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        elif _evaluate_after(last, wanted, evaluator, device, params, model_dir):
+        elif _evaluate_after(last, wanted, judge, device, params, model_dir):
             last = wanted
         elif wanted == tried:
             # A damaged one is passed over.
@@ -245,7 +243,7 @@ def _watch(evaluator, device, params, model_dir):
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def _evaluate_after(last, wanted, evaluator, device, params, model_dir):
+def _evaluate_after(last, wanted, judge, device, params, model_dir):
     """Evaluates step `wanted`, or the newest after `last` that can be used before it.
 
     Returns:
@@ -255,7 +253,7 @@ def _evaluate_after(last, wanted, evaluator, device, params, model_dir):
         step, path = _newest_checkpoint(device, params, model_dir, limit=wanted)
         if not path or step <= last:
             return False
-        evaluator.evaluate(path, step)
+        judge.evaluate(path, step)
     except (UserError, ValueError, tf.errors.OpError):
         if device.num_ranks > 1 or wanted in checkpoints.steps(model_dir):
             raise

@@ -15,8 +15,8 @@ import time
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import categories
 import ssd_architecture
+from dataset import categories
 
 # Of ImageNet, RGB, for pixel values in 0..1: what the backbone was trained with.
 MEAN_RGB = (0.485, 0.456, 0.406)

@@ -18,8 +18,8 @@ from absl import app, flags
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import anchors  # noqa: E402
-import ssd_model  # noqa: E402
+import anchors
+import ssd_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 32, "Images.", lower_bound=1)

@@ -33,11 +33,9 @@ from absl import app, flags
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import anchors  # noqa: E402
-import augmentation  # noqa: E402
-import categories  # noqa: E402
-import dataset_parser  # noqa: E402
-import record_problems  # noqa: E402
+import anchors
+import dataset_parser
+from dataset import augmentation, categories, record_rules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
@@ -288,7 +286,7 @@ def _checked_dataset():
     return _training_dataset()
 
 
-@mock.patch.object(record_problems, "check_boxes", lambda boxes, num_labels: boxes)
+@mock.patch.object(record_rules, "check_boxes", lambda boxes, num_labels: boxes)
 def _unchecked_dataset():
     """The same without bad_records: what it finds, counts and leaves out."""
     files = tf.data.Dataset.from_tensor_slices(sorted(tf.gfile.Glob(FLAGS.pattern)))

@@ -23,9 +23,9 @@ from absl import app, flags
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import anchors  # noqa: E402
-import runtime  # noqa: E402
-import ssd_model  # noqa: E402
+import anchors
+import ssd_model
+from devices import runtime
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 8, "Images a step of one rank.", lower_bound=1)

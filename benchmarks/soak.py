@@ -26,7 +26,7 @@ from absl import app, flags
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import checkpoints  # noqa: E402
+from trainer import checkpoints
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("kills", 50, "Times to kill.", lower_bound=0)

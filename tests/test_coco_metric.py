@@ -9,8 +9,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-import categories
 import coco_metric
+from dataset import categories
 
 IMAGES = {7: (200, 300), 8: (480, 240), 9: (100, 150)}  # height, width; 9 is empty
 

@@ -13,11 +13,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import anchors
-import categories
 import dataset_parser
-import postprocess
 import ssd_architecture
 import ssd_model
+from dataset import categories
+from evaluation import postprocess
 
 TRAIN, PREDICT = tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.PREDICT
 

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+
 from launching import OWN_DATA, Project
 
 

@@ -11,8 +11,9 @@ from multiprocessing import forkserver
 from unittest import mock
 
 import pytest
-import records
 import tensorflow.compat.v1 as tf
+
+import records
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "ssd_main.py")

@@ -19,14 +19,13 @@ import sys
 
 from absl import flags
 
-# The folder of this file comes first on the path; the others lie above it.
+# The rooms lie in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import categories  # noqa: E402
-import coco_source  # noqa: E402
-import command_line  # noqa: E402
-import worker_pool  # noqa: E402
-from command_line import InputError  # noqa: E402
+from console import command
+from console.command import InputError
+from conversion import coco_json, worker_pool
+from dataset import categories
 
 FLAGS = flags.FLAGS
 
@@ -51,13 +50,12 @@ def main(patterns):
     paths = _paths(patterns)
     label_map = _label_map()
     _check_sheet()
-    dataset = coco_source.read_annotations(FLAGS.json, "json") if FLAGS.json else None
+    dataset = coco_json.read_annotations(FLAGS.json, "json") if FLAGS.json else None
     # Import TensorFlow, which takes seconds.
-    import findings
-    import inference
-    import record_check
+    from detection import model_file
+    from inspection import findings, record_check
 
-    inference.quiet_tensorflow()
+    model_file.quiet_tensorflow()
     found = findings.Findings(label_map, FLAGS.max_lines)
     if dataset:
         found.add_json(FLAGS.json, dataset)
@@ -117,7 +115,7 @@ def _check_sheet():
 
 def _records(paths):
     """The records of all files, with a progress bar over their bytes."""
-    import record_check
+    from inspection import record_check
 
     total = sum(os.path.getsize(path) for path in paths)
     with worker_pool.progress_bar(total, "byte", unit_scale=True) as bar:
@@ -153,7 +151,7 @@ class _Samples:
 
 
 def _draw(samples, label_map):
-    import contact_sheet
+    from inspection import contact_sheet
 
     if not samples:
         print("no contact sheet: no record has a box to train on")
@@ -167,4 +165,4 @@ def _draw(samples, label_map):
 
 
 if __name__ == "__main__":
-    command_line.run(main, _define_flags, takes_arguments=True)
+    command.run(main, _define_flags, takes_arguments=True)

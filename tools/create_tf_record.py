@@ -10,8 +10,8 @@
 
 writes tfrecord/train2017-00000-of-00256.tfrecord and so on, with all cores, and counts
 what went in and what was left out. For VOC it also writes the json that evaluation
-needs, tfrecord/instances_test2007.json; voc_source says what becomes of boxes,
-difficult objects, own categories and ids.
+needs, tfrecord/instances_test2007.json; conversion/pascal_voc.py says what becomes of
+boxes, difficult objects, own categories and ids.
 
 JPEGs are stored as they are, for which no package is needed; other images, CMYK and
 those that EXIF data turns become JPEGs once, by Pillow (see image_file). The same input
@@ -25,16 +25,13 @@ import sys
 
 from absl import flags
 
-# The folder of this file comes first on the path; categories.py lies above it.
+# The rooms lie in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import categories  # noqa: E402
-import coco_source  # noqa: E402
-import command_line  # noqa: E402
-import files  # noqa: E402
-import shards  # noqa: E402
-import voc_source  # noqa: E402
-from command_line import InputError  # noqa: E402
+from console import atomic_file, command
+from console.command import InputError
+from conversion import coco_json, pascal_voc, shards
+from dataset import categories
 
 FLAGS = flags.FLAGS
 
@@ -89,9 +86,9 @@ def main(_):
         dataset, counts = _read_voc()
         image_dir = os.path.join(FLAGS.voc_dir, "JPEGImages")
     else:
-        dataset, counts = coco_source.read_annotations(FLAGS.annotations), {}
+        dataset, counts = coco_json.read_annotations(FLAGS.annotations), {}
         image_dir = FLAGS.image_dir
-    entries, found = coco_source.plan(dataset, image_dir, FLAGS.max_images)
+    entries, found = coco_json.plan(dataset, image_dir, FLAGS.max_images)
     found.update(counts)
     if not FLAGS.voc_dir:
         # Half of the memory, and no longer needed.
@@ -102,7 +99,7 @@ def main(_):
     )
     if FLAGS.voc_dir:
         _write_json(dataset)
-    coco_source.print_counts(found + changes, FLAGS.output_prefix)
+    coco_json.print_counts(found + changes, FLAGS.output_prefix)
 
 
 def _read_voc():
@@ -112,7 +109,7 @@ def _read_voc():
             label_map = categories.read_label_map(FLAGS.label_map)
         except ValueError as error:
             raise InputError(f"--label_map: {error}") from error
-    return voc_source.read(
+    return pascal_voc.read(
         *(FLAGS.voc_dir, FLAGS.image_set, label_map, FLAGS.max_images),
         ignore_exif=FLAGS.ignore_exif,
     )
@@ -143,10 +140,10 @@ def _check_json_path():
 def _write_json(dataset):
     path = _json_path()
     try:
-        with files.WholeFile(path) as file:
+        with atomic_file.WholeFile(path) as file:
             for text in json.JSONEncoder().iterencode(dict(dataset, info=_JSON_INFO)):
                 file.write(text.encode())
-    except files.NotWritableError as error:
+    except atomic_file.NotWritableError as error:
         raise InputError(f"--output_prefix: {error}") from error
     names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
     hint = "--val_json_file"
@@ -156,4 +153,4 @@ def _write_json(dataset):
 
 
 if __name__ == "__main__":
-    command_line.run(main, _define_flags)
+    command.run(main, _define_flags)

@@ -32,15 +32,14 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import flags
 
-from command_line import InputError, run
+# The rooms lie in the folder above this one.
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-import files  # noqa: E402
-import inference  # noqa: E402
-import picture_stream  # noqa: E402
-import postprocess  # noqa: E402
-import runtime  # noqa: E402
+from console import atomic_file
+from console.command import InputError, run
+from detection import model_file, picture_stream
+from devices import runtime
+from evaluation import postprocess
 
 FLAGS = flags.FLAGS
 
@@ -67,7 +66,7 @@ def _define_flags():
     )
     flags.DEFINE_integer("batch_size", 8, "Pictures a run.", lower_bound=1)
     flags.DEFINE_boolean("draw", True, "Write the pictures with their boxes.")
-    flags.DEFINE_enum("device", "auto", inference.DEVICES, "What to run on.")
+    flags.DEFINE_enum("device", "auto", model_file.DEVICES, "What to run on.")
     flags.DEFINE_enum(
         "precision_mode",
         runtime.PRECISION_MODES[0],
@@ -233,7 +232,7 @@ class Painter:
         """
         import PIL.Image
 
-        import drawing
+        from evaluation import drawing
 
         self._image, self._drawing = PIL.Image, drawing
         self._decoder, self._targets = decoder, targets
@@ -247,7 +246,7 @@ class Painter:
 
         Raises:
           OSError, tf.errors.OpError: the picture cannot be read any more.
-          files.NotWritableError: its drawing cannot be written.
+          atomic_file.NotWritableError: its drawing cannot be written.
         """
         boxes = []
         for result in results:
@@ -265,7 +264,7 @@ class Painter:
         is_png = target.lower().endswith(".png")
         encoded = io.BytesIO()
         image.save(encoded, "png" if is_png else "jpeg", quality=_JPEG_QUALITY)
-        files.write_whole(target, encoded.getvalue())
+        atomic_file.write_whole(target, encoded.getvalue())
 
 
 def _make_painter(decoder, paths):
@@ -290,7 +289,7 @@ def detect_all(network, paths, decoder, painter, entries):
     """Detects in all pictures, and writes down what is found as it comes.
 
     Args:
-      network: inference.Network.
+      network: model_file.Network.
       paths: list of str.
       decoder: picture_stream.Decoder.
       painter: Painter or None.
@@ -330,7 +329,7 @@ def _summary(results):
 
 def main(arguments):
     """Detects as the flags say; gives the exit status."""
-    inference.quiet_tensorflow()
+    model_file.quiet_tensorflow()
     if not FLAGS.model:
         raise InputError(
             "--model is missing: a checkpoint, a folder of such, an export"
@@ -341,22 +340,22 @@ def main(arguments):
     decoder = picture_stream.Decoder()
     painter = _make_painter(decoder, paths)
     try:
-        files.check_folder(FLAGS.output_dir)
-    except files.NotWritableError as error:
+        atomic_file.check_folder(FLAGS.output_dir)
+    except atomic_file.NotWritableError as error:
         raise InputError(f"--output_dir={error}") from error
-    network = inference.open_model(
+    network = model_file.open_model(
         FLAGS.model,
         FLAGS.label_map,
-        inference.session_config(FLAGS.device, FLAGS.precision_mode),
+        model_file.session_config(FLAGS.device, FLAGS.precision_mode),
     )
     json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
     start = time.time()
     try:
-        with files.WholeFile(json_path) as file:
+        with atomic_file.WholeFile(json_path) as file:
             entries = JsonList(file)
             objects, broken = detect_all(network, paths, decoder, painter, entries)
             entries.close()
-    except files.NotWritableError as error:
+    except atomic_file.NotWritableError as error:
         raise InputError(f"--output_dir: {error}") from error
     done = len(paths) - broken
     speed = done / max(time.time() - start, 1e-9)

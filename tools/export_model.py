@@ -38,16 +38,17 @@ import tempfile
 
 from absl import flags
 
-from command_line import InputError, run
+# The rooms lie in the folder above this one.
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tensorflow.compat.v1 as tf
+
+import anchors
+from console.command import InputError, run
 
 # Before TensorFlow, of which it sets the loudness.
-import inference  # noqa: E402, I001
-import tensorflow.compat.v1 as tf  # noqa: E402
-
-import anchors  # noqa: E402
-import postprocess  # noqa: E402
+from detection import model_file
+from evaluation import postprocess
 
 FLAGS = flags.FLAGS
 
@@ -79,9 +80,9 @@ def build_detector(label_map):
     images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
     size = anchors.IMAGE_SIZE
     resized = tf.placeholder_with_default(
-        inference.resize(images), [None, size, size, 3], inference.INPUT
+        model_file.resize(images), [None, size, size, 3], model_file.INPUT
     )
-    raw = inference.build_network(resized, label_map)
+    raw = model_file.build_network(resized, label_map)
     boxes, scores, classes, counts = postprocess.detections(*raw)
     category_ids = tf.constant([0] + list(label_map.names), tf.int32)
     is_there = tf.sequence_mask(counts, postprocess.MAX_PER_IMAGE, tf.int32)
@@ -107,17 +108,17 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
         # TensorFlow 2 cannot show the older kind of variables to who loads them.
         tf.get_variable_scope().set_use_resource(True)
         images, resized, outputs = build_detector(label_map)
-        inference.restore(session, checkpoint_path, label_map)
-        saved_model = os.path.join(folder, inference.SAVED_MODEL_DIR)
+        model_file.restore(session, checkpoint_path, label_map)
+        saved_model = os.path.join(folder, model_file.SAVED_MODEL_DIR)
         _write_saved_model(session, images, resized, outputs, saved_model)
         _freeze(session, OUTPUTS, os.path.join(folder, DETECT_FILE))
     size = anchors.IMAGE_SIZE
     with tf.Graph().as_default(), _session() as session:
         shape = [batch_size, size, size, 3]
-        fixed = tf.placeholder(tf.float32, shape, inference.INPUT)
-        inference.build_network(fixed, label_map)
-        inference.restore(session, checkpoint_path, label_map)
-        _freeze(session, inference.RAW_OUTPUTS, os.path.join(folder, RAW_FILE))
+        fixed = tf.placeholder(tf.float32, shape, model_file.INPUT)
+        model_file.build_network(fixed, label_map)
+        model_file.restore(session, checkpoint_path, label_map)
+        _freeze(session, model_file.RAW_OUTPUTS, os.path.join(folder, RAW_FILE))
     _write_label_map(label_map, checkpoint_path, folder)
 
 
@@ -167,7 +168,7 @@ def _write_label_map(label_map, checkpoint_path, folder):
         "checkpoint": os.path.basename(checkpoint_path),
         "step": int(tf.train.load_variable(checkpoint_path, tf.GraphKeys.GLOBAL_STEP)),
     }
-    path = os.path.join(folder, inference.LABEL_MAP_FILE)
+    path = os.path.join(folder, model_file.LABEL_MAP_FILE)
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"info": info, "categories": entries}, file, indent=1)
 
@@ -196,12 +197,12 @@ def make_partial(output_dir):
 
 def main(_):
     """Exports as the flags say."""
-    inference.quiet_tensorflow()
+    model_file.quiet_tensorflow()
     for name in ("model", "output_dir"):
         if not FLAGS[name].value:
             raise InputError(f"--{name} is missing")
-    label_map = inference.read_label_map(FLAGS.label_map)
-    checkpoint_path = inference.find_checkpoint(FLAGS.model)
+    label_map = model_file.read_label_map(FLAGS.label_map)
+    checkpoint_path = model_file.find_checkpoint(FLAGS.model)
     if checkpoint_path is None:
         raise InputError(
             f"--model={FLAGS.model}: neither a checkpoint (model.ckpt-N) nor a folder "
@@ -226,8 +227,8 @@ def _print_result(checkpoint_path, folder):
     print(
         f"for Ascend: atc --framework=3 --model={raw} --output=ssd_resnet34 "
         f"--input_format=NHWC "
-        f'--input_shape="{inference.INPUT}:{FLAGS.batch_size},{size},{size},3" '
-        f'--out_nodes="{";".join(name + ":0" for name in inference.RAW_OUTPUTS)}" '
+        f'--input_shape="{model_file.INPUT}:{FLAGS.batch_size},{size},{size},3" '
+        f'--out_nodes="{";".join(name + ":0" for name in model_file.RAW_OUTPUTS)}" '
         "--soc_version=..."
     )
 

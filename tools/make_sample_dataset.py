@@ -20,14 +20,13 @@ import tempfile
 import numpy as np
 from absl import flags
 
-# The folder of this file comes first on the path; categories.py lies above it.
+# The rooms lie in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import categories  # noqa: E402
-import coco_source  # noqa: E402
-import command_line  # noqa: E402
-import shards  # noqa: E402
-from command_line import InputError  # noqa: E402
+from console import command
+from console.command import InputError
+from conversion import coco_json, shards
+from dataset import categories
 
 FLAGS = flags.FLAGS
 
@@ -200,10 +199,10 @@ def make_split(folder, split, count, first_id, seed):
     }
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
-    entries, counts = coco_source.plan(dataset, image_dir)
+    entries, counts = coco_json.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
     shards.convert(entries, prefix, _SHARDS[split], workers=1)
-    coco_source.print_counts(counts, split)
+    coco_json.print_counts(counts, split)
 
 
 def main(_):
@@ -254,4 +253,4 @@ def _check_finished(folder, settings):
 
 
 if __name__ == "__main__":
-    command_line.run(main, _define_flags)
+    command.run(main, _define_flags)

@@ -1,0 +1,183 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One rank on an Ascend NPU, for runtime.py.
+
+Only this module imports Huawei's TensorFlow adapter, and only when an NPU is wanted:
+the import alone loads a native library and registers an exit handler.
+
+The adapter is npu_bridge with TensorFlow 1.15, and npu_device.compat.v1, the same
+modules under another name, with TensorFlow 2.6.5.
+"""
+
+import importlib
+import json
+import math
+import os
+
+import tensorflow.compat.v1 as tf
+
+from devices import runtime
+
+# NPUEstimator takes this many steps in one run of the device, or a divisor of it.
+_LARGEST_LOOP = 100
+# As Huawei's guide to mixed precision has them.
+_FIRST_DYNAMIC_SCALE = 2.0**32
+_STEPS_BEFORE_A_LARGER_SCALE = 1000
+_OVERFLOWS_BEFORE_A_SMALLER_SCALE = 2
+_DECREASE = 0.5
+
+
+class NpuRuntime(runtime.Runtime):
+    """One rank on an Ascend NPU."""
+
+    def __init__(self, rank, num_ranks, options, package):
+        """Keeps the choice; see runtime.create. package: npu_bridge or npu_device."""
+        super().__init__(rank, num_ranks, options)
+        # NPUEstimator refuses to start without; any text does.
+        os.environ.setdefault("JOB_ID", "10087")
+        self._package = package
+        self._session = None
+
+    def _module(self, name):
+        """Imports a module of the adapter by its name below "estimator"."""
+        package = self._package
+        if package == "npu_device":
+            # The adapter of TensorFlow 2.6.5 keeps its modules one level deeper.
+            package = "npu_device.compat.v1"
+        return importlib.import_module(f"{package}.estimator.{name}")
+
+    def __enter__(self):
+        """Starts the device: the first thing that a process does on it."""
+        if self._package == "npu_device":
+            importlib.import_module("npu_device").compat.enable_v1()
+        super().__enter__()
+        with tf.Graph().as_default() as graph:
+            npu_ops = self._module("npu_ops")
+            start = npu_ops.initialize_system()
+            self._stop = npu_ops.shutdown_system()
+        self._session = tf.Session(graph=graph, config=self._system_config())
+        self._session.run(start)
+        return self
+
+    def __exit__(self, *error):
+        """Stops the device: the last thing that a process does on it."""
+        try:
+            self._session.run(self._stop)
+            self._session.close()
+        finally:
+            super().__exit__(*error)
+
+    def _system_config(self):
+        config = tf.ConfigProto()
+        rewrites = config.graph_options.rewrite_options
+        rewrites.remapping = rewrites.OFF
+        optimizer = rewrites.custom_optimizers.add()
+        optimizer.name = "NpuOptimizer"
+        optimizer.parameter_map["use_off_line"].b = True
+        precision_mode = self._options.precision_mode.encode()
+        optimizer.parameter_map["precision_mode"].s = precision_mode
+        return config
+
+    def iterations_per_loop(self, *step_counts):
+        """See the base class.
+
+        Unless the flag says otherwise, as many as divide 100 and all step counts; one
+        where the loss is scaled, for each step's overflow has to be seen.
+        """
+        wanted = self._options.iterations_per_loop
+        largest = 1 if self._scale() else _LARGEST_LOOP
+        if wanted > 1 and self._scale():
+            raise ValueError(
+                f"--iterations_per_loop={wanted}: with --loss_scale every step has to "
+                "be seen; leave it at 0 or 1"
+            )
+        loop = wanted or largest
+        for count in step_counts:
+            if wanted and count % wanted:
+                raise ValueError(
+                    f"--iterations_per_loop={wanted} does not divide {count}; total "
+                    "steps, steps left and --save_checkpoints_steps are "
+                    f"{', '.join(map(str, step_counts))}; 0 takes what fits"
+                )
+            loop = math.gcd(loop, count)
+        return loop
+
+    def _scale(self):
+        return runtime.parse_loss_scale(self._options.loss_scale)
+
+    def session_config(self):
+        """Gives the host's session configuration; NPURunConfig adds the device's."""
+        tf.logging.info(
+            "device: NPU, rank %d of %d, --precision_mode=%s, --loss_scale=%s",
+            *(self.rank, self.num_ranks),
+            *(self._options.precision_mode, self._options.loss_scale),
+        )
+        return tf.ConfigProto(allow_soft_placement=True)
+
+    def optimizer_wrapper(self):
+        """See the base class."""
+        distributed = self._module("npu.npu_optimizer").NPUDistributedOptimizer
+        scale = self._scale()
+        if not scale:
+            return distributed
+        scaling = self._module("npu.npu_loss_scale_optimizer").NPULossScaleOptimizer
+        managers = self._module("npu.npu_loss_scale_manager")
+
+        def wrap(optimizer):
+            # One for each graph: the scale is a variable.
+            manager = (
+                managers.ExponentialUpdateLossScaleManager(
+                    init_loss_scale=_FIRST_DYNAMIC_SCALE,
+                    incr_every_n_steps=_STEPS_BEFORE_A_LARGER_SCALE,
+                    decr_every_n_nan_or_inf=_OVERFLOWS_BEFORE_A_SMALLER_SCALE,
+                    decr_ratio=_DECREASE,
+                )
+                if scale == "dynamic"
+                else managers.FixedLossScaleManager(scale, enable_overflow_check=True)
+            )
+            if self.num_ranks == 1:
+                return scaling(optimizer, manager)
+            return scaling(distributed(optimizer), manager, is_distributed=True)
+
+        return wrap
+
+    def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
+        """See the base class."""
+        self._train(model_fn, model_dir, params, input_fn, max_steps, hooks, config)
+
+    def _train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, config):
+        if self._options.profiling:
+            config["profiling_config"] = self._profiling_config()
+        estimator = self._estimator(
+            model_fn, model_dir, params, params["iterations_per_loop"], **config
+        )
+        estimator.train(input_fn, hooks=hooks, max_steps=max_steps)
+
+    def _profiling_config(self):
+        folder = os.path.abspath(self._options.profiling)
+        os.makedirs(folder, exist_ok=True)
+        options = {"output": folder, "training_trace": "on", "task_trace": "on"}
+        # The device finds the ends of the forward and backward pass by itself.
+        options.update(fp_point="", bp_point="")
+        return self._module("npu.npu_config").ProfilingConfig(
+            enable_profiling=True, profiling_options=json.dumps(options)
+        )
+
+    def predictor(self, model_fn, model_dir, params):
+        """See the base class."""
+        return self._estimator(model_fn, model_dir, params, iterations_per_loop=1)
+
+    def _estimator(self, model_fn, model_dir, params, iterations_per_loop, **config):
+        run_config = self._module("npu.npu_config").NPURunConfig(
+            model_dir=model_dir,
+            session_config=self.session_config(),
+            save_summary_steps=runtime.SUMMARY_STEPS,
+            iterations_per_loop=iterations_per_loop,
+            enable_data_pre_proc=True,
+            precision_mode=self._options.precision_mode,
+            hcom_parallel=True,
+            **config,
+        )
+        return self._module("npu.npu_estimator").NPUEstimator(
+            model_fn=model_fn, model_dir=model_dir, config=run_config, params=params
+        )

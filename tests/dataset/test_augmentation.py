@@ -1,0 +1,319 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of augmentation: what SSD's paper and MLPerf's reference describe.
+
+Limits are five standard errors of the figure that is compared; they are written out
+where they are used.
+"""
+
+import colorsys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import anchors
+import dataset_parser
+import records
+from dataset import augmentation
+
+DRAWS = 3000
+# Height and width.
+SHAPE = np.array([480, 640], np.int32)
+# Two boxes that a window can lose, of unequal sides; the second time one is so small
+# that no window exceeds an IoU of 0.3 with it.
+BOXES = {
+    "large": np.array([[0.2, 0.1, 0.7, 0.5], [0.4, 0.35, 0.95, 0.9]], np.float32),
+    "small": np.array([[0.2, 0.1, 0.7, 0.5], [0.6, 0.35, 0.73, 0.5]], np.float32),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(BOXES))
+def ground_truth(request):
+    """float32 [2, 4], the boxes."""
+    return BOXES[request.param]
+
+
+@pytest.fixture(scope="module")
+def crops(ground_truth):
+    """(window, boxes, classes) of some thousand draws of random_crop."""
+    with tf.Graph().as_default():
+        boxes, classes = tf.constant(ground_truth), tf.constant([3, 4])
+        dataset = tf.data.Dataset.range(DRAWS).map(
+            lambda _: augmentation.random_crop(boxes, classes, SHAPE), 2
+        )
+        return records.elements(dataset)
+
+
+@pytest.fixture(scope="module")
+def expected_windows(ground_truth):
+    """The same number of windows from a plain NumPy version of the description."""
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    return np.array([numpy_window(random, ground_truth) for _ in range(DRAWS)])
+
+
+def numpy_window(random, boxes):
+    while True:
+        choice = random.randint(7)
+        if choice == 0:
+            return [0.0, 0.0, 1.0, 1.0]
+        min_iou = (0, 0.1, 0.3, 0.5, 0.7, 0.9)[choice - 1]
+        accepted = None
+        for _ in range(50):
+            height, width = random.uniform(0.3, 1, 2)
+            top, left = random.uniform(0, 1 - height), random.uniform(0, 1 - width)
+            window = [top, left, top + height, left + width]
+            if is_valid(window, boxes, min_iou):
+                accepted = window
+        if accepted:
+            return accepted
+
+
+def is_valid(window, boxes, min_iou):
+    top, left, bottom, right = window
+    if not 0.5 < (bottom - top) / (right - left) < 2:
+        return False
+    if min(numpy_iou(window, box) for box in boxes) <= min_iou:
+        return False
+    return any(center_inside(window, box) for box in boxes)
+
+
+def center_inside(window, box):
+    y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return window[0] < y < window[2] and window[1] < x < window[3]
+
+
+def numpy_iou(a, b):
+    height = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    width = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    both = height * width
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return both / (areas - both)
+
+
+def is_whole(windows):
+    return (windows == [0, 0, 1, 1]).all(axis=1)
+
+
+def test_share_of_whole_images(crops, expected_windows):
+    windows = np.array([window for window, _, _ in crops])
+    share, expected = is_whole(windows).mean(), is_whole(expected_windows).mean()
+    limit = 5 * np.sqrt(2 * expected * (1 - expected) / DRAWS)
+    assert abs(share - expected) < limit, (share, expected)
+
+
+def test_window_sizes_and_positions(crops, expected_windows):
+    windows = np.array([window for window, _, _ in crops])
+    windows = windows[~is_whole(windows)]
+    expected = expected_windows[~is_whole(expected_windows)]
+    for name, figure in (
+        ("height", lambda w: w[:, 2] - w[:, 0]),
+        ("width", lambda w: w[:, 3] - w[:, 1]),
+        ("top", lambda w: w[:, 0]),
+        ("left", lambda w: w[:, 1]),
+    ):
+        # Kolmogorov and Smirnov: the largest distance of two distributions; 1.95 is
+        # exceeded once in a thousand runs, 2.6 once in a million.
+        ours, theirs = np.sort(figure(windows)), np.sort(figure(expected))
+        points = np.concatenate([ours, theirs])
+        distance = np.abs(
+            np.searchsorted(ours, points, "right") / len(ours)
+            - np.searchsorted(theirs, points, "right") / len(theirs)
+        ).max()
+        limit = 2.6 * np.sqrt(1 / len(ours) + 1 / len(theirs))
+        assert distance < limit, name
+
+
+def test_every_window_is_valid(crops, ground_truth):
+    for window, _, _ in crops:
+        if (window == [0, 0, 1, 1]).all():
+            continue
+        size = window[2:] - window[:2]
+        # Sides are rounded to whole pixels.
+        assert (size > 0.3 - 1 / (SHAPE - 1)).all() and (size <= 1).all()
+        assert window.min() >= 0 and window.max() <= 1 + 1e-6
+        assert is_valid(window, ground_truth, min_iou=0)
+
+
+def test_no_window_exceeds_the_largest_minimum():
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    with tf.Graph().as_default(), tf.Session() as session:
+        boxes, shape = tf.placeholder(tf.float32, [None, 4]), tf.placeholder(tf.int32)
+        limit = augmentation.largest_min_iou(boxes, shape)
+        closest = 0
+        for _ in range(2000):
+            height_width = random.randint(1, random.choice([5, 700]), 2)
+            last = np.maximum(height_width - 1, 1)
+            # The smallest windows are the limit's worst case.
+            size = random.choice([0.3, random.uniform(0.3, 1)]) * np.ones(2)
+            corner = random.uniform(0, 1 - size)
+            window = np.round(
+                np.concatenate([corner, corner + size]) * np.tile(last, 2)
+            )
+            window /= np.tile(last, 2)
+            shifts = random.normal(0, random.choice([1e-4, 0.03, 0.2]), (2, 4))
+            near = np.sort((window + shifts).reshape(2, 2, 2), axis=1).reshape(2, 4)
+            with np.errstate(invalid="ignore"):
+                found = np.nan_to_num(min(numpy_iou(window, box) for box in near))
+            most = session.run(limit, {boxes: near, shape: height_width})
+            assert found <= most, (window, near, height_width)
+            closest = max(closest, found / max(most, 1e-9))
+        # The limit is no idle one.
+        assert closest > 0.99
+
+
+def test_boxes_whose_center_is_inside_stay_and_are_clipped(crops, ground_truth):
+    lost = 0
+    for window, boxes, classes in crops:
+        whole = (window == [0, 0, 1, 1]).all()
+        inside = [whole or center_inside(window, box) for box in ground_truth]
+        assert classes.tolist() == [c for c, i in zip([3, 4], inside) if i]
+        origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
+        expected = np.clip((ground_truth[inside] - origin) / size, 0, 1)
+        np.testing.assert_allclose(boxes, expected, atol=1e-5)
+        lost += len(ground_truth) - len(boxes)
+    assert lost > 0
+
+
+def test_a_tiny_box_still_ends_with_a_crop():
+    # No window has an IoU above 0.1 with it: only the minimum 0 and the whole image.
+    with tf.Graph().as_default():
+        boxes, classes = tf.constant([[0.5, 0.5, 0.501, 0.501]]), tf.constant([1])
+        dataset = tf.data.Dataset.range(200).map(
+            lambda _: augmentation.random_crop(boxes, classes, SHAPE), 2
+        )
+        windows = np.array([window for window, _, _ in records.elements(dataset)])
+    # Of seven choices one is the whole image, and one gives a window.
+    share = is_whole(windows).mean()
+    assert abs(share - 0.5) < 5 * np.sqrt(0.25 / 200)
+
+
+@pytest.fixture(scope="module")
+def red_object(tmp_path_factory):
+    """Augmented examples of a red box on green; the left half is darker."""
+    pixels = np.zeros([200, 320, 3], np.uint8)
+    pixels[..., 1] = np.where(np.arange(320) < 160, 110, 190)
+    box = (0.25, 0.3125, 0.6, 0.625)
+    pixels[50:120, 100:200] = [220, 30, 30]
+    path = tmp_path_factory.mktemp("red") / "train"
+    encoded = records.encode_image(pixels, "png")
+    records.write(path, [records.record(1, encoded, [box], [1])])
+    with tf.Graph().as_default():
+        reader = dataset_parser.SSDInputReader(str(path), is_training=True)
+        return records.elements(reader({"batch_size": 40}), limit=15)
+
+
+def object_mask(image):
+    """Where the red object is: bool [height, width].
+
+    Contrast pulls every channel to its mean, so a mostly red image may leave no pixel
+    more green than red. Red minus green still has two levels, object and background.
+    """
+    redness = image[..., 0] - image[..., 1]
+    low, high = redness.min(), redness.max()
+    if high - low < 0.1:
+        return np.ones(redness.shape, bool)
+    return redness > (low + high) / 2
+
+
+def test_targets_still_frame_their_object_after_augmentation(red_object):
+    with tf.Graph().as_default(), tf.Session() as session:
+        offsets = tf.placeholder(tf.float32, [None, 8732, 4])
+        decoded = anchors.decode_offsets(offsets)
+        for features, labels in red_object:
+            boxes = session.run(decoded, {offsets: labels["boxes"]})
+            for image, matched, candidates in zip(
+                features["image"], labels["classes"] > 0, boxes
+            ):
+                is_red = object_mask(image)
+                rows = np.flatnonzero(is_red.any(axis=1))
+                columns = np.flatnonzero(is_red.any(axis=0))
+                edges = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
+                # Resizing blurs an edge over some pixels of the 300.
+                np.testing.assert_allclose(candidates[matched][0] * 300, edges, atol=4)
+
+
+def test_half_of_the_images_are_flipped(red_object):
+    # Whether the brighter side of the green lies left, where both can be seen.
+    flipped = []
+    for features, _ in red_object:
+        for image in features["image"]:
+            green = image[..., 1][:, [0, -1]].mean(axis=0)
+            if abs(green[0] - green[1]) > 0.05:
+                flipped.append(green[0] > green[1])
+    assert len(flipped) > 200
+    assert abs(np.mean(flipped) - 0.5) < 5 * np.sqrt(0.25 / len(flipped))
+
+
+def assert_uniform(values, low, high):
+    """Within the range, and with the mean and spread of a uniform distribution."""
+    values, width = np.asarray(values), high - low
+    assert values.min() >= low - 1e-3 and values.max() <= high + 1e-3
+    error = width / np.sqrt(12 * len(values))
+    assert abs(values.mean() - (low + high) / 2) < 5 * error
+    assert abs(values.std() - width / np.sqrt(12)) < 5 * error
+    assert values.min() < low + 0.05 * width and values.max() > high - 0.05 * width
+
+
+@pytest.fixture(scope="module")
+def distorted():
+    """A picture of two equal halves of one color, distorted a thousand times."""
+
+    def distort(color):
+        with tf.Graph().as_default():
+            image = tf.constant(np.broadcast_to(color, [2, 2, 3]) * 255, tf.float32)
+            dataset = tf.data.Dataset.range(1000).map(
+                lambda _: augmentation.distort_color(image)
+            )
+            return np.array(records.elements(dataset))
+
+    return distort
+
+
+def test_colors_change_as_tensorflows_own_operations_change_them():
+    random = np.random.RandomState(7)
+    image = random.randint(0, 256, [60, 40, 3]).astype(np.float32)
+    image[:10] = image[:10, :, :1]  # gray
+    image[10:20] = [[[0], [255]] * 20]
+    image[20:30] = random.randint(0, 3, [10, 40, 3])
+    image[30:40, :, :2] = 0  # saturated, and blue: for red see adjust_color
+    amounts = random.uniform(-1, 1, [50, 4]) * [0.125, 0.5, 1.0, 1 / 6] + [0, 1, 1, 0]
+    amounts[:2, 2] = 0
+
+    def expected(brightness, contrast, saturation, hue):
+        changed = tf.image.adjust_brightness(image / 255, brightness)
+        changed = tf.image.adjust_contrast(changed, contrast)
+        return tf.image.adjust_hue(tf.image.adjust_saturation(changed, saturation), hue)
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        placeholder = tf.placeholder(tf.float32, [4])
+        parts = tf.unstack(placeholder)
+        pair = augmentation.adjust_color(image, *parts), expected(*parts)
+        for row in amounts:
+            found, wanted = session.run(pair, {placeholder: row})
+            np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=str(row))
+
+
+def test_brightness_moves_by_an_eighth(distorted):
+    # On an even gray nothing else has an effect.
+    images = distorted([0.5, 0.5, 0.5])
+    assert_uniform(images[:, 0, 0, 0] - 0.5, -0.125, 0.125)
+
+
+def test_contrast_scales_by_half_to_one_and_a_half(distorted):
+    # Rows of 0.45 and 0.55: their distance of 0.1 is scaled.
+    images = distorted([[[0.45] * 3], [[0.55] * 3]])
+    assert_uniform((images[:, 1, 0, 0] - images[:, 0, 0, 0]) / 0.1, 0.5, 1.5)
+
+
+def test_saturation_scales_by_half_to_one_and_a_half_and_hue_turns(distorted):
+    # Contrast leaves an even color alone. Brightness adds to all three channels, so
+    # that the largest minus the smallest stays 0.2, and saturation scales that.
+    colors = distorted([0.6, 0.4, 0.4])[:, 0, 0]
+    assert_uniform((colors.max(axis=1) - colors.min(axis=1)) / 0.2, 0.5, 1.5)
+    hues = np.array([colorsys.rgb_to_hsv(*color)[0] for color in colors])
+    assert_uniform((hues + 0.5) % 1 - 0.5, -0.05, 0.05)

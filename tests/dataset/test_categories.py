@@ -1,0 +1,84 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Category ids to classes and back."""
+
+import json
+
+import pytest
+
+from dataset import categories
+
+
+def test_classes_are_the_ids_in_ascending_order_and_the_lookups_are_inverse():
+    table = categories.COCO.class_of_category_table()
+    assert categories.COCO.num_classes == 81
+    assert (table[1], table[11], table[13], table[90]) == (1, 11, 12, 80)
+    for number in range(1, 81):
+        assert table[categories.COCO.category_of_class(number)] == number
+
+
+def test_an_id_that_coco_does_not_use_has_no_class():
+    assert categories.COCO.class_of_category_table()[12] == 0
+
+
+@pytest.mark.parametrize("number", [0, 81])
+def test_background_and_numbers_past_the_last_are_refused(number):
+    with pytest.raises(ValueError, match="1..80"):
+        categories.COCO.category_of_class(number)
+
+
+def write(tmp_path, dataset):
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(dataset))
+    return str(path)
+
+
+def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
+    entries = [{"id": 7, "name": "nut"}, {"id": 3, "name": "bolt"}]
+    path = write(tmp_path, {"categories": entries})
+    # With the mark that Windows' editors put in front.
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8-sig") as file:
+        file.write(text)
+    labels = categories.read_label_map(path)
+    assert labels.num_classes == 3
+    assert labels.names == {3: "bolt", 7: "nut"}
+    assert labels.class_of_category_table() == [0, 0, 0, 1, 0, 0, 0, 2]
+    assert [labels.category_of_class(number) for number in (1, 2)] == [3, 7]
+
+
+def test_categories_of_another_name_are_found():
+    entries = [
+        {"id": 1, "name": "Person"},
+        {"id": 4, "name": "motor_cycle"},
+        {"id": 3, "name": "dog"},
+        {"id": 5},
+        {"id": 500, "name": "not in the map"},
+    ]
+    assert categories.COCO.other_names(entries) == [
+        "category 3 is 'dog' there, 'car' in the label map"
+    ]
+
+
+@pytest.mark.parametrize(
+    "dataset, message",
+    [
+        ([], "no list"),
+        ({"categories": []}, "no list"),
+        ({"categories": [3]}, "category 3 needs"),
+        ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole id"),
+        ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole id"),
+        ({"categories": [{"id": 3}]}, "needs a whole id and a text"),
+        ({"categories": [{"id": -1, "name": "bolt"}]}, "-1 is not within"),
+        ({"categories": [{"id": 3, "name": "a"}] * 2}, "id 3 occurs twice"),
+    ],
+)
+def test_a_label_map_that_makes_no_sense_is_refused(tmp_path, dataset, message):
+    with pytest.raises(ValueError, match=message):
+        categories.read_label_map(write(tmp_path, dataset))
+
+
+def test_a_label_map_that_is_missing_is_named():
+    with pytest.raises(ValueError, match="cannot read none.json"):
+        categories.read_label_map("none.json")

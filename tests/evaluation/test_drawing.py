@@ -1,0 +1,61 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes lie where they should, in their colors, and pictures keep their size."""
+
+import pytest
+
+from evaluation import drawing
+
+Image = pytest.importorskip("PIL.Image")
+
+RED, GREEN, GRAY = (255, 0, 0), (0, 255, 0), (90, 90, 90)
+
+
+@pytest.fixture
+def picture():
+    return Image.new("RGB", (300, 200), GRAY)
+
+
+def test_a_box_is_an_outline_at_its_ltrb(picture):
+    drawn = drawing.draw(picture, [[50, 100, 120, 260]], [""], [RED])
+    for x, y in ((100, 80), (260, 80), (180, 50), (180, 120)):
+        assert drawn.getpixel((x, y)) == RED
+    for x, y in ((180, 85), (97, 80), (263, 80), (180, 47), (180, 123)):
+        assert drawn.getpixel((x, y)) == GRAY
+    assert picture.getpixel((100, 80)) == GRAY
+
+
+def test_later_boxes_lie_over_earlier_ones(picture):
+    box = [50, 100, 120, 260]
+    drawn = drawing.draw(picture, [box, box], ["", ""], [RED, GREEN])
+    assert drawn.getpixel((180, 50)) == GREEN
+
+
+def test_what_reaches_outside_is_cut_off(picture):
+    boxes = [[-40, -30, 500, 700], [-9, 310, -5, 320], [150, 100, 150, 100]]
+    drawn = drawing.draw(picture, boxes, ["all", "outside", "empty"], [RED] * 3)
+    assert drawn.size == (300, 200)
+    assert drawn.getpixel((0, 190)) == drawn.getpixel((299, 190)) == RED
+
+
+def test_a_label_stands_above_its_box_or_inside_at_the_upper_edge(picture):
+    boxes = [[100, 20, 150, 200], [0, 20, 60, 200]]
+    drawn = drawing.draw(picture, boxes, ["dog 0.95", "cat 0.50"], [RED, GREEN])
+    # Letters cover some of it, the rest has the box's color.
+    for (left, upper), color in (((23, 88), RED), ((23, 4), GREEN)):
+        pixels = list(drawn.crop((left, upper, left + 30, upper + 8)).getdata())
+        assert pixels.count(color) > len(pixels) / 4
+
+
+@pytest.mark.parametrize("label", ["é 狗 🐕", "x" * 200])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
+def test_any_text_and_picture_is_drawn(mode, label):
+    drawn = drawing.draw(Image.new(mode, (40, 30)), [[5, 5, 20, 30]], [label], [RED])
+    assert (drawn.mode, drawn.size) == ("RGB", (40, 30))
+
+
+def test_neighboring_numbers_have_colors_far_apart():
+    colors = [drawing.color_of(i) for i in range(1, 91)]
+    assert len(set(colors)) == 90
+    for left, right in zip(colors, colors[1:]):
+        assert sum(abs(a - b) for a, b in zip(left, right)) > 100

@@ -1,0 +1,369 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The files of an evaluation: right, whole, fit to be seen in a real browser."""
+
+import base64
+import csv
+import html.parser
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from pycocotools.cocoeval import COCOeval
+
+import coco_metric
+import records
+from console import atomic_file
+from dataset import categories
+from evaluation import report, report_images
+
+Image = pytest.importorskip("PIL.Image")
+
+# Not COCO's, and nasty to HTML and CSV.
+NAMES = {4: "bolt", 7: '<img src="x">, "nut" & co', 9: "never seen"}
+LABELS = categories.LabelMap(NAMES)
+SIZES = {11: (120, 200), 12: (300, 150), 13: (90, 160), 14: (64, 48)}  # height, width
+STEP = 500
+
+
+def make_json(path):
+    """Image 11 has two bolts, 12 a nut, 13 nothing, 14 a bolt and a crowd of nuts."""
+    boxes = [
+        (11, 4, [20, 30, 60, 50], 0),
+        (11, 4, [120, 30, 60, 50], 0),
+        (12, 7, [10, 100, 100, 150], 0),
+        (14, 4, [5, 5, 20, 30], 0),
+        (14, 7, [0, 0, 48, 64], 1),
+    ]
+    dataset = {
+        "images": [
+            {"id": i, "file_name": f"{i} <b>.jpg", "height": h, "width": w}
+            for i, (h, w) in SIZES.items()
+        ],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": category_id,
+                "bbox": bbox,
+                "area": bbox[2] * bbox[3],
+                "iscrowd": crowd,
+            }
+            for number, (image_id, category_id, bbox, crowd) in enumerate(boxes, 1)
+        ],
+        "categories": [{"id": i, "name": name} for i, name in NAMES.items()],
+    }
+    path.write_text(json.dumps(dataset))
+
+
+def make_records(path):
+    made = []
+    for image_id, (height, width) in SIZES.items():
+        pixels = np.full([height, width, 3], 60, np.uint8)
+        kind = "png" if image_id == 12 else "jpeg"
+        made.append(records.record(image_id, records.encode_image(pixels, kind)))
+    records.write(path, made[:1])
+    # Records that are nothing, and no images; evaluation speaks of them.
+    records.write(f"{path}-2", [b"\xff", records.record("x", b"")] + made[1:])
+
+
+def detection(image_id, boxes, scores, classes):
+    """Boxes are COCO's x, y, width, height in pixels."""
+    height, width = SIZES[image_id]
+    x, y, w, h = np.array(boxes, np.float64).reshape(-1, 4).T
+    return {
+        "source_id": image_id,
+        "raw_shape": [height, width, 3],
+        "boxes": np.stack(
+            [y / height, x / width, (y + h) / height, (x + w) / width], 1
+        ),
+        "scores": np.array(scores, np.float32),
+        "classes": np.array(classes, np.int32),
+    }
+
+
+DETECTIONS = [
+    # Both bolts, one more that is none but of low score.
+    detection(
+        11,
+        [[20, 30, 60, 50], [121, 31, 60, 50], [0, 0, 9.98765, 9]],
+        [0.9, 0.8, 0.123456],
+        [1, 1, 2],
+    ),
+    # A bolt where the nut is.
+    detection(12, [[10, 100, 100, 150]], [0.7], [1]),
+    detection(13, [], [], []),
+    detection(14, [], [], []),
+]
+
+
+def write_losses(folder, suffix, points):
+    with tf.Graph().as_default():
+        writer = tf.summary.FileWriter(str(folder), filename_suffix=suffix)
+        for step, loss in points.items():
+            value = tf.Summary.Value(tag="loss", simple_value=loss)
+            writer.add_summary(tf.Summary(value=[value]), step)
+        writer.close()
+
+
+class Written:
+    """Writes the report of some detections on the four images."""
+
+    def __init__(self, folder, detections, only_predicted=False):
+        self.folder, self.model_dir = folder / "eval", folder / "model <1>"
+        self.model_dir.mkdir()
+        write_losses(self.model_dir, ".run", {1: 20.0, 101: 8.0})
+        make_json(folder / "val.json")
+        make_records(folder / "val")
+        self.coco = coco_metric.create_coco(str(folder / "val.json"))
+        self.rows = coco_metric.collect(detections, LABELS)
+        self.judgement = coco_metric.judge(self.rows, self.coco, only_predicted)
+        self.pattern = str(folder / "val*")
+        os.remove(str(folder / "val.json"))
+        self.page = self.write()
+
+    def write(self):
+        return report.write(
+            str(self.folder),
+            STEP,
+            self.coco,
+            self.rows,
+            self.judgement,
+            lambda ids: report.encoded_images(self.pattern, ids),
+            str(self.model_dir),
+        )
+
+    def read(self, name):
+        return (self.folder / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return Written(tmp_path_factory.mktemp("report"), DETECTIONS)
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, texts and what the page refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+
+def images_of(page):
+    """Images embedded in a page, as Pillow's."""
+    links = Page(page).links
+    assert all(link.startswith("data:image/") for link in links)
+    contents = [base64.b64decode(link.split(",", 1)[1]) for link in links]
+    return [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
+
+
+def test_all_files_are_there_and_nothing_else(written):
+    names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
+    names += ["precision-recall-500.png", "loss-500.png", "report-500.html"]
+    assert sorted(os.listdir(str(written.folder))) == sorted(names)
+    assert written.page == str(written.folder / "report-500.html")
+
+
+def test_detections_are_in_cocos_results_format(written):
+    results = json.loads(written.read("detections-500.json").decode())
+    assert results[1] == {
+        "image_id": 11,
+        "category_id": 4,
+        "bbox": pytest.approx([121, 31, 60, 50], rel=1e-12),
+        "score": float(np.float32(0.8)),
+    }
+    assert results[2]["bbox"] == pytest.approx([0, 0, 9.98765, 9], rel=1e-12)
+    assert [type(results[0][key]) for key in ("image_id", "category_id")] == [int] * 2
+    assert len(results) == 4
+    # As COCO's server reads it.
+    loaded = written.coco.loadRes(str(written.folder / "detections-500.json"))
+    assert len(loaded.anns) == 4
+
+
+def test_metrics_are_the_figures(written):
+    metrics = json.loads(written.read("metrics-500.json").decode())
+    assert (metrics["step"], metrics["images"], metrics["detections"]) == (500, 4, 4)
+    figures = written.judgement.figures
+    assert metrics["metrics"] == {k.split("/")[1]: v for k, v in figures.items()}
+    assert len(metrics["metrics"]) == 12
+    bolt = metrics["categories"][0]
+    assert (bolt["id"], bolt["name"], bolt["boxes"]) == (4, "bolt", 3)
+    # Two of three bolts, then a false one; COCO takes recall 0, 0.01, ... 0.66.
+    assert bolt["AP50"] == pytest.approx(67 / 101)
+
+
+def test_the_table_of_categories_is_a_file_and_text(written):
+    lines = written.read("categories-500.csv").decode().splitlines()
+    rows = list(csv.reader(lines))
+    assert rows[0] == ["id", "name", "AP", "AP50", "boxes", "detections"]
+    assert rows[1][3:] == [f"{67 / 101:.6f}", "3", "3"]
+    assert rows[2] == ["7", NAMES[7], "0.000000", "0.000000", "1", "1"]
+    assert rows[3] == ["9", "never seen", "", "", "0", "0"]
+    table = report.category_table(written.judgement.categories).splitlines()
+    assert table[2].split()[0] == "bolt"
+    assert table[2].split()[2:] == ["0.663", "3", "3"]
+    assert table[4].split() == ["never", "seen", "-", "-", "0", "0"]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_the_page_needs_no_other_file_and_escapes_names(written):
+    text = written.read("report-500.html").decode()
+    page = Page(text)
+    assert not {"script", "link", "iframe", "b.jpg"} & set(page.tags)
+    assert "://" not in re.sub('base64,[^"]*', "", text)
+    assert NAMES[7] in page.texts
+    assert any("model <1>" in part for part in page.texts)
+    assert any("12 <b>.jpg" in part for part in page.texts)
+    ap = f"{written.judgement.figures['COCO/AP']:.3f}"
+    assert page.texts.count(ap) >= 2
+
+
+def test_best_image_comes_first_and_boxes_have_their_colors(written):
+    page = written.read("report-500.html").decode()
+    names = re.findall(r"image (\d+), \d+ &lt;b&gt;", page)
+    # 13 has neither ground truth nor detections; 12 is wrong twice.
+    assert names == ["11", "14", "12"]
+    _, _, first, _, worst = images_of(page)
+    assert first.size == (200, 120)
+    assert worst.size == (150, 300)
+    for image, point, color in (
+        (first, (79, 60), report_images.RIGHT),
+        (first, (180, 60), report_images.RIGHT),
+        (first, (77, 60), report_images.FOUND),
+        (worst, (109, 180), report_images.FALSE),
+        (worst, (107, 180), report_images.MISSED),
+        (worst, (60, 60), (60, 60, 60)),
+    ):
+        # JPEG blurs colors over two pixels.
+        near = np.abs(np.array(image.getpixel(point)) - color).max()
+        assert near < 110, (point, image.getpixel(point), color)
+
+
+def test_plots_are_pictures_of_some_size(written):
+    for name in ("precision-recall-500.png", "loss-500.png"):
+        image = Image.open(io.BytesIO(written.read(name)))
+        assert image.format == "PNG" and min(image.size) > 300
+        assert len(image.convert("RGB").getcolors(1 << 20)) > 10
+
+
+@pytest.mark.parametrize("detections", [[], [detection(13, [], [], [])]])
+def test_nothing_detected_is_a_report_all_the_same(tmp_path, detections):
+    result = Written(tmp_path, detections)
+    metrics = json.loads(result.read("metrics-500.json").decode())
+    assert metrics["metrics"]["AP"] == 0
+    assert json.loads(result.read("detections-500.json").decode()) == []
+    assert len(images_of(result.read("report-500.html").decode())) == 2
+
+
+def test_a_part_of_the_images_without_ground_truth_is_a_report(tmp_path):
+    result = Written(tmp_path, [detection(13, [], [], [])], only_predicted=True)
+    metrics = json.loads(result.read("metrics-500.json").decode())
+    assert (metrics["images"], metrics["metrics"]["AP"]) == (1, -1)
+    assert "-</td>" in result.read("report-500.html").decode()
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, written):
+    (tmp_path / "eval").write_text("a file, no folder")
+    with pytest.raises(
+        atomic_file.NotWritableError, match="eval.* cannot be written: "
+    ):
+        write_to(written, str(tmp_path / "eval"))
+
+
+def write_to(written, folder):
+    report.write(folder, 1, written.coco, {}, written.judgement, lambda ids: {}, "")
+
+
+def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
+    # Scores that six decimals could not tell apart, the better ones wrong.
+    scores = 1 - np.arange(1, 21, dtype=np.float32) * np.float32(2**-24)
+    boxes = [[300, 200, 5, 5]] * 18 + [[20, 30, 60, 50], [120, 30, 60, 50.0625]]
+    result = Written(tmp_path, [detection(11, boxes, scores, [1] * 20)])
+    found = result.coco.loadRes(json.loads(result.read("detections-500.json").decode()))
+    evaluation = COCOeval(result.coco, found, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    metrics = json.loads(result.read("metrics-500.json").decode())["metrics"]
+    assert 0 < metrics["AP"] < 0.5
+    assert list(metrics.values()) == evaluation.stats.tolist()
+
+
+def test_without_matplotlib_and_pillow_the_rest_is_written(tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "import test_report as t\n"
+        "t.tf.logging.set_verbosity(t.tf.logging.INFO)\n"
+        "for name in ('matplotlib', 'PIL', 'PIL.Image'): sys.modules[name] = None\n"
+        "t.Written(pathlib.Path(sys.argv[1]), t.DETECTIONS)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
+    assert sorted(os.listdir(str(tmp_path / "eval"))) == sorted(
+        names + ["report-500.html"]
+    )
+    line = [line for line in result.stderr.splitlines() if "report of the" in line]
+    assert len(line) == 1 and re.search(
+        r"but without plots \(matplotlib cannot be imported: .+\) and "
+        r"images \(Pillow cannot be imported: .+\)$",
+        line[0],
+    )
+    page = (tmp_path / "eval" / "report-500.html").read_text(encoding="utf-8")
+    assert "This page lacks plots (matplotlib cannot be imported: " in page
+    assert Page(page).links == []
+
+
+def test_a_real_browser_shows_every_image(written, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
+        pytest.skip("no chromium here; apt-get install chromium")
+    # The browser itself says how large each image became.
+    script = """<script>onload = () => {
+        const sizes = [...document.images].map(
+            i => [i.naturalWidth, i.naturalHeight, i.width, i.height, i.complete]);
+        const fits = document.body.scrollWidth <= innerWidth;
+        document.title = "sizes:" + sizes.join(";") + ":" + fits; }</script>"""
+    page = tmp_path / "page.html"
+    page.write_text(written.read("report-500.html").decode() + script)
+    result = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        + [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,900"]
+        + ["--virtual-time-budget=5000", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    title = re.search("<title>sizes:(.*?):(.*?)</title>", result.stdout)
+    assert title, result.stderr[-2000:]
+    sizes = [entry.split(",") for entry in title.group(1).split(";")]
+    assert [size[:2] for size in sizes[2:]] == [
+        ["200", "120"],
+        ["48", "64"],
+        ["150", "300"],
+    ]
+    for size in sizes:
+        assert size[4] == "true" and min(int(side) for side in size[:4]) > 40
+    assert title.group(2) == "true", "the page is wider than the window"

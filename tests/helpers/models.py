@@ -1,0 +1,131 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A model without training that finds a few objects, and what the evaluation says."""
+
+import json
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import dataset_parser
+import records
+import ssd_architecture
+import ssd_model
+from dataset import categories
+from devices import runtime
+from evaluation import postprocess
+
+# Ids with gaps: classes and ids must not be taken for each other.
+LABELS = categories.LabelMap({3: "bolt", 7: "nut", 20: "screw", 41: "washer"})
+# Height and width of pictures for it.
+SIZES = ((120, 200), (333, 250), (300, 300), (61, 480), (500, 40))
+
+# Tried out: each picture has some dozen detections, with scores of up to 0.6.
+_BACKGROUND_BIAS = 7.5
+_LAST_SCALE = 5.0
+_SMALLEST_GAMMA = 0.3
+
+
+def write_checkpoint(folder, label_map=LABELS, step=12):
+    """Writes model.ckpt-STEP; weights are drawn, always the same, and confident.
+
+    Returns:
+      str, the prefix of its files.
+    """
+    random = np.random.RandomState(7)
+    with tf.Graph().as_default(), tf.Session() as session:
+        ssd_architecture.ssd(
+            tf.zeros([1, 300, 300, 3]), False, num_classes=label_map.num_classes
+        )
+        tf.train.get_or_create_global_step().load(step, session)
+        for variable in tf.global_variables():
+            if variable.dtype.base_dtype == tf.float32:
+                value = _weights(variable, random, label_map.num_classes)
+                variable.load(value, session)
+        return tf.train.Saver().save(
+            session,
+            str(folder / "model.ckpt"),
+            global_step=step,
+            write_meta_graph=False,
+        )
+
+
+def _weights(variable, random, num_classes):
+    name, shape = variable.op.name, variable.shape.as_list()
+    x = random.standard_normal(shape).astype(np.float32)
+    kind = name.split("/")[-1]
+    if kind == "kernel":
+        is_last = "class_net" in name or "box_net" in name
+        return x * np.sqrt(2 / np.prod(shape[:-1])) * (_LAST_SCALE if is_last else 1)
+    if kind == "gamma":
+        return _SMALLEST_GAMMA + 0.1 * np.abs(x)
+    if kind == "moving_variance":
+        return 1 + 0.1 * np.abs(x)
+    x *= 0.1
+    if "class_net" in name:
+        # Most default boxes see nothing but background.
+        x.reshape([-1, num_classes])[:, 0] += _BACKGROUND_BIAS
+    return x
+
+
+def check_same(found, expected):
+    """Compares rows of numbers in any order: near ties may be in either."""
+    assert len(found) == len(expected)
+    found, expected = np.array(found), np.array(expected)
+    if len(found):
+        apart = np.abs(found[:, None] - expected).max(axis=2)
+        assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 1e-4
+
+
+def picture(size, seed=0):
+    """uint8 [height, width, 3] with rectangles of all colors."""
+    random = np.random.RandomState(seed)
+    pixels = np.full(tuple(size) + (3,), random.randint(256, size=3), np.uint8)
+    for _ in range(12):
+        ends = np.sort([random.randint(side + 1, size=2) for side in size])
+        (top, bottom), (left, right) = ends
+        pixels[top:bottom, left:right] = random.randint(256, size=3)
+    return pixels
+
+
+def write_label_map(path, label_map=LABELS):
+    """Writes the json that --label_map takes; gives its path."""
+    entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
+    path.write_text(json.dumps({"categories": entries}))
+    return str(path)
+
+
+def write_pictures(folder):
+    """Writes a JPEG or PNG of each of SIZES; gives their paths."""
+    paths = []
+    for number, size in enumerate(SIZES):
+        kind = "png" if number % 2 else "jpeg"
+        path = folder / f"{number}.{kind}"
+        path.write_bytes(records.encode_image(picture(size, number), kind))
+        paths.append(str(path))
+    return paths
+
+
+def evaluate(checkpoint_path, paths, folder, label_map=LABELS, batch_size=2):
+    """Detects as --mode=eval does, from TFRecords, in float32.
+
+    Returns:
+      list of dict, see postprocess.Detector, for each of paths.
+    """
+    encoded = []
+    for path in paths:
+        with open(path, "rb") as file:
+            encoded.append(file.read())
+    rows = [records.record(i, content) for i, content in enumerate(encoded)]
+    records.write(folder / "val.tfrecord", rows)
+    device = runtime.create("cpu", runtime.Options("must_keep_origin_dtype"))
+    reader = dataset_parser.SSDInputReader(str(folder / "val.tfrecord"), False)
+    params = dict(ssd_model.DEFAULT_PARAMS, label_map=label_map)
+    estimator = device.predictor(ssd_model.ssd_model_fn, str(folder), params)
+    batches = estimator.predict(
+        lambda: reader({"batch_size": batch_size, "label_map": label_map}),
+        checkpoint_path=checkpoint_path,
+        yield_single_examples=False,
+    )
+    detector = postprocess.Detector()
+    return [detection for batch in batches for detection in detector(batch)]

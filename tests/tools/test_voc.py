@@ -1,0 +1,441 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Pascal VOC folders: boxes, difficult objects, names, ids, and hostile xml."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import coco_metric
+import records
+from console.command import InputError
+from conversion import pascal_voc
+from dataset import categories
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOOL = os.path.join(ROOT, "tools", "create_tf_record.py")
+WIDTH, HEIGHT = 50, 30
+
+
+def xml_of(objects, size=(WIDTH, HEIGHT), file_name="x.jpg"):
+    """objects: (name, difficult, (xmin, ymin, xmax, ymax)) as VOC counts."""
+    text = [f"<annotation><filename>{file_name}</filename>"]
+    if size is not None:
+        text.append(f"<size><width>{size[0]}</width><height>{size[1]}</height></size>")
+    for name, difficult, box in objects:
+        sides = "".join(
+            f"<{side}>{value}</{side}>"
+            for side, value in zip(("xmin", "ymin", "xmax", "ymax"), box)
+        )
+        text.append(
+            f"<object><name>{name}</name><difficult>{difficult}</difficult>"
+            # A part has a name and a box of its own.
+            "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+            f"<bndbox>{sides}</bndbox></object>"
+        )
+    return "".join(text) + "</annotation>"
+
+
+class Voc:
+    """A folder in VOC's layout."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (folder / part).mkdir(parents=True)
+        pixels = np.full([HEIGHT, WIDTH, 3], 90, np.uint8)
+        self.jpeg = records.encode_image(pixels)
+
+    def add(self, name, xml, file_name=None):
+        path = self.folder / "JPEGImages" / (file_name or name + ".jpg")
+        path.write_bytes(self.jpeg)
+        (self.folder / "Annotations" / f"{name}.xml").write_text(xml, encoding="utf-8")
+
+    def add_set(self, name, lines):
+        path = self.folder / "ImageSets" / "Main" / f"{name}.txt"
+        path.write_text("\n".join(lines) + "\n")
+
+    def read(self, image_set="trainval", **options):
+        return pascal_voc.read(str(self.folder), image_set, **options)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    voc = Voc(tmp_path / "VOC2007")
+    voc.add(
+        "000012",
+        xml_of([("dog", 0, (1, 1, 50, 30)), ("car", 1, ("5.5", 6, 20, 29.5))]),
+    )
+    voc.add("000007", xml_of([("tvmonitor", 0, (11, 2, 70, 11)), ("dog", 0, (9,) * 4)]))
+    voc.add("000003", xml_of([]))
+    voc.add_set("trainval", ["000012", "000007.jpg", "", "000003"])
+    return voc
+
+
+def run(voc, *flags):
+    return subprocess.run(
+        [sys.executable, TOOL, f"--voc_dir={voc.folder}", "--num_shards=1"]
+        + ["--image_set=trainval", f"--output_prefix={voc.folder.parent}/out/voc"]
+        + ["--workers=1"]
+        + list(flags),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def converted(voc):
+    """(records by id, json) of a finished run."""
+    out = voc.folder.parent / "out"
+    assert sorted(os.listdir(str(out))) == [
+        "instances_voc.json",
+        "voc-00000-of-00001.tfrecord",
+    ]
+    examples = {}
+    for line in tf.python_io.tf_record_iterator(
+        str(out / "voc-00000-of-00001.tfrecord")
+    ):
+        feature = tf.train.Example.FromString(line).features.feature
+        examples[int(feature["image/source_id"].bytes_list.value[0])] = feature
+    return examples, json.loads((out / "instances_voc.json").read_text())
+
+
+def test_pixels_that_count_from_one_and_include_both_ends_become_coco_boxes(voc):
+    dataset, counts = voc.read()
+    boxes = {
+        (a["image_id"], a["category_id"]): a["bbox"] for a in dataset["annotations"]
+    }
+    assert boxes == {
+        (12, 12): [0, 0, 50, 30],  # the whole image
+        (12, 7): [4.5, 5, 15.5, 24.5],
+        (7, 20): [10, 1, 40, 10],  # clipped on the right: 10 to 50 of 10 to 70
+        (7, 12): [8, 8, 1, 1],  # a single pixel
+    }
+    areas = sorted(a["area"] for a in dataset["annotations"])
+    assert areas == [1, 15.5 * 24.5, 400, 1500]
+    assert counts["boxes clipped to their image"] == 1
+    names = {c["id"]: c["name"] for c in dataset["categories"]}
+    assert (len(names), names[7], names[12], names[20]) == (
+        *(20, "car", "dog", "tvmonitor"),
+    )
+
+
+def test_records_and_json_agree_and_keep_the_difficult_flag(voc):
+    result = run(voc)
+    assert result.returncode == 0, result.stderr
+    assert "3 images, 4 boxes, 0 of them crowd" in result.stdout
+    assert "1 boxes that are difficult" in result.stdout
+    examples, dataset = converted(voc)
+    assert list(examples) == [3, 7, 12]
+    flags = examples[12]["image/object/difficult"].int64_list.value
+    assert list(flags) == [0, 1]
+    assert list(examples[12]["image/object/is_crowd"].int64_list.value) == [0, 1]
+    texts = examples[12]["image/object/class/text"].bytes_list.value
+    assert list(texts) == [b"dog", b"car"]
+    ymax = examples[12]["image/object/bbox/ymax"].float_list.value
+    np.testing.assert_allclose(ymax, [1, 29.5 / 30], rtol=1e-6)
+    images = {image["id"]: image for image in dataset["images"]}
+    assert images[12]["file_name"] == "000012.jpg"
+    assert (images[12]["width"], images[12]["height"]) == (WIDTH, HEIGHT)
+    difficult = [a for a in dataset["annotations"] if a["difficult"]]
+    assert [(a["category_id"], a["iscrowd"]) for a in difficult] == [(7, 1)]
+    # The categories serve as a label map.
+    assert "for its categories are not COCO's, --label_map\n" in result.stdout
+    path = str(voc.folder.parent / "out" / "instances_voc.json")
+    assert categories.read_label_map(path).num_classes == 21
+
+
+def test_difficult_objects_neither_count_as_missed_nor_as_wrong(voc):
+    run(voc)
+    path = str(voc.folder.parent / "out" / "instances_voc.json")
+    label_map = categories.read_label_map(path)
+
+    def ap(rows):
+        """AP of detections (image id, class, score, ltrb in pixels)."""
+        predictions = [
+            {
+                "source_id": image_id,
+                "raw_shape": [HEIGHT, WIDTH, 3],
+                "boxes": np.array([box], float) / [HEIGHT, WIDTH, HEIGHT, WIDTH],
+                "scores": [score],
+                "classes": [number],
+            }
+            for image_id, number, score, box in rows
+        ]
+        merged = {}
+        for prediction in predictions:
+            found = coco_metric.collect([prediction], label_map)
+            for image_id, array in found.items():
+                merged.setdefault(image_id, []).append(array)
+        merged = {key: np.concatenate(value) for key, value in merged.items()}
+        return coco_metric.compute_map(merged, coco_metric.create_coco(path))["COCO/AP"]
+
+    easy = [
+        (12, 12, 0.9, (0, 0, 30, 50)),
+        (7, 20, 0.9, (1, 10, 11, 50)),
+        (7, 12, 0.8, (8, 8, 9, 9)),
+    ]
+    assert ap(easy) == pytest.approx(1)
+    # A detection of the difficult car changes nothing.
+    assert ap(easy + [(12, 7, 0.99, (5, 4.5, 29.5, 20))]) == pytest.approx(1)
+
+
+def test_own_names_get_the_same_ids_in_every_image_set(voc, capsys):
+    # Without any, VOC's own ids stay.
+    assert len(voc.read()[0]["categories"]) == 20
+    assert not capsys.readouterr().out
+    voc.add("000020", xml_of([("zebra crossing", 0, (1, 1, 9, 9))]))
+    voc.add("000021", xml_of([("bollard", 0, (1, 1, 9, 9))]))
+    # With the mark that Windows' editors put in front.
+    voc.add_set("a", ["\ufeff000020"])
+    voc.add_set("b", ["000021", "000012"])
+    for name in ("._000020.xml", "000099.txt"):
+        (voc.folder / "Annotations" / name).write_text("no annotation")
+    expected = ["bollard", "car", "dog", "tvmonitor", "zebra crossing"]
+    # The third has none of them.
+    for image_set in ("a", "b", "trainval"):
+        dataset, _ = voc.read(image_set)
+        names = [(c["id"], c["name"]) for c in dataset["categories"]]
+        assert names == list(enumerate(expected, 1))
+        told = "'bollard' in Annotations/000021.xml is none of VOC's names; the folder"
+        assert told in capsys.readouterr().out
+
+
+def test_a_broken_annotation_outside_the_set_is_told_where_it_decides(voc):
+    voc.add("000020", "<annotation>")
+    with pytest.raises(InputError) as told:
+        voc.read()
+    assert "000020.xml is no VOC annotation" in str(told.value)
+    assert str(told.value).endswith("mend it, or give --label_map")
+    assert voc.read(label_map=categories.COCO)[0]["images"]
+
+
+def test_a_label_map_gives_the_ids_and_other_names_are_left_out_and_counted(voc):
+    path = voc.folder.parent / "map.json"
+    names = [{"id": 4, "name": "dog"}, {"id": 9, "name": "car"}]
+    path.write_text(json.dumps({"categories": names}))
+    result = run(voc, f"--label_map={path}")
+    assert result.returncode == 0, result.stderr
+    assert "3 images, 3 boxes" in result.stdout
+    assert "left out: 1 boxes of a category that is not listed" in result.stdout
+    examples, dataset = converted(voc)
+    labels = examples[12]["image/object/class/label"].int64_list.value
+    assert list(labels) == [4, 9]
+    assert dataset["categories"] == names
+
+
+@pytest.mark.parametrize(
+    "names, ids",
+    [
+        (["2008_000002", "2007_000027"], [2008000002, 2007000027]),
+        (["b", "a7", "0010"], [3, 2, 1]),
+        (["07", "7"], [1, 2]),  # both are 7
+        (["9" * 16, "1"], [2, 1]),  # too long for pycocotools
+    ],
+)
+def test_image_ids_are_numbers(voc, names, ids):
+    for name in names:
+        voc.add(name, xml_of([]))
+    voc.add_set("named", names)
+    dataset, _ = voc.read("named")
+    found = {image["file_name"][:-4]: image["id"] for image in dataset["images"]}
+    assert found == dict(zip(names, ids))
+    assert [i["id"] for i in dataset["images"]] == sorted(ids)
+
+
+def test_a_set_of_one_class_has_a_second_column(voc):
+    voc.add("my dog", xml_of([]))
+    voc.add_set("dog_trainval", ["000012  1", "000007 -1", "my dog  0", "my dog"])
+    files = [image["file_name"] for image in voc.read("dog_trainval")[0]["images"]]
+    assert files == ["000007.jpg", "000012.jpg", "my dog.jpg"]
+
+
+def test_of_two_images_of_a_name_the_xml_tells_which(voc):
+    voc.add("000030", xml_of([], file_name="000030.png"), "000030.png")
+    (voc.folder / "JPEGImages" / "000030.jpg").write_bytes(b"")
+    voc.add_set("one", ["000030"])
+    assert voc.read("one")[0]["images"][0]["file_name"] == "000030.png"
+    voc.add("000030", xml_of([]))
+    with pytest.raises(InputError, match="000030.jpg and 000030.png"):
+        voc.read("one")
+
+
+@pytest.mark.parametrize("size", [None, (0, 0)])
+def test_without_a_size_in_the_xml_the_image_tells(voc, size):
+    voc.add("000030", xml_of([], size=size))
+    voc.add_set("one", ["000030"])
+    image = voc.read("one")[0]["images"][0]
+    assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
+
+
+def test_max_images_takes_the_first_by_id_into_the_json_too(voc):
+    result = run(voc, "--max_images=2")
+    assert "2 images, 2 boxes" in result.stdout
+    examples, dataset = converted(voc)
+    assert list(examples) == [i["id"] for i in dataset["images"]] == [3, 7]
+
+
+def with_bomb(voc):
+    lines = ['<!ENTITY a0 "lol">']
+    for i in range(1, 40):
+        lines.append(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">')
+    text = f"<!DOCTYPE x [{''.join(lines)}]><annotation>&a39;</annotation>"
+    voc.add("000012", text)
+
+
+def with_external_entity(voc):
+    text = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
+    voc.add("000012", text + "<annotation><filename>&e;</filename></annotation>")
+
+
+def with_unknown_encoding(voc):
+    text = xml_of([])
+    voc.add("000012", '<?xml version="1.0" encoding="rot13"?>' + text)
+
+
+def with_deep_xml(voc):
+    voc.add("000012", "<annotation>" * 300000)
+
+
+def with_other_root(voc):
+    voc.add("000012", "<html></html>")
+
+
+def with_cut_xml(voc):
+    voc.add("000012", xml_of([("dog", 0, (1, 1, 5, 5))])[:-30])
+
+
+def with_word_as_side(voc):
+    voc.add("000012", xml_of([("dog", 0, (1, "left", 5, 5))]))
+
+
+def with_infinite_side(voc):
+    voc.add("000012", xml_of([("dog", 0, (1, "1e999", 5, 5))]))
+
+
+def without_name(voc):
+    voc.add("000012", xml_of([("", 0, (1, 1, 5, 5))]))
+
+
+def with_exchanged_size(voc):
+    voc.add("000012", xml_of([], size=(HEIGHT, WIDTH)))
+
+
+def without_xml(voc):
+    (voc.folder / "Annotations" / "000012.xml").unlink()
+
+
+def without_image(voc):
+    (voc.folder / "JPEGImages" / "000012.jpg").unlink()
+
+
+def without_set(voc):
+    (voc.folder / "ImageSets" / "Main" / "trainval.txt").rename(
+        voc.folder / "ImageSets" / "Main" / "test.txt"
+    )
+
+
+def with_empty_set(voc):
+    voc.add_set("trainval", [])
+
+
+def with_escape(voc):
+    voc.add_set("trainval", ["../../../etc/passwd"])
+
+
+def without_images(voc):
+    (voc.folder / "JPEGImages").rename(voc.folder / "Images")
+
+
+def with_json_of_the_user(voc):
+    (voc.folder.parent / "out").mkdir()
+    (voc.folder.parent / "out" / "instances_voc.json").write_text('{"images": []}')
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (with_bomb, "000012.xml is no VOC annotation: it declares a document type"),
+        (with_external_entity, "it declares a document type"),
+        (with_unknown_encoding, "000012.xml is no VOC annotation: "),
+        (with_deep_xml, "000012.xml is no VOC annotation: its elements lie more than"),
+        (with_other_root, "its outermost element is html, not annotation"),
+        (with_cut_xml, "000012.xml is no VOC annotation: "),
+        (with_word_as_side, "bndbox/ymin is 'left', no number"),
+        (with_infinite_side, "bndbox/ymin is '1e999', no number"),
+        (without_name, "an object has no name"),
+        (with_exchanged_size, "say 30 x 50: width and height are exchanged"),
+        (without_xml, "Annotations/000012.xml is missing"),
+        (without_image, "lists '000012', but JPEGImages has no such image; put it"),
+        (without_set, "--image_set=trainval: cannot read"),
+        (without_set, "there are: test"),
+        (with_empty_set, "lists no image"),
+        (with_escape, "JPEGImages has no such image"),
+        (without_images, "the folder must hold JPEGImages, Annotations"),
+        (with_json_of_the_user, "is there and not from this tool; move it away"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(voc, spoil, message):
+    spoil(voc)
+    before = files_of(voc.folder.parent / "out")
+    result = run(voc)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("create_tf_record.py: --")
+    assert message in result.stderr
+    assert files_of(voc.folder.parent / "out") == before
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
+@pytest.mark.parametrize(
+    "part, content",
+    [
+        ("JPEGImages/{}.jpg", b""),
+        ("JPEGImages/{}.jpg", b"no picture"),
+        ("JPEGImages/{}.jpg", b"\xff\xd8\xff\xe0"),
+        ("Annotations/{}.xml", b"no xml"),
+    ],
+)
+def test_all_images_that_cannot_be_used_are_told(voc, part, content):
+    names = [part.format(name) for name in ("000003", "000012")]
+    for name in names:
+        (voc.folder / name).write_bytes(content)
+    result = run(voc)
+    assert result.returncode == 2
+    *told, last = result.stderr.splitlines()
+    assert names[1] in "".join(told)
+    assert names[0] in last and "(and 1 more, see above)" in last
+    assert "Traceback" not in result.stderr
+    assert not list(voc.folder.parent.glob("out/*"))
+
+
+def test_a_second_run_replaces_shards_and_json(voc):
+    assert run(voc).returncode == 0
+    before = files_of(voc.folder.parent / "out")
+    assert run(voc).returncode == 0
+    assert files_of(voc.folder.parent / "out") == before
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--voc_dir="], "--annotations (COCO) or --voc_dir (Pascal VOC) is missing"),
+        (["--image_set="], "--image_set is missing"),
+        (["--annotations=x.json"], "--annotations does not go with --voc_dir"),
+        (["--label_map=/no/map.json"], "--label_map: cannot read /no/map.json"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_one_line(voc, flags, message):
+    result = run(voc, *flags)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr

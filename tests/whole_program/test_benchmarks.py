@@ -1,0 +1,80 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Benchmarks run on today's code, however short."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import models
+import records
+from dataset import categories
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory):
+    """Six records of a picture with a box."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    encoded = records.encode_image(np.full([40, 60, 3], 80, np.uint8))
+    box = [0.1, 0.2, 0.8, 0.9]
+    numbers = range(1, 7)
+    records.write(
+        folder / "train", [records.record(i, encoded, [box], [18]) for i in numbers]
+    )
+    return str(folder / "train")
+
+
+def run(name, *flags):
+    """Runs a benchmark; gives what it printed."""
+    script = os.path.join(ROOT, "benchmarks", name)
+    result = subprocess.run(
+        [sys.executable, script, *flags], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def test_the_input_pipeline_is_measured(pattern):
+    flags = ["--stages", "--rounds=1", "--seconds=0.1", "--batch_size=2"]
+    output = run("input_pipeline.py", f"--pattern={pattern}", *flags)
+    kinds = r"decoding alone|training|evaluation|peak memory of training at batch 2"
+    found = re.findall(rf"^({kinds}): \d", output, re.MULTILINE)
+    assert len(set(found)) == len(found) == 4, output
+    assert len(re.findall(r"^  .+ -?\d\.\d{3} ms an image$", output, re.MULTILINE)) == 6
+    assert re.search(r"^looking for broken records: -?\d", output, re.MULTILINE)
+    pattern = r"^(training|decoding alone) on 1 core: \d+ images/s, on 2: \d"
+    found = re.findall(pattern, output, re.MULTILINE)
+    assert len(found) == (2 if len(os.sched_getaffinity(0)) > 1 else 0), output
+
+
+def test_postprocessing_is_measured_on_saved_predictions(pattern, tmp_path):
+    checkpoint = models.write_checkpoint(tmp_path, categories.COCO)
+    predictions = f"--predictions={tmp_path / 'saved.npz'}"
+    flags = [predictions, "--rounds=1", "--batch_size=4"]
+    made = [f"--checkpoint_path={checkpoint}", f"--records={pattern}", "--images=5"]
+    for output in (
+        run("suppression_speed.py", *flags, *made),
+        run("suppression_speed.py", *flags),
+    ):
+        assert "rounds; one core, 5 images in batches of 4, " in output
+        assert int(re.search(r"(\d+) detections an image", output).group(1)) > 0
+
+
+def test_detection_is_compared_with_the_network_alone(tmp_path):
+    models.write_checkpoint(tmp_path)
+    labels = models.write_label_map(tmp_path / "labels.json")
+    paths = models.write_pictures(tmp_path)
+    flags = [f"--model={tmp_path}", f"--label_map={labels}", "--turns=1"]
+    output = run("detection_speed.py", *paths, *flags, "--batch_size=2")
+    assert re.search(r"^5 pictures, batch 2, .* ratio \d\.\d{3}, ", output)
+
+
+def test_hard_negative_mining_is_compared_with_sorting():
+    output = run("hard_negatives.py", "--batch_size=2", "--repeats=1")
+    assert "ratio" in output

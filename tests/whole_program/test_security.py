@@ -1,0 +1,62 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the sources must not do with what they read."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SOURCES = sorted(
+    path
+    for path in ROOT.rglob("*.py")
+    if path.relative_to(ROOT).parts[0] not in ("tests", ".venv")
+)
+_FORBIDDEN_CALLS = {"eval", "exec", "system", "popen", "literal_eval"}
+_FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
+# A connection of multiprocessing unpickles what recv() gets. Here it is a pipe without
+# a name, which only a process and its own children hold.
+_OWN_PIPES = {"worker_pool.py"}
+
+
+def problems(source, has_own_pipes=False):
+    """Lines of a source that run or unpickle what they are given."""
+    found = []
+    forbidden = _FORBIDDEN_CALLS | (set() if has_own_pipes else {"recv"})
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names]
+            names.append(getattr(node, "module", None) or "")
+            if _FORBIDDEN_IMPORTS & {name.split(".")[0] for name in names}:
+                found.append(node.lineno)
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        keywords = {k.arg: k.value for k in node.keywords}
+        allows = getattr(keywords.get("allow_pickle"), "value", False)
+        runs_shell = getattr(keywords.get("shell"), "value", False)
+        if name in forbidden or allows or runs_shell:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_no_source_runs_or_unpickles_what_it_reads(path):
+    assert problems(path.read_text(encoding="utf-8"), path.name in _OWN_PIPES) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "os.system(name)",
+        "subprocess.run(name, shell=True)",
+        "np.load(path, allow_pickle=True)",
+        "connection.recv()",
+        "eval(text)",
+    ],
+)
+def test_such_a_line_is_found(line):
+    assert problems(line) == [1]

@@ -1,0 +1,178 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Draws what the network sees of some records: a contact sheet, as PNG.
+
+A row a record: the image with the boxes of the record; then, for each of two random
+augmentations, the input of the network with the boxes that it is to find, and with the
+default boxes that are matched to them. Input and boxes come out of training's own
+function; its targets are decoded again. A box and its default boxes have one color.
+
+Glossary: N default boxes, P those that matched; boxes are ltrb, [ymin, xmin, ymax,
+xmax] in 0..1 of the image.
+"""
+
+import io
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import anchors
+import dataset_parser
+from console import atomic_file
+from console.command import InputError
+from dataset import augmentation
+from evaluation import drawing
+
+AUGMENTATIONS = 2
+# Pixels: a panel, the gap around it, and the text above and below it.
+SIDE = anchors.IMAGE_SIZE
+GAP = 8
+TEXT = 20
+
+_FONT = 13
+_BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
+_EMPTY = (225, 225, 225)
+# Targets of one box, decoded from different default boxes, agree to rounding.
+_SAME_BOX = 1e-3
+
+
+def draw(samples, label_map, path):
+    """Writes the contact sheet.
+
+    Args:
+      samples: list of (title, serialized): str of the row, and bytes of a record that
+        training takes and that has a box.
+      label_map: categories.LabelMap.
+      path: str, of the PNG.
+
+    Raises:
+      ImportError: when Pillow is missing.
+      InputError: when the file cannot be written.
+    """
+    from PIL import Image, ImageDraw
+
+    columns = 1 + 2 * AUGMENTATIONS
+    row_height = SIDE + 2 * TEXT + GAP
+    size = columns * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    pen, font = ImageDraw.Draw(sheet), drawing.font_of(_FONT)
+    rows = _inputs([serialized for _, serialized in samples], label_map)
+    for number, ((title, _), row) in enumerate(zip(samples, rows)):
+        top = number * row_height + GAP
+        pen.text((GAP, top), drawing.drawable(title, font), _INK, font)
+        for column, (panel, caption) in enumerate(_panels(*row, label_map)):
+            left = GAP + column * (SIDE + GAP)
+            sheet.paste(panel, (left, top + TEXT))
+            pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
+    _save(sheet, path)
+
+
+def _save(sheet, path):
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
+    try:
+        atomic_file.write_whole(path, png.getvalue())
+    except atomic_file.NotWritableError as error:
+        raise InputError(f"--sheet={error}") from error
+
+
+def _inputs(records, label_map):
+    """Yields (record, augmented): what training's functions make of each record.
+
+    record: dict of "pixels", "boxes" and "classes"; augmented: list of dicts of
+    "image", "classes" [N] and "boxes" [N, 4], no longer offsets.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        serialized = tf.placeholder(tf.string, [])
+        record = dataset_parser.parse_record(serialized, label_map)
+        record["pixels"] = augmentation.decode(record.pop("encoded"))
+        _, (features, labels) = dataset_parser.training_example(serialized, label_map)
+        augmented = {
+            "image": features["image"],
+            "classes": labels["classes"],
+            "boxes": anchors.decode_offsets(labels["boxes"]),
+        }
+        for one in records:
+            # TensorFlow's parser refuses some of what this one takes, and the complaint
+            # is the record's bytes, which end Python on TensorFlow 1.15.
+            example = tf.train.Example.FromString(one)
+            example.DiscardUnknownFields()
+            feed = {serialized: example.SerializeToString()}
+            yield (
+                session.run(record, feed),
+                [session.run(augmented, feed) for _ in range(AUGMENTATIONS)],
+            )
+
+
+def _panels(record, augmented, label_map):
+    """Yields (PIL image of SIDE x SIDE pixels, caption)."""
+    yield _record_panel(record, label_map)
+    for one in augmented:
+        yield from _input_panels(one, label_map)
+
+
+def _record_panel(record, label_map):
+    """The whole image, its sides kept in proportion, with the boxes of the record."""
+    from PIL import Image
+
+    image = Image.fromarray(record["pixels"])
+    scale = SIDE / max(image.size)
+    size = [max(int(side * scale), 1) for side in image.size]
+    labels = [_label(number, label_map) for number in record["classes"]]
+    panel = Image.new("RGB", (SIDE, SIDE), _EMPTY)
+    image = image.resize(size, Image.BILINEAR)
+    panel.paste(_with_boxes(image, record["boxes"], labels, range(len(labels))))
+    return panel, f"the record; boxes: {len(labels)}"
+
+
+def _input_panels(augmented, label_map):
+    """The network's input twice: with the boxes to find, and the matched ones."""
+    from PIL import Image
+
+    image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
+    positive = np.flatnonzero(augmented["classes"])
+    classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
+    owners = group_boxes(boxes, classes)
+    # Of each box the first default box.
+    rows = [owners.index(number) for number in range(max(owners) + 1)]
+    labels = [_label(classes[row], label_map) for row in rows]
+    yield (
+        _with_boxes(image, boxes[rows], labels, range(len(rows))),
+        f"the network's input; boxes to find: {len(rows)}",
+    )
+    default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
+    yield (
+        _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
+        f"default boxes that are to find them: {len(owners)}",
+    )
+
+
+def group_boxes(boxes, classes):
+    """Finds out which default boxes are to find the same box.
+
+    Args:
+      boxes: float32 [P, 4], ltrb, decoded targets.
+      classes: int [P].
+
+    Returns:
+      list of int [P], numbers of the boxes, from 0, in the order of their first row.
+    """
+    owners, firsts = [], []
+    for row in range(len(boxes)):
+        same = np.abs(boxes[firsts] - boxes[row]).max(axis=1) < _SAME_BOX
+        same &= classes[firsts] == classes[row]
+        owners.append(int(np.argmax(same)) if same.any() else len(firsts))
+        if not same.any():
+            firsts.append(row)
+    return owners
+
+
+def _with_boxes(image, boxes, labels, numbers, width=None):
+    """The image with boxes in 0..1, in the colors of their numbers."""
+    scale = np.array(image.size[::-1] * 2) - 1
+    colors = [drawing.color_of(number) for number in numbers]
+    return drawing.draw(image, boxes * scale, labels, colors, width)
+
+
+def _label(class_number, label_map):
+    return label_map.names[label_map.category_of_class(int(class_number))]

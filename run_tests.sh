@@ -2,12 +2,13 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Checks style and runs the tests, as many files at once as there are cores;
-# arguments go to pytest, one test at a time:
+# Checks the style and runs the tests:
 #
-#   ./run_tests.sh [-k name] [tests/test_x.py]
+#   ./run_tests.sh                      all, one process per core
+#   ./run_tests.sh --fast               only tests that take less than a second each
+#   ./run_tests.sh tests/test_x.py ...  other arguments go to pytest, in one process
 #
-# Sets up what it needs like the launchers do (see env.sh).
+# It installs what it needs as the launchers do (see env.sh).
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -42,7 +43,12 @@ done
 if command -v shellcheck >/dev/null; then
     check shellcheck -x "${scripts[@]}"
 fi
-# Each takes about 2 GB of memory, with the commands that it starts.
-(($#)) || set -- -n auto --maxprocesses=8 --dist=loadfile
+# Each process takes about 2 GB of memory, with the commands that it starts.
+processes=(-n auto --maxprocesses=8 --dist=loadfile)
+if (($# == 0)); then
+    set -- "${processes[@]}"
+elif [[ "$*" == --fast ]]; then
+    set -- "${processes[@]}" -m "not slow"
+fi
 check "${PYTHON}" -m pytest "$@"
 exit "${status}"

@@ -28,11 +28,12 @@ from absl import app, flags
 import coco_metric
 import dataset_parser
 import ssd_model
+from console.errors import UserError, blaming, check
 from devices import runtime
 from evaluation import evaluator
 from trainer import checkpoints, checks, stop_signal
 from trainer import flags as settings
-from trainer.flags import FLAGS, UserError, blaming, check, evaluates, trains
+from trainer.flags import FLAGS, evaluates, trains
 
 _SECONDS_BETWEEN_LOOKS = 10
 

@@ -23,7 +23,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [_ROOT, os.path.join(_ROOT, "tools")]
 
 import detect as detect_tool
-from console.command import InputError, run
+from console.command import run
+from console.errors import UserError
 from detection import model_file, picture_stream
 from devices import runtime
 
@@ -56,13 +57,13 @@ def measure(network, paths, batch_size, turns):
       (detection, forward): pictures a second of each, floats.
 
     Raises:
-      InputError: one of the first pictures cannot be read.
+      UserError: one of the first pictures cannot be read.
     """
     decoder = picture_stream.Decoder()
     pictures = [decoder(path) for path in paths[:batch_size]]
     for picture in pictures:
         if picture.error:
-            raise InputError(f"{picture.path}: {picture.error}; leave it out")
+            raise UserError(f"{picture.path}: {picture.error}; leave it out")
     images = picture_stream.to_batch(pictures, batch_size)
     batches = -(-len(paths) // batch_size)
 
@@ -93,7 +94,7 @@ def main(arguments):
     model_file.quiet_tensorflow()
     paths = detect_tool.find_pictures(arguments)
     if not FLAGS.model or not paths:
-        raise InputError("give pictures, and --model")
+        raise UserError("give pictures, and --model")
     config = model_file.session_config("cpu", FLAGS.precision_mode)
     network = model_file.open_model(FLAGS.model, FLAGS.label_map, config)
     batch_size = network.batch_size or FLAGS.batch_size

@@ -111,7 +111,7 @@ def main(_):
             sys.exit("postprocess.py: --checkpoint_path needs --records to predict")
         arrays = io.BytesIO()
         np.savez(arrays, **predict())
-        atomic_file.write_whole(FLAGS.predictions, arrays.getvalue())
+        atomic_file.write_atomically(FLAGS.predictions, arrays.getvalue())
         measure_in_new_process()
     predictions = read_predictions()
     num_images = len(predictions["source_id"])

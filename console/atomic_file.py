@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole, or as they were before."""
+"""Files that are written whole or not at all."""
 
 import contextlib
 import os
@@ -8,21 +8,21 @@ import tempfile
 
 
 class NotWritableError(ValueError):
-    """A file or folder cannot be written; one line that names it."""
+    """A file or folder cannot be written; the text is one line that names it."""
 
 
-class WholeFile:
-    """A file for bytes that takes its place only when all of it is written.
+class AtomicFile:
+    """A binary file that replaces its target only after everything is written.
 
-    To be used in a `with` statement: when that ends by an exception, what lay at the
-    path before stays. The folder is made if need be.
+    Use it in a `with` statement. If the block raises an exception, the target keeps
+    its former content. Missing folders are created.
 
     Raises:
       NotWritableError: from any of its methods.
     """
 
     def __init__(self, path):
-        """Keeps the path, str."""
+        """Initializes the file; path is a str."""
         self._path = path
         folder, name = os.path.split(path)
         self._partial = os.path.join(folder, f".partial-{os.getpid()}-{name}")
@@ -41,7 +41,7 @@ class WholeFile:
     def __exit__(self, exception_type, *unused):
         try:
             with _naming(self._path):
-                # Writes what is still in memory, for which there may be no space.
+                # Closing flushes the buffer, which fails if the disk is full.
                 self._file.close()
                 if exception_type is None:
                     os.replace(self._partial, self._path)
@@ -50,28 +50,28 @@ class WholeFile:
                 os.remove(self._partial)
 
 
-def write_whole(path, data):
-    """Writes bytes to a file that is there whole or as it was before.
+def write_atomically(path, data):
+    """Writes a file whole, or leaves its former content.
 
     Args:
-      path: str; its folder is made if need be.
+      path: str; missing folders are created.
       data: bytes.
 
     Raises:
-      NotWritableError: that fails.
+      NotWritableError: the file cannot be written.
     """
-    with WholeFile(path) as file:
+    with AtomicFile(path) as file:
         file.write(data)
 
 
 def check_folder(folder):
-    """Makes a folder if need be, and tries to write there.
+    """Creates a folder if it is missing, and checks that files can be written there.
 
     Args:
       folder: str.
 
     Raises:
-      NotWritableError: that fails.
+      NotWritableError: it cannot be created or written to.
     """
     with _naming(folder):
         os.makedirs(folder, exist_ok=True)
@@ -80,7 +80,7 @@ def check_folder(folder):
 
 @contextlib.contextmanager
 def _naming(path):
-    """Makes an OSError one that names the path."""
+    """Turns an OSError into a NotWritableError that names the path."""
     try:
         yield
     except OSError as error:

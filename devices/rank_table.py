@@ -204,7 +204,9 @@ def write(path: str, content: Dict[str, Any], overwrite: bool):
             f"--output={path}: exists; name another file, or add --overwrite"
         )
     try:
-        atomic_file.write_whole(path, (json.dumps(content, indent=4) + "\n").encode())
+        atomic_file.write_atomically(
+            path, (json.dumps(content, indent=4) + "\n").encode()
+        )
     except atomic_file.NotWritableError as error:
         raise RankTableError(f"--output={error}; name another file") from error
 

@@ -15,8 +15,8 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import ssd_model
 from console import atomic_file
+from console.errors import UserError, blaming
 from evaluation import postprocess, report
-from trainer.flags import UserError, blaming
 
 _LOG_BATCHES = 20
 

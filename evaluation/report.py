@@ -53,7 +53,7 @@ def write(folder, step, coco_gt, rows_by_image, judgement, find_images, model_di
         return os.path.join(folder, f"{name}-{step}.{suffix}")
 
     def save(name, suffix, data):
-        atomic_file.write_whole(path_of(name, suffix), data)
+        atomic_file.write_atomically(path_of(name, suffix), data)
 
     _write_detections(path_of("detections", "json"), rows_by_image)
     save("metrics", "json", _metrics_json(step, rows_by_image, judgement))
@@ -148,7 +148,7 @@ def _write_detections(path, rows_by_image):
 
     Nothing is rounded: scores that become equal change their order, and with it AP.
     """
-    with atomic_file.WholeFile(path) as file:
+    with atomic_file.AtomicFile(path) as file:
         separator = "["
         for image_id, rows in rows_by_image.items():
             for _, x, y, width, height, score, category_id in rows.tolist():

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all tests share: graph mode, and the figures of the published reference."""
 
+import fcntl
 import os
 
 import numpy as np
@@ -25,6 +26,31 @@ def graph():
     """A graph of the test's own, as the default one."""
     with tf.Graph().as_default() as graph:
         yield graph
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Function (name, fill) that returns a folder filled once for all processes.
+
+    fill is called with the path of the new, empty folder. Tests must not change what
+    is in it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each process has a folder of its own below the one of the whole run.
+        root = root.parent
+
+    def make(name, fill):
+        folder, marker = root / name, root / f"{name}.done"
+        with open(str(root / f"{name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not marker.exists():
+                folder.mkdir()
+                fill(folder)
+                marker.touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture

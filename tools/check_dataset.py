@@ -22,9 +22,9 @@ from absl import flags
 # The rooms lie in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import command
-from console.command import InputError
-from conversion import coco_json, worker_pool
+from console import command, progress
+from console.errors import UserError
+from conversion import coco_json
 from dataset import categories
 
 FLAGS = flags.FLAGS
@@ -74,12 +74,12 @@ def main(patterns):
 
 def _paths(patterns):
     if not patterns:
-        raise InputError('name the files: check_dataset.py "tfrecord/train2017-*"')
+        raise UserError('name the files: check_dataset.py "tfrecord/train2017-*"')
     paths = set()
     for pattern in patterns:
         found = [path for path in glob.glob(pattern) if os.path.isfile(path)]
         if not found:
-            raise InputError(f"{pattern}: no file matches")
+            raise UserError(f"{pattern}: no file matches")
         paths.update(found)
     return sorted(paths)
 
@@ -90,27 +90,25 @@ def _label_map():
     try:
         return categories.read_label_map(FLAGS.label_map)
     except ValueError as error:
-        raise InputError(f"--label_map: {error}") from error
+        raise UserError(f"--label_map: {error}") from error
 
 
 def _check_sheet():
     """Finds out before the long work what would fail after it."""
     folder = os.path.dirname(FLAGS.sheet) or "."
     if FLAGS.sheet and not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"--sheet={FLAGS.sheet}: cannot write into {folder}")
+        raise UserError(f"--sheet={FLAGS.sheet}: cannot write into {folder}")
     if not os.path.exists(FLAGS.sheet):
         return
     if not os.path.isfile(FLAGS.sheet):
-        raise InputError(f"--sheet={FLAGS.sheet} is no file that can be written anew")
+        raise UserError(f"--sheet={FLAGS.sheet} is no file that can be written anew")
     try:
         with open(FLAGS.sheet, "rb") as file:
             start = file.read(len(_PNG_START))
     except OSError as error:
-        raise InputError(f"--sheet={FLAGS.sheet}: {error.strerror}") from error
+        raise UserError(f"--sheet={FLAGS.sheet}: {error.strerror}") from error
     if start not in (b"", _PNG_START):
-        raise InputError(
-            f"--sheet={FLAGS.sheet} is there and no PNG; name another file"
-        )
+        raise UserError(f"--sheet={FLAGS.sheet} is there and no PNG; name another file")
 
 
 def _records(paths):
@@ -118,7 +116,7 @@ def _records(paths):
     from inspection import record_check
 
     total = sum(os.path.getsize(path) for path in paths)
-    with worker_pool.progress_bar(total, "byte", unit_scale=True) as bar:
+    with progress.progress_bar(total, "byte", unit_scale=True) as bar:
         for path in paths:
             for record in record_check.read(path):
                 yield record

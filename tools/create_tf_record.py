@@ -29,7 +29,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import atomic_file, command
-from console.command import InputError
+from console.errors import UserError
 from conversion import coco_json, pascal_voc, shards
 from dataset import categories
 
@@ -64,16 +64,16 @@ def _define_flags():
 
 def _check_flags():
     if not FLAGS.voc_dir and not FLAGS.annotations:
-        raise InputError("--annotations (COCO) or --voc_dir (Pascal VOC) is missing")
+        raise UserError("--annotations (COCO) or --voc_dir (Pascal VOC) is missing")
     needed, others = ["annotations", "image_dir"], ["image_set", "label_map"]
     if FLAGS.voc_dir:
         needed, others = ["voc_dir", "image_set"], ["annotations", "image_dir"]
     for name in needed + ["output_prefix"]:
         if not FLAGS[name].value:
-            raise InputError(f"--{name} is missing")
+            raise UserError(f"--{name} is missing")
     for name in others:
         if FLAGS[name].value:
-            raise InputError(f"--{name} does not go with --{needed[0]}; leave it out")
+            raise UserError(f"--{name} does not go with --{needed[0]}; leave it out")
 
 
 def main(_):
@@ -108,7 +108,7 @@ def _read_voc():
         try:
             label_map = categories.read_label_map(FLAGS.label_map)
         except ValueError as error:
-            raise InputError(f"--label_map: {error}") from error
+            raise UserError(f"--label_map: {error}") from error
     return pascal_voc.read(
         *(FLAGS.voc_dir, FLAGS.image_set, label_map, FLAGS.max_images),
         ignore_exif=FLAGS.ignore_exif,
@@ -131,7 +131,7 @@ def _check_json_path():
     except (OSError, ValueError, AttributeError):
         info = None
     if info != _JSON_INFO:
-        raise InputError(
+        raise UserError(
             f"--output_prefix={FLAGS.output_prefix}: {path} is there and not from this "
             "tool; move it away"
         )
@@ -140,11 +140,11 @@ def _check_json_path():
 def _write_json(dataset):
     path = _json_path()
     try:
-        with atomic_file.WholeFile(path) as file:
+        with atomic_file.AtomicFile(path) as file:
             for text in json.JSONEncoder().iterencode(dict(dataset, info=_JSON_INFO)):
                 file.write(text.encode())
     except atomic_file.NotWritableError as error:
-        raise InputError(f"--output_prefix: {error}") from error
+        raise UserError(f"--output_prefix: {error}") from error
     names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
     hint = "--val_json_file"
     if names != categories.COCO.names:

@@ -36,7 +36,8 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import atomic_file
-from console.command import InputError, run
+from console.command import run
+from console.errors import UserError
 from detection import model_file, picture_stream
 from devices import runtime
 from evaluation import postprocess
@@ -85,7 +86,7 @@ def find_pictures(arguments):
       list of str, in the order of the arguments, each file once.
 
     Raises:
-      InputError: there is no such file, a folder holds no picture, a glob matches none.
+      UserError: there is no such file, a folder holds no picture, a glob matches none.
     """
     paths = []
     for argument in arguments:
@@ -102,7 +103,7 @@ def find_pictures(arguments):
                 what = f"the folder holds no {', '.join(ENDINGS)}"
             elif glob.has_magic(argument):
                 what = "no file matches"
-            raise InputError(f"{argument}: {what}")
+            raise UserError(f"{argument}: {what}")
         paths += found
     firsts = collections.OrderedDict()
     for path in paths:
@@ -114,7 +115,7 @@ def _in_folder(folder):
     try:
         names = sorted(name for name in os.listdir(folder) if _is_picture(name))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
     paths = [os.path.join(folder, name) for name in names]
     return [path for path in paths if not os.path.isdir(path)]
 
@@ -136,7 +137,7 @@ def output_paths(paths, output_dir):
       of a picture.
 
     Raises:
-      InputError: one of them is one of the pictures, which drawing would overwrite.
+      UserError: one of them is one of the pictures, which drawing would overwrite.
     """
     folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
     common = os.path.commonpath(folders)
@@ -152,7 +153,7 @@ def output_paths(paths, output_dir):
     originals = {os.path.realpath(path) for path in paths}
     for target in targets.values():
         if os.path.realpath(target) in originals:
-            raise InputError(
+            raise UserError(
                 f"--output_dir={output_dir}: the drawn picture would overwrite "
                 f"{target}; name another folder"
             )
@@ -264,7 +265,7 @@ class Painter:
         is_png = target.lower().endswith(".png")
         encoded = io.BytesIO()
         image.save(encoded, "png" if is_png else "jpeg", quality=_JPEG_QUALITY)
-        atomic_file.write_whole(target, encoded.getvalue())
+        atomic_file.write_atomically(target, encoded.getvalue())
 
 
 def _make_painter(decoder, paths):
@@ -331,18 +332,16 @@ def main(arguments):
     """Detects as the flags say; gives the exit status."""
     model_file.quiet_tensorflow()
     if not FLAGS.model:
-        raise InputError(
-            "--model is missing: a checkpoint, a folder of such, an export"
-        )
+        raise UserError("--model is missing: a checkpoint, a folder of such, an export")
     if not arguments:
-        raise InputError("no pictures are named; give files, folders or globs")
+        raise UserError("no pictures are named; give files, folders or globs")
     paths = find_pictures(arguments)
     decoder = picture_stream.Decoder()
     painter = _make_painter(decoder, paths)
     try:
         atomic_file.check_folder(FLAGS.output_dir)
     except atomic_file.NotWritableError as error:
-        raise InputError(f"--output_dir={error}") from error
+        raise UserError(f"--output_dir={error}") from error
     network = model_file.open_model(
         FLAGS.model,
         FLAGS.label_map,
@@ -351,12 +350,12 @@ def main(arguments):
     json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
     start = time.time()
     try:
-        with atomic_file.WholeFile(json_path) as file:
+        with atomic_file.AtomicFile(json_path) as file:
             entries = JsonList(file)
             objects, broken = detect_all(network, paths, decoder, painter, entries)
             entries.close()
     except atomic_file.NotWritableError as error:
-        raise InputError(f"--output_dir: {error}") from error
+        raise UserError(f"--output_dir: {error}") from error
     done = len(paths) - broken
     speed = done / max(time.time() - start, 1e-9)
     print(f"{objects} objects in {done} pictures, {speed:.1f} a second: {json_path}")

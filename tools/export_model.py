@@ -44,7 +44,8 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import tensorflow.compat.v1 as tf
 
 import anchors
-from console.command import InputError, run
+from console.command import run
+from console.errors import UserError
 
 # Before TensorFlow, of which it sets the loudness.
 from detection import model_file
@@ -101,7 +102,7 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
       batch_size: int, images a run of raw.pb.
 
     Raises:
-      InputError: the checkpoint is of another network or of other classes.
+      UserError: the checkpoint is of another network or of other classes.
       OSError, tf.errors.OpError: the folder can't be written.
     """
     with tf.Graph().as_default(), _session() as session:
@@ -177,7 +178,7 @@ def make_partial(output_dir):
     """A folder beside output_dir, which must be new or empty, to be renamed to it."""
     try:
         if os.path.lexists(output_dir) and os.listdir(output_dir):
-            raise InputError(
+            raise UserError(
                 f"--output_dir={output_dir} is not empty; name a new folder, or move "
                 "what is there away"
             )
@@ -190,7 +191,7 @@ def make_partial(output_dir):
         os.chmod(partial, 0o777 & ~mask)
         return partial
     except OSError as error:
-        raise InputError(
+        raise UserError(
             f"--output_dir={output_dir} cannot be written: {error.strerror}"
         ) from error
 
@@ -200,11 +201,11 @@ def main(_):
     model_file.quiet_tensorflow()
     for name in ("model", "output_dir"):
         if not FLAGS[name].value:
-            raise InputError(f"--{name} is missing")
+            raise UserError(f"--{name} is missing")
     label_map = model_file.read_label_map(FLAGS.label_map)
     checkpoint_path = model_file.find_checkpoint(FLAGS.model)
     if checkpoint_path is None:
-        raise InputError(
+        raise UserError(
             f"--model={FLAGS.model}: neither a checkpoint (model.ckpt-N) nor a folder "
             "that holds one"
         )
@@ -214,7 +215,7 @@ def main(_):
         os.replace(partial, FLAGS.output_dir)
     except (OSError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--output_dir={FLAGS.output_dir}: {reason}") from error
+        raise UserError(f"--output_dir={FLAGS.output_dir}: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     _print_result(checkpoint_path, FLAGS.output_dir)

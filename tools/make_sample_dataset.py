@@ -24,7 +24,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.command import InputError
+from console.errors import UserError
 from conversion import coco_json, shards
 from dataset import categories
 
@@ -208,7 +208,7 @@ def make_split(folder, split, count, first_id, seed):
 def main(_):
     """Makes the sample, unless it is there already."""
     if not FLAGS.output_dir:
-        raise InputError("--output_dir is missing")
+        raise UserError("--output_dir is missing")
     # Of a link, what it leads to: a folder cannot be renamed to a link's name.
     folder = os.path.realpath(FLAGS.output_dir)
     settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
@@ -219,7 +219,7 @@ def main(_):
     try:
         _make(folder, settings)
     except OSError as error:
-        raise InputError(f"--output_dir={folder}: {error}") from error
+        raise UserError(f"--output_dir={folder}: {error}") from error
 
 
 def _make(folder, settings):
@@ -246,7 +246,7 @@ def _check_finished(folder, settings):
     except (OSError, ValueError):
         is_same = False
     if not is_same:
-        raise InputError(
+        raise UserError(
             f"--output_dir={folder} holds something else; name another folder"
         )
     print(f"the sample is there: {folder}")

@@ -9,9 +9,10 @@ from google.protobuf import message
 
 import ssd_model
 from console import atomic_file
+from console.errors import UserError, check
 from dataset import record_rules
 from trainer import flags as settings
-from trainer.flags import FLAGS, UserError, check, evaluates, trains
+from trainer.flags import FLAGS, evaluates, trains
 
 
 def check_flags():

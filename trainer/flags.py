@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flags of ssd_main.py, and the error that names what a user can mend."""
 
-import contextlib
 import os
 
 from absl import flags
 
 import dataset_parser
 import ssd_model
+from console.errors import blaming
 from dataset import categories
 from devices import runtime
 
@@ -27,25 +27,6 @@ _INPUT_PATHS = (
     "resnet_checkpoint",
     "checkpoint_path",
 )
-
-
-class UserError(Exception):
-    """What the user can mend; shown as one line, without a traceback."""
-
-
-def check(ok, message, *values):
-    """Raises UserError(message % values) unless ok."""
-    if not ok:
-        raise UserError(message % values)
-
-
-@contextlib.contextmanager
-def blaming(flag="", error_class=ValueError):
-    """Makes an error of another module a UserError that names the flag first."""
-    try:
-        yield
-    except error_class as error:
-        raise UserError(f"{flag} {error}") from error
 
 
 def find_inputs_from(folder):

@@ -15,7 +15,7 @@ from console import atomic_file
 
 def test_a_file_appears_when_all_of_it_is_written(tmp_path):
     path = tmp_path / "new" / "file"
-    with atomic_file.WholeFile(str(path)) as file:
+    with atomic_file.AtomicFile(str(path)) as file:
         file.write(b"one ")
         assert not path.exists()
         file.write(b"two")
@@ -28,7 +28,7 @@ def test_what_was_there_stays_when_the_writer_fails(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(error):
-        with atomic_file.WholeFile(str(path)) as file:
+        with atomic_file.AtomicFile(str(path)) as file:
             file.write(b"new")
             raise error()
     assert path.read_text() == "old"
@@ -38,7 +38,7 @@ def test_what_was_there_stays_when_the_writer_fails(tmp_path, error):
 @pytest.mark.parametrize("size", [4000, 1 << 20])
 def test_what_was_there_stays_when_the_disk_is_full(tmp_path, size):
     (tmp_path / "file").write_text("old")
-    code = f"import files; atomic_file.write_whole('file', b'x' * {size})"
+    code = f"import files; atomic_file.write_atomically('file', b'x' * {size})"
     # A limit on the size of files stands for the disk.
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -19,7 +19,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import records
-from console.command import InputError
+from console.errors import UserError
 from conversion import coco_json, shards
 
 # A library of TensorFlow's.
@@ -322,7 +322,7 @@ def test_very_many_images_that_cannot_be_used_end_a_run_early(
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     entry = shards.Entry(str(tmp_path / "gone.jpg"), "gone.jpg", 1, (50, 30), ())
-    with pytest.raises(InputError, match="gone.jpg cannot be read: No such file"):
+    with pytest.raises(UserError, match="gone.jpg cannot be read: No such file"):
         shards.serialize(entry)
 
 

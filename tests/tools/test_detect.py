@@ -17,7 +17,7 @@ import export_model
 import models
 import records
 from console import atomic_file
-from console.command import InputError
+from console.errors import UserError
 from dataset import categories
 from detection import model_file, picture_stream
 from devices import runtime
@@ -236,33 +236,33 @@ def test_arguments_that_mean_no_picture_are_named(tmp_path):
         (str(tmp_path / "x*.jpg"), "no file matches"),
         (str(tmp_path / "x.jpg"), "there is no such file"),
     ):
-        with pytest.raises(InputError) as error:
+        with pytest.raises(UserError) as error:
             detect.find_pictures([argument])
         assert str(error.value).startswith(f"{argument}: {message}")
 
 
 def test_a_picture_is_never_overwritten_by_its_drawing(tmp_path):
     path = str(tmp_path / "p.png")
-    with pytest.raises(InputError, match="--output_dir=.*would overwrite .*p.png"):
+    with pytest.raises(UserError, match="--output_dir=.*would overwrite .*p.png"):
         detect.output_paths([path], str(tmp_path))
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path):
     (tmp_path / "t.pb").write_text("no graph at all")
-    with pytest.raises(InputError, match="t.pb is no export"):
+    with pytest.raises(UserError, match="t.pb is no export"):
         model_file.open_model(str(tmp_path / "t.pb"))
 
 
 @pytest.mark.parametrize("name", ["model", "export", "export/raw.pb"])
 def test_a_model_of_other_classes_is_refused(made, name, tmp_path):
     labels = models.write_label_map(tmp_path / "x.json", categories.COCO)
-    with pytest.raises(InputError, match="with 4 categories, not 80; give its"):
+    with pytest.raises(UserError, match="with 4 categories, not 80; give its"):
         model_file.open_model(str(made / name), labels)
 
 
 def test_an_export_without_its_label_map_is_taken_for_coco(made, tmp_path):
     os.symlink(str(made / "export" / "raw.pb"), str(tmp_path / "raw.pb"))
-    with pytest.raises(InputError, match="with 4 categories, not 80; give its"):
+    with pytest.raises(UserError, match="with 4 categories, not 80; give its"):
         model_file.open_model(str(tmp_path / "raw.pb"))
     labels = str(made / "labels.json")
     assert model_file.open_model(str(tmp_path / "raw.pb"), labels).batch_size == 2
@@ -370,7 +370,7 @@ def test_pictures_are_upright_as_viewers_show_them(tmp_path, orientation):
 
 
 def test_nothing_found_is_an_empty_list(tmp_path):
-    with atomic_file.WholeFile(str(tmp_path / "x.json")) as file:
+    with atomic_file.AtomicFile(str(tmp_path / "x.json")) as file:
         entries = detect.JsonList(file)
         entries.add([])
         entries.close()

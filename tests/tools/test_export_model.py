@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import export_model
 import models
-from console.command import InputError
+from console.errors import UserError
 from dataset import categories
 from detection import model_file, picture_stream
 
@@ -245,7 +245,7 @@ def test_no_checkpoint_is_told_before_anything_is_written(tmp_path):
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "export"):
-        with pytest.raises(InputError, match=f"--output_dir={path} cannot be written"):
+        with pytest.raises(UserError, match=f"--output_dir={path} cannot be written"):
             export_model.make_partial(str(path))
 
 
@@ -256,9 +256,9 @@ def test_a_damaged_checkpoint_is_named(made, tmp_path):
     content = bytearray(data.read_bytes())
     content[10**6] ^= 255
     data.write_bytes(bytes(content))
-    with pytest.raises(InputError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
         model_file.find_checkpoint(str(tmp_path))
-    with pytest.raises(InputError, match="cannot read .*model.ckpt-12: damaged"):
+    with pytest.raises(UserError, match="cannot read .*model.ckpt-12: damaged"):
         model_file.find_checkpoint(str(tmp_path / "model.ckpt-12"))
 
 
@@ -268,5 +268,5 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         tf.train.get_or_create_global_step()
         session.run(tf.global_variables_initializer())
         path = tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 3)
-    with pytest.raises(InputError, match="no checkpoint of SSD-ResNet34: it lacks"):
+    with pytest.raises(UserError, match="no checkpoint of SSD-ResNet34: it lacks"):
         model_file.open_model(path)

@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 import coco_metric
 import records
-from console.command import InputError
+from console.errors import UserError
 from conversion import pascal_voc
 from dataset import categories
 
@@ -209,7 +209,7 @@ def test_own_names_get_the_same_ids_in_every_image_set(voc, capsys):
 
 def test_a_broken_annotation_outside_the_set_is_told_where_it_decides(voc):
     voc.add("000020", "<annotation>")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(UserError) as told:
         voc.read()
     assert "000020.xml is no VOC annotation" in str(told.value)
     assert str(told.value).endswith("mend it, or give --label_map")
@@ -262,7 +262,7 @@ def test_of_two_images_of_a_name_the_xml_tells_which(voc):
     voc.add_set("one", ["000030"])
     assert voc.read("one")[0]["images"][0]["file_name"] == "000030.png"
     voc.add("000030", xml_of([]))
-    with pytest.raises(InputError, match="000030.jpg and 000030.png"):
+    with pytest.raises(UserError, match="000030.jpg and 000030.png"):
         voc.read("one")
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from console.command import InputError
+from console.errors import UserError
 from conversion import worker_pool
 
 
@@ -55,7 +55,7 @@ def test_all_jobs_are_done_counted_and_heard(
 
 def fail_or_wait(job, bar):
     if job[0]:
-        raise InputError("no good")
+        raise UserError("no good")
     time.sleep(60)
 
 
@@ -63,7 +63,7 @@ def test_jobs_larger_than_a_pipe_do_not_hang_a_run_that_fails():
     large = list(range(100000))
     jobs = [(0, large), (1, large), (0, large), (0, large), (0, large), (0, large)]
     for _ in range(5):
-        with pytest.raises(InputError, match="no good"):
+        with pytest.raises(UserError, match="no good"):
             list(worker_pool.run(fail_or_wait, jobs, workers=2, total=6))
 
 
@@ -72,5 +72,5 @@ def lack(job, bar):
 
 
 def test_a_missing_package_is_named():
-    with pytest.raises(InputError, match="'tensorflow'; install requirements.txt"):
+    with pytest.raises(UserError, match="'tensorflow'; install requirements.txt"):
         list(worker_pool.run(lack, [1, 2], workers=2, total=2))

@@ -25,7 +25,7 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(categories.__file__)), "tools")
 )
 
-from console.command import InputError
+from console.errors import UserError
 from conversion import coco_json, pascal_voc
 
 EXAMPLES = int(os.environ.get("SSD_FUZZ_EXAMPLES", "150"))
@@ -169,7 +169,7 @@ def test_damaged_annotations_are_refused_with_a_line(tmp_path, jpeg, source):
             dataset_read = coco_json.read_annotations(str(path))
             entries, _ = coco_json.plan(dataset_read, str(tmp_path))
             accepted += len(entries)
-        except InputError:
+        except UserError:
             pass
         try:
             assert categories.read_label_map(str(path)).num_classes > 1
@@ -193,6 +193,6 @@ def test_damaged_xml_is_refused_with_a_line(tmp_path, source):
         try:
             pascal_voc.read_xml(str(path))
             accepted += 1
-        except InputError:
+        except UserError:
             pass
     assert accepted > 0

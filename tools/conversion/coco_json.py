@@ -9,7 +9,7 @@ import collections
 import json
 import os
 
-from console.command import InputError, refuse
+from console.errors import UserError, refuse
 from conversion import shards
 from dataset import categories
 
@@ -39,17 +39,17 @@ def read_annotations(path: str, flag: str = "annotations") -> dict:
       lack their "segmentation".
 
     Raises:
-      InputError: when it cannot be read or is no such json.
+      UserError: when it cannot be read or is no such json.
     """
     try:
         # Windows' editors put a mark in front.
         with open(path, encoding="utf-8-sig") as file:
             dataset = json.load(file, object_hook=_without_outline)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"--{flag}: cannot read {path}: {error}") from error
+        raise UserError(f"--{flag}: cannot read {path}: {error}") from error
     for section in ("images", "annotations", "categories"):
         if not isinstance(dataset, dict) or not isinstance(dataset.get(section), list):
-            raise InputError(
+            raise UserError(
                 f"--{flag}: {path} is no COCO instances json: no list of {section}"
             )
     return dataset
@@ -74,7 +74,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
       collections.Counter of what was found.
 
     Raises:
-      InputError: for the first entry that is broken, or file name that leaves
+      UserError: for the first entry that is broken, or file name that leaves
         image_dir; or for images that are missing.
     """
     try:
@@ -86,7 +86,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
         ArithmeticError,
         ValueError,
     ) as error:
-        raise InputError(f"--annotations: an entry is wrong: {_why(error)}") from error
+        raise UserError(f"--annotations: an entry is wrong: {_why(error)}") from error
 
 
 def _why(error):
@@ -95,12 +95,12 @@ def _why(error):
 
 def _plan(dataset, image_dir, max_images):
     if not dataset["images"]:
-        raise InputError("--annotations: its list of images is empty")
+        raise UserError("--annotations: its list of images is empty")
     names = _category_names(dataset)
     images = sorted(dataset["images"], key=_image_id)
     known = {image["id"] for image in images}
     if len(known) < len(images):
-        raise InputError("--annotations: an image id occurs twice")
+        raise UserError("--annotations: an image id occurs twice")
     images = images[: max_images or None]
     kept = {image["id"] for image in images}
     counts = collections.Counter()
@@ -118,7 +118,7 @@ def _plan(dataset, image_dir, max_images):
     has_difficult = any("difficult" in a for a in dataset["annotations"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
-        raise InputError(f"--image_dir={image_dir}: no such folder")
+        raise UserError(f"--image_dir={image_dir}: no such folder")
     entries = []
     for image in images:
         size = _size_of(image)
@@ -134,14 +134,14 @@ def _category_names(dataset):
     try:
         return categories.read_names(dataset["categories"])
     except ValueError as error:
-        raise InputError(f"--annotations: {error}") from error
+        raise UserError(f"--annotations: {error}") from error
 
 
 def _image_id(image):
     number = image.get("id") if isinstance(image, dict) else None
     # A bool is an int to Python.
     if type(number) is not int or not 0 <= number <= LARGEST_IMAGE_ID:
-        raise InputError(
+        raise UserError(
             f"--annotations: image id {number!r} must be a whole number, at least 0"
         )
     return number
@@ -151,7 +151,7 @@ def _check_ids(annotation):
     for name in ("image_id", "category_id"):
         # A text would only be taken for an id that nothing has.
         if not isinstance(annotation[name], (int, float)):
-            raise InputError(
+            raise UserError(
                 f"--annotations: annotation {annotation.get('id')} has the {name} "
                 f"{annotation[name]!r:.80}, which is no number"
             )
@@ -160,7 +160,7 @@ def _check_ids(annotation):
 def _size_of(image):
     size = (image.get("width"), image.get("height"))
     if not all(type(side) is int and side > 0 for side in size):
-        raise InputError(
+        raise UserError(
             f"--annotations: image {image['id']} has width and height {size}; "
             "both must be whole numbers above 0"
         )
@@ -170,14 +170,14 @@ def _size_of(image):
 def _entry(image, size, objects, root):
     file_name = image.get("file_name")
     if not isinstance(file_name, str):
-        raise InputError(
+        raise UserError(
             f"--annotations: image {image['id']} has the file name {file_name!r:.80}, "
             "which is no text"
         )
     # The name must stay in the folder; a link in the folder may lead anywhere.
     path = os.path.abspath(os.path.join(root, file_name))
     if os.path.commonpath([root, path]) != root:
-        raise InputError(f"--annotations: file name {file_name} leaves {root}")
+        raise UserError(f"--annotations: file name {file_name} leaves {root}")
     return shards.Entry(path, file_name, image["id"], size, objects)
 
 
@@ -212,7 +212,7 @@ def _objects(annotations, size, names, has_difficult, counts):
                 )
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
+            raise UserError(
                 f"--annotations: annotation {annotation.get('id')} of image "
                 f"{annotation['image_id']} is wrong: {_why(error)}"
             ) from error

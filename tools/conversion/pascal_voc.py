@@ -28,7 +28,7 @@ import xml.etree.ElementTree
 from typing import NamedTuple
 from xml.parsers import expat
 
-from console.command import MOST_TOLD, InputError, refuse
+from console.errors import MAX_LISTED, UserError, refuse
 from conversion import coco_json, image_file
 
 NAMES = (
@@ -74,7 +74,7 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
       coco_source.
 
     Raises:
-      InputError: one line that names the file.
+      UserError: one line that names the file.
     """
     images = _stems(folder, "JPEGImages")
     names = _image_names(folder, image_set, images)
@@ -120,9 +120,9 @@ def _of_each(names, function):
     for name in names:
         try:
             results[name] = function(name)
-        except InputError as error:
+        except UserError as error:
             problems.append(str(error))
-            if len(problems) == MOST_TOLD:
+            if len(problems) == MAX_LISTED:
                 break
     refuse(problems, "mend it or take it out of the set")
     return results
@@ -136,7 +136,7 @@ def _stems(folder, part):
         for file_name in sorted(os.listdir(path)):
             stems[os.path.splitext(file_name)[0]].append(file_name)
     except OSError as error:
-        raise InputError(
+        raise UserError(
             f"--voc_dir={folder}: cannot read {path}: {error.strerror}; the folder "
             "must hold JPEGImages, Annotations and ImageSets, as VOC2007 does"
         ) from error
@@ -152,7 +152,7 @@ def _image_names(folder, image_set, images):
             lines = [line.strip() for line in file]
     except (OSError, ValueError) as error:
         sets = sorted(f[:-4] for f in _listing(main) if f.endswith(".txt"))
-        raise InputError(
+        raise UserError(
             f"--image_set={image_set}: cannot read {path}: {error}; there are: "
             + (", ".join(sets) or "none")
         ) from error
@@ -173,7 +173,7 @@ def _image_names(folder, image_set, images):
         "put it there or take it out of the set",
     )
     if not names:
-        raise InputError(f"--image_set={image_set}: {path} lists no image")
+        raise UserError(f"--image_set={image_set}: {path} lists no image")
     return list(dict.fromkeys(names))
 
 
@@ -195,7 +195,7 @@ def _image_ids(names):
 
 def _annotation_of(folder, name, xml_files):
     if name + ".xml" not in xml_files.get(name, ()):
-        raise InputError(
+        raise UserError(
             f"--voc_dir={folder}: Annotations/{name}.xml is missing; an image without "
             "objects needs one, too"
         )
@@ -208,7 +208,7 @@ def _file_name(folder, name, images, annotation):
     if annotation.file_name in found:
         return annotation.file_name
     if len(found) > 1:
-        raise InputError(
+        raise UserError(
             f"--voc_dir={folder}: JPEGImages has {' and '.join(found)}; "
             f"Annotations/{name}.xml must tell which in its <filename>"
         )
@@ -221,13 +221,13 @@ def _frame(folder, file_name, annotation, ignore_exif):
     try:
         return image_file.frame(path, annotation.size, ignore_exif)
     except (ValueError, OSError) as error:
-        raise InputError(f"--voc_dir: {path} {error}") from error
+        raise UserError(f"--voc_dir: {path} {error}") from error
 
 
 def _ids_of_label_map(label_map):
     ids = {name: number for number, name in label_map.names.items()}
     if len(ids) < len(label_map.names):
-        raise InputError("--label_map: two categories have the same name")
+        raise UserError("--label_map: two categories have the same name")
     return ids
 
 
@@ -244,8 +244,8 @@ def _category_ids(folder, xml_files, annotations, others):
     for image in others:
         try:
             _note_names(places, image, _annotation_of(folder, image, xml_files))
-        except InputError as error:
-            raise InputError(
+        except UserError as error:
+            raise UserError(
                 f"{error}; it is outside the set, but its names decide on the ids: "
                 "mend it, or give --label_map"
             ) from error
@@ -294,7 +294,7 @@ def read_xml(path: str) -> Annotation:
       Annotation.
 
     Raises:
-      InputError: one line that names the file.
+      UserError: one line that names the file.
     """
     try:
         with open(path, "rb") as file:
@@ -304,7 +304,7 @@ def read_xml(path: str) -> Annotation:
         return _annotation(_parse(text))
     # LookupError: of an encoding that Python does not have.
     except (OSError, ValueError, LookupError, expat.ExpatError) as error:
-        raise InputError(f"--voc_dir: {path} is no VOC annotation: {error}") from error
+        raise UserError(f"--voc_dir: {path} is no VOC annotation: {error}") from error
 
 
 def _parse(text):

@@ -16,7 +16,7 @@ import os
 import shutil
 from typing import NamedTuple, Optional
 
-from console.command import MOST_TOLD, InputError, refuse
+from console.errors import MAX_LISTED, UserError, refuse
 from conversion import image_file, worker_pool
 
 # Counted by `convert`.
@@ -76,7 +76,7 @@ def serialize(entry: Entry, ignore_exif: bool = False):
       COCO converters; and what image_file.load had to do.
 
     Raises:
-      InputError: when the image cannot be read or has another size.
+      UserError: when the image cannot be read or has another size.
     """
     # Imported here: the processes that only plan do not need it.
     import tensorflow.compat.v1 as tf
@@ -84,9 +84,9 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     try:
         encoded, _, changes = image_file.load(entry.path, entry.size, ignore_exif)
     except ValueError as error:
-        raise InputError(f"{entry.path} {error}") from error
+        raise UserError(f"{entry.path} {error}") from error
     except OSError as error:
-        raise InputError(f"{entry.path} cannot be read: {error.strerror}") from error
+        raise UserError(f"{entry.path} cannot be read: {error.strerror}") from error
     example = tf.train.Example()
     feature = example.features.feature
 
@@ -126,10 +126,10 @@ def write_shard(path: str, entries: list, ignore_exif: bool, bar):
     Returns:
       (counts, problems): collections.Counter of CONVERTED and TURNED; and a list of
       str, why images cannot be used, so that all can be mended at once. If there are
-      any the shard is of no use, and MOST_TOLD end it.
+      any the shard is of no use, and MAX_LISTED end it.
 
     Raises:
-      InputError: when it cannot be written.
+      UserError: when it cannot be written.
     """
     import tensorflow.compat.v1 as tf
 
@@ -142,14 +142,14 @@ def write_shard(path: str, entries: list, ignore_exif: bool, bar):
                     record, changes = serialize(entry, ignore_exif)
                     writer.write(record)
                     counts.update(reasons[change] for change in changes)
-                except InputError as error:
+                except UserError as error:
                     problems.append(" ".join(str(error).split()))
                     bar.write(problems[-1])
-                    if len(problems) == MOST_TOLD:
+                    if len(problems) == MAX_LISTED:
                         break
                 bar.update(1)
     except tf.errors.OpError as error:
-        raise InputError(f"--output_prefix: cannot write {error.message}") from error
+        raise UserError(f"--output_prefix: cannot write {error.message}") from error
     return counts, problems
 
 
@@ -185,7 +185,7 @@ def convert(
       collections.Counter of CONVERTED and TURNED.
 
     Raises:
-      InputError: when the output cannot be written, shards of another number lie
+      UserError: when the output cannot be written, shards of another number lie
         there, another run is writing them, or images cannot be used.
     """
     check_other_shards(output_prefix, num_shards)
@@ -201,7 +201,7 @@ def convert(
             for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
                 os.replace(path, place)
     except OSError as error:
-        raise InputError(f"--output_prefix={output_prefix}: {error}") from error
+        raise UserError(f"--output_prefix={output_prefix}: {error}") from error
     return counts
 
 
@@ -214,7 +214,7 @@ def _write_all(jobs, workers, total):
         for changes, found in results:
             counts.update(changes)
             problems += found
-            if len(problems) >= MOST_TOLD:
+            if len(problems) >= MAX_LISTED:
                 break
     refuse(
         sorted(problems),
@@ -233,7 +233,7 @@ def _partial_folder(path):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
+            raise UserError(
                 f"{path}: another run is writing the same shards; wait for it"
             ) from None
         for name in os.listdir(path):
@@ -255,18 +255,18 @@ def check_other_shards(output_prefix: str, num_shards: int):
       num_shards: files to write.
 
     Raises:
-      InputError: when shards of another number lie there, or a folder in the place of
+      UserError: when shards of another number lie there, or a folder in the place of
         one.
     """
     present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
     others = sorted(set(present) - set(shard_paths(output_prefix, num_shards)))
     if others:
-        raise InputError(
+        raise UserError(
             f"--output_prefix={output_prefix}: {len(others)} files of another run lie "
             f"there, {others[0]} first, and would be read together with the new ones; "
             "move them away"
         )
     for path in filter(os.path.isdir, present):
-        raise InputError(
+        raise UserError(
             f"--output_prefix={output_prefix}: {path} is a folder; move it away"
         )

@@ -8,15 +8,14 @@ when it asks for one, so that nobody sends what nobody reads.
 """
 
 import contextlib
-import functools
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from multiprocessing import connection, forkserver
 
-from console.command import InputError
+from console import progress
+from console.errors import UserError
 
 _REPORT_SECONDS = 0.2
 
@@ -38,10 +37,10 @@ def run(function, jobs: list, workers: int, total: int, preload=()):
       the results, in no order; closing this ends the processes.
 
     Raises:
-      InputError: the first that a job raised, or an OSError or ImportError as one, or
+      UserError: the first that a job raised, or an OSError or ImportError as one, or
         a process was killed.
     """
-    with progress_bar(total) as bar:
+    with progress.progress_bar(total) as bar:
         if workers == 1:
             # Starting a process would take longer than a small dataset does.
             for job in jobs:
@@ -82,7 +81,7 @@ def _start(function, workers, preload, processes, pipes):
                 processes[-1].start()
             other_end.close()
     except (EOFError, OSError) as error:
-        raise InputError(
+        raise UserError(
             f"--workers={workers}: the processes cannot be started: {error!r}; "
             "take fewer"
         ) from error
@@ -129,7 +128,7 @@ def _results(jobs, pipes, bar):
                 if is_free and waiting:
                     pipe.send(waiting.pop())
             except (EOFError, OSError):
-                raise InputError(
+                raise UserError(
                     f"--workers={len(pipes)}: a process was killed, perhaps for lack "
                     "of memory; take fewer"
                 ) from None
@@ -185,7 +184,7 @@ def _call(function, job, bar):
     """(result, None) or (None, text): not every exception can travel."""
     try:
         return function(job, bar), None
-    except (InputError, OSError) as error:
+    except (UserError, OSError) as error:
         return None, str(error) or repr(error)
     except ImportError as error:
         return None, f"{error}; install requirements.txt"
@@ -194,51 +193,5 @@ def _call(function, job, bar):
 def _unwrap(outcome):
     result, error = outcome
     if error:
-        raise InputError(error)
+        raise UserError(error)
     return result
-
-
-class _PlainBar(contextlib.AbstractContextManager):
-    """What tqdm does, in a line for every tenth of the work."""
-
-    def __init__(self, total, unit):
-        self._total, self._unit = total, unit
-        self._finished = 0
-
-    def __exit__(self, *unused):
-        pass
-
-    def update(self, count):
-        tenth = self._finished * 10 // self._total
-        self._finished += count
-        if self._finished * 10 // self._total > tenth:
-            self.write(f"{self._finished} of {self._total} {self._unit}s")
-
-    def write(self, text):
-        print(text, file=sys.stderr)
-
-
-def progress_bar(total: int, unit: str = "image", **arguments):
-    """Opens a bar on the standard error; some lines, if that is no terminal.
-
-    They are lines without tqdm, too.
-
-    Args:
-      total: units of work.
-      unit: their name.
-      **arguments: of tqdm, more.
-
-    Returns:
-      context manager; its update(count) tells of work done, and write(text) puts a line
-      above it.
-    """
-    try:
-        import tqdm
-    except ImportError:
-        tqdm = None
-    if tqdm is None or not sys.stderr.isatty():
-        return _PlainBar(max(total, 1), unit)
-    bar = tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
-    # tqdm's own goes to the standard output.
-    bar.write = functools.partial(bar.write, file=sys.stderr)
-    return bar

@@ -14,7 +14,7 @@ import logging
 import os
 import warnings
 
-from console.command import InputError
+from console.errors import UserError
 
 # Read when TensorFlow is imported: what it says below warnings is not for users.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -60,7 +60,7 @@ def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
       tf.ConfigProto.
 
     Raises:
-      InputError: there is no GPU, but one is asked for.
+      UserError: there is no GPU, but one is asked for.
     """
     options = runtime.Options(precision_mode=precision_mode)
     kinds = ("gpu", "cpu") if device == "auto" else (device,)
@@ -69,7 +69,7 @@ def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
             return runtime.create(kind, options).session_config()
         except ValueError as error:
             reason = str(error)
-    raise InputError(reason)
+    raise UserError(reason)
 
 
 def read_label_map(path):
@@ -82,14 +82,14 @@ def read_label_map(path):
       categories.LabelMap.
 
     Raises:
-      InputError: it can't be read, or makes no sense.
+      UserError: it can't be read, or makes no sense.
     """
     if not path:
         return categories.COCO
     try:
         return categories.read_label_map(path)
     except ValueError as error:
-        raise InputError(f"--label_map: {error}") from error
+        raise UserError(f"--label_map: {error}") from error
 
 
 def resize(pixels):
@@ -137,14 +137,14 @@ def find_checkpoint(path):
       str, the prefix of its files; None when path is nothing of these.
 
     Raises:
-      InputError: the folder's checkpoints, or the one that is named, are damaged.
+      UserError: the folder's checkpoints, or the one that is named, are damaged.
     """
     try:
         return checkpoints.find(path)[1]
     except checkpoints.NoCheckpointError:
         return None
     except ValueError as error:
-        raise InputError(f"--model: {error}") from error
+        raise UserError(f"--model: {error}") from error
 
 
 def restore(session, checkpoint_path, label_map):
@@ -156,21 +156,21 @@ def restore(session, checkpoint_path, label_map):
       label_map: categories.LabelMap.
 
     Raises:
-      InputError: it is of another network, or of other classes.
+      UserError: it is of another network, or of other classes.
     """
     with session.graph.as_default():
         variables = tf.global_variables()
         available = {name for name, _ in tf.train.list_variables(checkpoint_path)}
         missing = [v.op.name for v in variables if v.op.name not in available]
         if missing:
-            raise InputError(
+            raise UserError(
                 f"--model={checkpoint_path} is no checkpoint of SSD-ResNet34: it lacks "
                 f"{len(missing)} variables, {missing[0]} first"
             )
         try:
             checkpoints.check_classes(checkpoint_path, label_map.num_classes)
         except ValueError as error:
-            raise InputError(f"--model: {error}") from error
+            raise UserError(f"--model: {error}") from error
         tf.train.Saver(variables).restore(session, checkpoint_path)
 
 
@@ -228,7 +228,7 @@ def open_model(path, label_map_path=None, config=None):
       Network.
 
     Raises:
-      InputError: one line; there is no model, it can't be read or has other classes.
+      UserError: one line; there is no model, it can't be read or has other classes.
     """
     if os.path.isfile(os.path.join(path, SAVED_MODEL_DIR, _SAVED_MODEL_FILE)):
         path = os.path.join(path, SAVED_MODEL_DIR)
@@ -245,7 +245,7 @@ def _open_checkpoint(session, path, label_map_path):
     label_map = read_label_map(label_map_path)
     checkpoint_path = find_checkpoint(path)
     if checkpoint_path is None:
-        raise InputError(
+        raise UserError(
             f"--model={path}: neither a checkpoint (model.ckpt-N), a folder of "
             "checkpoints, a SavedModel, nor a frozen graph (.pb)"
         )
@@ -267,11 +267,11 @@ def _open_export(session, path, label_map_path, load):
     # What is no graph makes TensorFlow's and protobuf's readers raise what they like.
     except Exception as error:
         reason = (str(error).splitlines() or [repr(error)])[0]
-        raise InputError(
+        raise UserError(
             f"--model={path} is no export of tools/export_model.py: {reason}"
         ) from error
     if network.num_classes != label_map.num_classes:
-        raise InputError(
+        raise UserError(
             f"--model={path} is of a network with {network.num_classes - 1} "
             f"categories, not {label_map.num_classes - 1}; give its --label_map"
         )

@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import dataset_parser
 from console import atomic_file
-from console.command import InputError
+from console.errors import UserError
 from dataset import augmentation
 from evaluation import drawing
 
@@ -47,7 +47,7 @@ def draw(samples, label_map, path):
 
     Raises:
       ImportError: when Pillow is missing.
-      InputError: when the file cannot be written.
+      UserError: when the file cannot be written.
     """
     from PIL import Image, ImageDraw
 
@@ -71,9 +71,9 @@ def _save(sheet, path):
     png = io.BytesIO()
     sheet.save(png, "PNG")
     try:
-        atomic_file.write_whole(path, png.getvalue())
+        atomic_file.write_atomically(path, png.getvalue())
     except atomic_file.NotWritableError as error:
-        raise InputError(f"--sheet={error}") from error
+        raise UserError(f"--sheet={error}") from error
 
 
 def _inputs(records, label_map):

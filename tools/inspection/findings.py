@@ -6,7 +6,7 @@ import collections
 
 import coco_metric
 import dataset_parser
-from console.command import InputError
+from console.errors import UserError
 from dataset import categories
 from inspection import record_check
 
@@ -105,7 +105,7 @@ class Findings:
           dataset: dict, see coco_source.read_annotations.
 
         Raises:
-          InputError: when an entry lacks its id.
+          UserError: when an entry lacks its id.
         """
         try:
             self._json_sizes = {
@@ -114,7 +114,7 @@ class Findings:
             }
             faults = list(_faults_of_json(dataset, self._label_map))
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"--json={path}: a wrong entry: {error!r}") from error
+            raise UserError(f"--json={path}: a wrong entry: {error!r}") from error
         for kind, text in faults:
             self._add_fault(kind, f"{path}: {text}")
 

@@ -21,7 +21,7 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import dataset_parser
-from console.command import InputError
+from console.errors import UserError
 from dataset import augmentation, record_rules
 from dataset.record_rules import Problem
 
@@ -139,7 +139,7 @@ def read(path):
       Record; the last one has a problem where the file goes on behind it.
 
     Raises:
-      InputError: when it cannot be opened.
+      UserError: when it cannot be opened.
     """
     position = index = 0
     reason = "TensorFlow finds no more records"
@@ -152,7 +152,7 @@ def read(path):
     except tf.errors.DataLossError as error:
         reason = error.message.splitlines()[0]
     except (OSError, tf.errors.OpError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise UserError(f"cannot read {path}: {error}") from error
     if position < size:
         text = f"the file's last {size - position} bytes cannot be read: {reason}"
         yield Record(path, index, None, Problem(CUT, text))

@@ -1,0 +1,61 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that the user can fix: one line on the standard error, exit status 2."""
+
+import contextlib
+import sys
+
+# With more problems of one kind they usually have one cause.
+MAX_LISTED = 20
+
+
+class UserError(Exception):
+    """An error that the user can fix; its text is one line that says how."""
+
+
+def check(ok, message, *values):
+    """Raises UserError(message % values) unless ok."""
+    if not ok:
+        raise UserError(message % values)
+
+
+@contextlib.contextmanager
+def blaming(flag="", error_class=ValueError):
+    """Turns an error of another module into a UserError that starts with the flag.
+
+    Args:
+      flag: str, for example "--label_map:".
+      error_class: exception class to convert; others pass through.
+
+    Raises:
+      UserError: the block raised error_class.
+    """
+    try:
+        yield
+    except error_class as error:
+        raise UserError(f"{flag} {error}") from error
+
+
+def refuse(problems, remedy, are_shown=False):
+    """Raises a UserError if there are any problems, and prints the others.
+
+    Args:
+      problems: list of str, one line each.
+      remedy: str, what the user can do about them.
+      are_shown: bool, whether the user has seen each problem already; otherwise the
+        first MAX_LISTED are printed.
+
+    Raises:
+      UserError: problems is not empty.
+    """
+    if not problems:
+        return
+    where = "see above"
+    if not are_shown:
+        for text in problems[1:MAX_LISTED]:
+            print(" ".join(text.split()), file=sys.stderr)
+        if len(problems) > MAX_LISTED:
+            where = f"the first {MAX_LISTED - 1} of them above"
+    more = len(problems) - 1
+    others = f" (and {more} more, {where})" if more else ""
+    raise UserError(f"{problems[0]}{others}; {remedy}")

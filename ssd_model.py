@@ -88,22 +88,25 @@ def learning_rate_schedule(params, global_step):
 
 
 def hardest_negatives(losses, is_negative, count):
-    """Marks exactly the `count` negatives of largest loss in every row.
+    """Marks exactly the `count` negatives with the largest losses in each row.
 
-    The count-th largest value is found by bisection over the bits of the floats,
-    which for numbers from 0 up are in the order of the numbers: 31 rounds of
-    compare-and-count, exact, without the sort of a top_k (slow on an NPU for k in the
-    thousands). Of negatives with that very value, the first in the row are taken.
+    The count-th largest value is found by bisection over the bits of the floats.
+    Non-negative floats have the same order as their bits, so 31 rounds of comparing
+    and counting are exact, and no sort is needed (top_k is slow on an NPU for k in the
+    thousands). Among negatives with exactly that value, the first in the row are taken.
+
+    All comparisons are of int32: mixed precision on an NPU may lower a comparison of
+    floats to float16, but not one of integers.
 
     Args:
-      losses: float32 [B, N], not negative.
+      losses: float32 [B, N]; a loss below 0 counts as 0.
       is_negative: bool [B, N].
-      count: int32 [B]; all negatives are taken where there are fewer.
+      count: int32 [B]; where a row has fewer negatives, all of them are taken.
 
     Returns:
       bool [B, N].
     """
-    bits = tf.bitcast(tf.maximum(losses, 0.0), tf.int32)
+    bits = tf.maximum(tf.bitcast(losses, tf.int32), 0)
     bits = tf.where(is_negative, bits, -tf.ones_like(bits))
     count = tf.expand_dims(count, 1)  # [B, 1]
     threshold = tf.zeros_like(count)
@@ -118,7 +121,13 @@ def hardest_negatives(losses, is_negative, count):
 
 
 def _count(mask):
-    return tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True)  # [B, 1]
+    """Counts the true values of each row of a bool [B, N], as int32 [B, 1].
+
+    The sum is in float32 because Ascend NPUs have no kernel that sums int32. It is
+    exact: N = 8732 is below 2^24, and mixed precision never lowers a sum to float16.
+    """
+    total = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
+    return tf.cast(total, tf.int32)
 
 
 def detection_loss(
@@ -148,7 +157,8 @@ def detection_loss(
     is_hard = hardest_negatives(
         tf.stop_gradient(cross_entropy),
         tf.logical_not(is_positive),
-        tf.cast(negatives_per_positive * num_matched, tf.int32),
+        # Multiplied as int32: mixed precision may lower a product of floats to float16.
+        negatives_per_positive * tf.cast(num_matched, tf.int32),
     )
     selected = tf.cast(is_positive | is_hard, tf.float32)
     class_loss = tf.reduce_sum(cross_entropy * selected, axis=1)

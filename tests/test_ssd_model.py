@@ -39,6 +39,12 @@ def test_hardest_negatives_with_ties_and_too_few(count, expected):
     assert hardest(losses, is_negative, [count]).astype(int).tolist() == [expected]
 
 
+def test_hardest_negatives_count_losses_below_zero_as_zero():
+    # All four are ties: the first two in the row are taken.
+    mask = hardest([[-1.0, -0.0, 0.0, -2.0]], [[True] * 4], [2])
+    assert mask.tolist() == [[True, True, False, False]]
+
+
 def test_hardest_negatives_equal_a_sort_for_random_losses():
     seed = np.random.randint(2**31)
     print("seed", seed)

@@ -1,0 +1,224 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Every operator of the device graph has a kernel on the AI Cores of the 910 and 910B.
+
+data/npu_ops.json lists TensorFlow operators and, for each card, the types of the first
+input that the AI Cores take. The facts were read from the lists in Huawei's operator
+library of mid-2022 (CANN 5.1 and 6.0, sources under Apache 2.0), restricted here to
+operators of TensorFlow 1.15. Nothing was run on a card.
+"""
+
+import json
+import os
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+import anchors
+import ssd_model
+
+_DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
+with open(os.path.join(_DATA, "npu_ops.json"), encoding="utf-8") as _file:
+    _AI_CORE_TYPES = json.load(_file)
+_CARDS = ("910", "910B")
+# The list gives no fixed types for some operators: their code chooses at compile time.
+_ANY_TYPE = "decided by the operator"
+
+# The graph engine handles these itself, without a kernel.
+_SHAPE_OPERATORS = {"Shape", "ShapeN", "Size", "Rank"}
+_ENGINE_OPERATORS = _SHAPE_OPERATORS | {
+    "Bitcast",
+    "ExpandDims",
+    "Identity",
+    "NoOp",
+    "Placeholder",
+    "PreventGradient",
+    "ReadVariableOp",
+    "Reshape",
+    "Squeeze",
+    "StopGradient",
+    "VarHandleOp",
+    "VariableV2",
+}
+
+# Operators that the list lacks although a card handles them, and why it does. The
+# published port for Ascend has the last two as well.
+_EXCEPTIONS = {
+    ("SparseSoftmaxCrossEntropyWithLogits", "float32"): (
+        "a fusion pass of Huawei's library replaces it by OneHot and "
+        "SoftmaxCrossEntropyWithLogits"
+    ),
+    ("MaxPool", "float32"): "mixed precision casts its input to float16",
+    ("Conv2DBackpropFilter", "float32"): "mixed precision casts its input to float16",
+}
+
+
+def refused_operators(graph, fetches):
+    """Finds the operators that the AI Cores of a card lack.
+
+    Args:
+      graph: tf.Graph with static shapes.
+      fetches: list of tf.Tensor and tf.Operation. Only what they depend on counts;
+        initializers of variables do not.
+
+    Returns:
+      dict from (operator, type of its first input) to str, the cards and node names.
+    """
+    folded = _folded(graph)
+    nodes = {}
+    for op in _dependencies(fetches) - folded:
+        if op.type not in _ENGINE_OPERATORS:
+            nodes.setdefault((op.type, _input_type(op)), []).append(op.name)
+    refused = {}
+    for (operator, dtype), names in nodes.items():
+        cards = [card for card in _CARDS if not _has_kernel(card, operator, dtype)]
+        if cards:
+            refused[operator, dtype] = (
+                f"{operator} of {dtype}: not on the {' and '.join(cards)}: "
+                + ", ".join(sorted(names))
+            )
+    return refused
+
+
+def _has_kernel(card, operator, dtype):
+    types = _AI_CORE_TYPES.get(operator, {}).get(card, [])
+    return types == _ANY_TYPE or dtype in types
+
+
+def _dependencies(fetches):
+    found = set()
+    pending = [getattr(fetch, "op", fetch) for fetch in fetches]
+    while pending:
+        op = pending.pop()
+        if op not in found:
+            found.add(op)
+            pending += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+    return found
+
+
+def _folded(graph):
+    """Operations evaluated before the first step: constants and what they determine."""
+    folded = set()
+    for op in graph.get_operations():  # in the order of creation: inputs come first
+        inputs = list(op.inputs)
+        has_static_shape = op.type in _SHAPE_OPERATORS and all(
+            tensor.shape.is_fully_defined() for tensor in inputs
+        )
+        # A stateful operation, such as a random one, has a new result in each step.
+        has_constant_inputs = bool(inputs) and not op.op_def.is_stateful
+        has_constant_inputs &= all(tensor.op in folded for tensor in inputs)
+        if op.type == "Const" or has_static_shape or has_constant_inputs:
+            folded.add(op)
+    return folded
+
+
+def _input_type(op):
+    """The type of the first input, or of the output if there is no input.
+
+    A resource variable as input carries no type; the value after it has the same one.
+    """
+    types = [tensor.dtype.base_dtype for tensor in [*op.inputs, *op.outputs]]
+    return next((dtype.name for dtype in types if dtype != tf.resource), None)
+
+
+def _inputs(batch_size):
+    boxes = anchors.NUM_DEFAULT_BOXES
+    features = {
+        "image": tf.placeholder(tf.float32, [batch_size, 300, 300, 3]),
+        "source_id": tf.placeholder(tf.int64, [batch_size]),
+        "raw_shape": tf.placeholder(tf.int32, [batch_size, 3]),
+    }
+    labels = {
+        "classes": tf.placeholder(tf.int32, [batch_size, boxes]),
+        "boxes": tf.placeholder(tf.float32, [batch_size, boxes, 4]),
+        "num_matched_boxes": tf.placeholder(tf.float32, [batch_size]),
+    }
+    return features, labels
+
+
+def _check(refused, exceptions):
+    """Compares refused operators with the exceptions that the graph needs."""
+    lines = [text for key, text in sorted(refused.items()) if key not in exceptions]
+    assert not lines, "no AI Core kernel:\n" + "\n".join(lines)
+    unneeded = exceptions - set(refused)
+    assert not unneeded, f"remove these exceptions: {sorted(unneeded)}"
+
+
+def test_training_graph_has_kernels(graph):
+    features, labels = _inputs(batch_size=32)
+    spec = ssd_model.ssd_model_fn(
+        features, labels, tf.estimator.ModeKeys.TRAIN, ssd_model.DEFAULT_PARAMS
+    )
+    refused = refused_operators(graph, [spec.train_op, spec.loss])
+    _check(refused, set(_EXCEPTIONS))
+
+
+def test_prediction_graph_has_kernels(graph):
+    features, _ = _inputs(batch_size=32)
+    spec = ssd_model.ssd_model_fn(
+        features, None, tf.estimator.ModeKeys.PREDICT, ssd_model.DEFAULT_PARAMS
+    )
+    refused = refused_operators(graph, list(spec.predictions.values()))
+    _check(refused, {("MaxPool", "float32")})
+
+
+def test_hardest_negatives_compares_no_floats(graph):
+    # Mixed precision may lower a comparison of floats to float16, which makes ties.
+    ssd_model.hardest_negatives(
+        tf.placeholder(tf.float32, [2, 8]),
+        tf.placeholder(tf.bool, [2, 8]),
+        tf.placeholder(tf.int32, [2]),
+    )
+    on_floats = {
+        op.type for op in graph.get_operations() if _input_type(op) == "float32"
+    }
+    assert on_floats == {"Placeholder", "Bitcast", "Sum", "Cast"}
+
+
+def _random_variable():
+    return tf.get_variable("x", [2], initializer=tf.random_uniform_initializer())
+
+
+def _decrement():
+    variable = tf.get_variable(
+        "x", [], tf.int64, tf.zeros_initializer(), use_resource=True
+    )
+    return variable.assign_sub(1)
+
+
+@pytest.mark.parametrize(
+    "build, expected",
+    [
+        (lambda: tf.reduce_sum(tf.placeholder(tf.float32, [2])), None),
+        (lambda: tf.reduce_sum(tf.placeholder(tf.int32, [2])), ("Sum", "int32")),
+        (lambda: tf.reduce_sum(tf.constant([1, 2])), None),  # is folded
+        # The result of a shape operator is a constant only if the shape is static.
+        (lambda: tf.reduce_sum(tf.shape(tf.placeholder(tf.float32, [2]))), None),
+        (
+            lambda: tf.reduce_sum(tf.shape(tf.placeholder(tf.float32, [None]))),
+            ("Sum", "int32"),
+        ),
+        # Random numbers are not folded, although their shape is a constant.
+        (lambda: tf.random.uniform([2]), ("RandomUniform", "int32")),
+        (lambda: _random_variable() + 1.0, None),  # the initializer does not count
+        (_decrement, ("AssignSubVariableOp", "int64")),
+    ],
+)
+def test_operators_without_kernel_are_refused(graph, build, expected):
+    refused = refused_operators(graph, [build()])
+    assert list(refused) == ([expected] if expected else [])
+
+
+def test_refusal_names_operator_type_cards_and_nodes(graph):
+    losses = tf.placeholder(tf.float32, [2], "losses")
+    total = tf.reduce_sum(tf.cast(losses, tf.int32), name="total")
+    finite = tf.math.is_finite(losses, name="finite")
+    refused = refused_operators(graph, [total, finite])
+    assert sorted(refused.values()) == [
+        "IsFinite of float32: not on the 910: finite",
+        "Sum of int32: not on the 910 and 910B: total",
+    ]
+    with pytest.raises(AssertionError, match="Sum of int32"):
+        _check(refused, {("IsFinite", "float32")})
+    with pytest.raises(AssertionError, match="remove these exceptions: .*MaxPool"):
+        _check(refused, set(refused) | {("MaxPool", "float32")})

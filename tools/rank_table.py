@@ -1,16 +1,258 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks, shows and creates rank tables; --help lists the commands."""
+"""Checks, shows and creates rank tables (see devices/rank_table.py).
 
+  python3 tools/rank_table.py check FILE
+  python3 tools/rank_table.py show FILE
+  python3 tools/rank_table.py make --servers 10.0.0.1,10.0.0.2 \\
+    --hccn hccn_1.conf hccn_2.conf --output npu_config/16p.json
+
+The exit status is 0, or 2 after an error, which is one line.
+"""
+
+import argparse
+import codecs
+import collections
+import json
 import os
+import re
+import signal
 import sys
+from typing import Any, Dict, List
 
-# The rooms lie in the folder above this one.
+# The project's packages are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from console import atomic_file, errors
+from console.errors import UserError
 from devices import rank_table
+from devices.rank_table import Rank, RankTableError
+
+_LAYOUTS = ("version_1.0", "group_list")
+# A line of hccn.conf with a device's address, and any line that looks like one.
+_HCCN_ADDRESS = re.compile(r"\s*address_(0|[1-9][0-9]{0,5})\s*=\s*(.*?)\s*")
+_HCCN_LIKE_ADDRESS = re.compile(r"[^#\w]*address", re.IGNORECASE)
+
+
+def _check(options: argparse.Namespace):
+    table = rank_table.read(options.file)
+    counts = collections.Counter(rank.server_id for rank in table.ranks)
+    if set(counts.values()) not in ({1}, {2}, {4}, {8}):
+        print(
+            f"rank_table.py: note: {table.path}: HCCL accepts 1, 2, 4 or 8 devices per "
+            "server, the same number on all servers; the table has "
+            + ", ".join(map(str, counts.values())),
+            file=sys.stderr,
+        )
+    print(
+        f"{table.path}: valid: {len(table.ranks)} rank(s) on {len(counts)} server(s), "
+        f"{', '.join(counts)}"
+    )
+
+
+def _show(options: argparse.Namespace):
+    rows = [("rank", "server", "device", "device address")]
+    rows += [tuple(map(str, rank)) for rank in rank_table.read(options.file).ranks]
+    rank, server, device, _ = (max(map(len, column)) for column in zip(*rows))
+    for row in rows:
+        print(f"{row[0]:>{rank}}  {row[1]:<{server}}  {row[2]:>{device}}  {row[3]}")
+
+
+def _local(options: argparse.Namespace):
+    table = rank_table.read(options.file)
+    for rank in rank_table.local_ranks(table, options.server_id):
+        print(rank.rank_id, rank.device_id, len(table.ranks))
+
+
+def _first(options: argparse.Namespace):
+    table = rank_table.read(options.file)
+    if not re.fullmatch("[0-9]{1,6}", options.ranks):
+        raise UserError(f"RANK_SIZE={options.ranks}: must be a number of ranks")
+    shorter = rank_table.first_ranks(table, int(options.ranks))
+    if shorter.ranks == table.ranks:
+        print(table.path)
+    else:
+        _write(options.output, rank_table.document(shorter.ranks))
+        print(options.output)
+
+
+def _make(options: argparse.Namespace):
+    ranks = _number_devices(options.servers.split(","), options.hccn)
+    if options.layout == "group_list":
+        content = _group_list_document(ranks, options.board_id)
+    else:
+        content = rank_table.document(ranks)
+    rank_table.check(options.output or "the new table", content)
+    if not options.output:
+        print(json.dumps(content, indent=4))
+        return
+    if os.path.exists(options.output) and not options.overwrite:
+        raise UserError(
+            f"--output={options.output}: exists; give another file, or add --overwrite"
+        )
+    _write(options.output, content)
+
+
+def _write(path: str, content: Dict[str, Any]):
+    with errors.blaming("--output:", atomic_file.NotWritableError):
+        rank_table.write(path, content)
+
+
+def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
+    """Returns the ranks of all devices, server after server, not checked yet."""
+    if len(servers) != len(hccn_files):
+        raise UserError(
+            f"--hccn: {len(hccn_files)} file(s) for {len(servers)} server(s); give the "
+            "/etc/hccn.conf of each server, in the order of --servers"
+        )
+    devices = [
+        (server_id, device_id, address)
+        for server_id, path in zip(servers, hccn_files)
+        for device_id, address in sorted(_read_hccn(path).items())
+    ]
+    return [Rank(rank_id, *device) for rank_id, device in enumerate(devices)]
+
+
+def _read_hccn(path: str) -> Dict[int, str]:
+    """Reads the addresses of a server's devices from its /etc/hccn.conf.
+
+    Args:
+      path: str, a text file with lines like address_0=192.168.100.101 among others.
+
+    Returns:
+      dict from device id to address.
+
+    Raises:
+      UserError: an address is invalid or repeated, or there is none.
+    """
+    addresses: Dict[int, str] = {}
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        # Skipping a damaged line would lose a device.
+        if not _HCCN_LIKE_ADDRESS.match(line):
+            continue
+        match = _HCCN_ADDRESS.fullmatch(line)
+        address = match and rank_table.canonical_address(match.group(2))
+        if not address or int(match.group(1)) in addresses:
+            raise UserError(
+                f"--hccn: {path}: line {number}: {line!r:.60} must be like "
+                "address_0=192.168.100.101, one line per device; correct or delete it"
+            )
+        addresses[int(match.group(1))] = address
+    errors.check(
+        addresses,
+        "--hccn: %s: has no line like address_0=192.168.100.101; set the addresses of "
+        "the devices with hccn_tool first",
+        path,
+    )
+    return addresses
+
+
+def _read_text(path: str) -> str:
+    """Reads a text file in UTF-8 or, if it has a byte order mark, UTF-16."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise UserError(
+            f"--hccn: {path}: cannot be read: {error.strerror}; copy /etc/hccn.conf"
+        ) from error
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    # Comments may be in another encoding; addresses contain only ASCII.
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
+
+
+def _group_list_document(ranks: List[Rank], board_id: str) -> Dict[str, Any]:
+    """Returns the content of a rank table in the older layout."""
+    instances = []
+    for rank in ranks:
+        device = {"device_id": str(rank.device_id), "device_ip": rank.device_ip}
+        instances.append(
+            {
+                "devices": [device],
+                "rank_id": str(rank.rank_id),
+                "server_id": rank.server_id,
+            }
+        )
+    counts = collections.Counter(rank.server_id for rank in ranks)
+    group = {
+        "device_num": str(len(ranks)),
+        "server_num": str(len(counts)),
+        "group_name": "",
+        "instance_count": str(len(ranks)),
+        "instance_list": instances,
+    }
+    num_ports = max(counts.values())
+    return {
+        "board_id": board_id,
+        "chip_info": "910",
+        "deploy_mode": "lab",
+        "group_count": "1",
+        "group_list": [group],
+        "para_plane_nic_location": "device",
+        "para_plane_nic_name": [f"eth{port}" for port in range(num_ports)],
+        "para_plane_nic_num": str(num_ports),
+        "status": "completed",
+    }
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """Raises the error, because argparse would print more than one line."""
+        raise UserError(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="rank_table.py", description="Checks, shows and creates rank tables."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+
+    def add(function, text, takes_file=True):
+        name = function.__name__[1:]
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        if takes_file:
+            command.add_argument("file", metavar="FILE", help="rank table")
+        return command.add_argument
+
+    add(_check, "Checks a table; prints the first error and how to fix it.")
+    add(_show, "Prints a table with one line per rank.")
+    _add_launcher_commands(add)
+    option = add(_make, "Creates a table of all devices of the servers.", False)
+    option("--servers", required=True, help="addresses or host names, comma-separated")
+    hccn_help = "the /etc/hccn.conf of each server, in the order of --servers"
+    option("--hccn", required=True, nargs="+", metavar="FILE", help=hccn_help)
+    option("--layout", choices=_LAYOUTS, default=_LAYOUTS[0], help="of the table")
+    option("--board_id", default="0x0000", help="for the layout group_list")
+    option("--output", metavar="FILE", help="file to write (default: standard output)")
+    option("--overwrite", action="store_true", help="replace an existing --output file")
+    return parser
+
+
+def _add_launcher_commands(add):
+    """Adds the commands for run_npu_8p.sh."""
+    option = add(_local, "Prints rank, device and number of ranks of each local rank.")
+    server_help = "this server in the table (default: SERVER_ID, or by its addresses)"
+    option("--server_id", default=os.environ.get("SERVER_ID"), help=server_help)
+    option = add(_first, "Writes the table of the first ranks; prints its path.")
+    option("ranks", metavar="RANKS", help="number of ranks")
+    option("output", metavar="OUT", help="file to write")
+
+
+def main(arguments: List[str]) -> int:
+    """Runs one command and returns the exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.function(options)
+    except (RankTableError, UserError) as error:
+        print("rank_table.py: " + " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    return 0
+
 
 if __name__ == "__main__":
-    # File names that are no text of this locale pass through as they are.
+    # End silently when the reader of the output is gone, as in `show FILE | head -1`.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # File names that are not valid text are printed as they are.
     sys.stdout.reconfigure(errors="surrogateescape")
-    sys.exit(rank_table.main())
+    sys.exit(main(sys.argv[1:]))

@@ -32,7 +32,7 @@ def write_table(path, *servers):
         rank_table.Rank(rank, servers[rank // 2], rank % 2, f"10.1.0.{rank + 1}")
         for rank in range(2 * len(servers))
     ]
-    rank_table.write(str(path), rank_table.document(ranks), overwrite=False)
+    rank_table.write(str(path), rank_table.document(ranks))
 
 
 def test_eight_ranks_start_each_on_its_device(project):

@@ -18,16 +18,16 @@ sys.path.insert(
 )
 
 import ssd_model
-from devices import runtime
+from devices import base, selection
 
 
 def main(input_file, model_dir, base_port, seed):
     """Trains as many steps as the file has batches for this rank, and saves each."""
     tf.logging.set_verbosity(tf.logging.INFO)
-    options = runtime.Options(
+    options = base.Options(
         precision_mode="must_keep_origin_dtype", base_port=int(base_port)
     )
-    with runtime.create("cpu", options) as device:
+    with selection.create("cpu", options) as device:
         with np.load(input_file) as arrays:
             batches = {name: arrays[name][:, device.rank] for name in arrays.files}
         steps, batch_size = batches["image"].shape[:2]

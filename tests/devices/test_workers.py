@@ -1,13 +1,12 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Two ranks on CPUs: the numbers of one, and what becomes of them when one dies."""
+"""Two ranks on CPUs: gradients are averaged, jobs end together and resume."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,14 +16,13 @@ import anchors
 import processes
 import ssd_architecture
 import ssd_model
-from devices import runtime
+from devices import base, cluster, cpu_gpu
 
-TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 STEPS, RANKS, BATCH = 2, 2, 1
 
 
 def make_batches(random):
-    """Images and targets by step and rank: leading sizes [STEPS, RANKS, BATCH]."""
+    """Returns images and targets by name, of shape [STEPS, RANKS, BATCH, ...]."""
     shape = [STEPS, RANKS, BATCH]
     images = random.uniform(size=shape + [300, 300, 3]).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -47,7 +45,7 @@ def make_batches(random):
 
 
 def trained(path):
-    """(weights, momenta) of a checkpoint, float64 arrays by the variable's name."""
+    """Returns (weights, momenta) of a checkpoint: float64 arrays by variable name."""
     reader = tf.train.load_checkpoint(str(path))
     slot = "/Momentum"
     found = [name for name in reader.get_variable_to_shape_map() if name.endswith(slot)]
@@ -58,12 +56,12 @@ def trained(path):
 
 
 def averaged_steps(starts, batches):
-    """The weights after each step, with gradients of the ranks averaged in float64.
+    """Computes the weights after each step, averaging gradients in float64.
 
-    Each rank's gradients come from a graph of its own batch alone, by the kernels that
-    the ranks have; averaging, momentum and update are NumPy's. Each step starts where
-    the ranks were: a difference in the last bit may turn a ReLU or choose another
-    hardest negative in the next one.
+    Each rank's gradients come from a graph of its own batch alone, with the kernels
+    that the ranks use; averaging, momentum and update are computed by NumPy. Each step
+    starts from the ranks' own weights: a difference in the last bit may change a ReLU
+    or the choice of hardest negatives in the next step.
 
     Args:
       starts: list of STEPS pairs, see `trained`.
@@ -81,8 +79,9 @@ def averaged_steps(starts, batches):
         decay_epochs=1,
         warmup_epochs=0,
     )
-    options = runtime.Options(precision_mode="must_keep_origin_dtype")
-    config = runtime.WorkerRuntime(0, RANKS, options).session_config()
+    options = base.Options(precision_mode="must_keep_origin_dtype")
+    ranks = cluster.Cluster(0, RANKS, [], ("", 0), 0)
+    config = cpu_gpu.WorkerDevice(ranks, options).session_config()
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         feeds = {
             name: tf.placeholder(values.dtype, values.shape[2:])
@@ -115,6 +114,7 @@ def averaged_steps(starts, batches):
             yield after
 
 
+@pytest.mark.slow
 def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     seed = 20170412
     print("seed", seed)
@@ -123,7 +123,10 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     base_port = processes.free_ports(RANKS + 1)
     logs = processes.run_ranks(
         RANKS,
-        [sys.executable, os.path.join(TESTS, "helpers", "averaging_rank.py")]
+        [
+            sys.executable,
+            os.path.join(processes.ROOT, "tests/helpers/averaging_rank.py"),
+        ]
         + [str(tmp_path / "input.npz"), str(tmp_path / "model"), str(base_port)]
         + [str(seed)],
     )
@@ -136,47 +139,45 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
         assert sorted(found) == sorted(expected)
         for name in sorted(found):
             moved = np.abs(expected[name] - start[name]).max()
-            # The ranks' weights are rounded to float32, and so are their gradients:
-            # behind a gamma of 0 these are nothing but rounding.
+            # The ranks' weights and gradients are rounded to float32; behind a gamma of
+            # 0, gradients are only rounding errors.
             eps = np.finfo(np.float32).eps
             rounding = eps * (np.abs(start[name]).max() + 1e-2)
             np.testing.assert_allclose(
-                *(found[name], expected[name]),
+                found[name],
+                expected[name],
                 rtol=0,
                 atol=1e-3 * moved + rounding,
                 err_msg=f"{name} in step {step}",
             )
-    # Of step 0, for a global batch of 2: 0.003 * 2 / 32.
+    # Step 0, global batch of 2: 0.003 * 2 / 32.
     assert "learning rate: 0.00018750" in logs[0]
 
 
 class Job:
     """run_npu_8p.sh with two ranks, in a copy of the project."""
 
-    def __init__(self, clone, *flags):
+    def __init__(self, clone):
         self._clone = clone
-        self._output = open(str(clone / "output"), "w")
-        self.process = subprocess.Popen(
-            [str(clone / "run_npu_8p.sh")]
-            + ["--num_examples_per_epoch=16", "--num_epochs=1", "--decay_epochs=1"]
-            + ["--train_batch_size=1", "--save_checkpoints_steps=2"]
-            + ["--log_every_n_steps=1", "--eval_batch_size=4", "--eval_samples=9"]
-            + [f"--base_port={processes.free_ports(3)}"]
-            + list(flags),
-            cwd="/",
-            env=dict(os.environ, PYTHON=sys.executable, RANK_SIZE="2"),
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        with open(str(clone / "output"), "w") as output:
+            self.process = subprocess.Popen(
+                [str(clone / "run_npu_8p.sh")]
+                + ["--num_examples_per_epoch=12", "--num_epochs=1", "--decay_epochs=1"]
+                + ["--train_batch_size=1", "--save_checkpoints_steps=2"]
+                + ["--log_every_n_steps=1", "--eval_batch_size=2", "--eval_samples=5"]
+                + [f"--base_port={processes.free_ports(3)}"],
+                cwd="/",
+                env=dict(os.environ, PYTHON=sys.executable, RANK_SIZE="2"),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def output(self):
-        with open(str(self._clone / "output")) as file:
-            return file.read()
+        return (self._clone / "output").read_text()
 
-    def wait(self, seconds=300):
-        status = self.process.wait(timeout=seconds)
-        self._output.close()
-        return status
+    def end(self, seconds=300):
+        """Waits; returns the exit status and the output."""
+        return self.process.wait(timeout=seconds), self.output()
 
 
 @pytest.fixture(scope="module")
@@ -187,60 +188,52 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(clone):
-    """(status, output) of a job with a killed rank, one told to stop, a third."""
-    done = []
-    job = Job(clone)
-    processes.wait_for(lambda: "step 3 of 8" in job.output())
+    """(status, output) of three jobs: a rank is killed; SIGTERM; the rest."""
+    killed = Job(clone)
+    processes.wait_for(lambda: "step 3 of 6" in killed.output())
     os.kill(processes.pid_of_rank(clone, 1), signal.SIGKILL)
-    start = time.monotonic()
-    status = job.wait()
-    assert time.monotonic() - start < 60
-    done.append((status, job.output()))
+    results = [killed.end(seconds=60)]
 
-    job = Job(clone)
-    processes.wait_for(lambda: re.search(r":step \d of 8", job.output()))
-    job.process.terminate()
-    status = job.wait()
-    done.append((status, job.output()))
+    stopped = Job(clone)
+    processes.wait_for(lambda: re.search(r":step \d of 6", stopped.output()))
+    stopped.process.terminate()
+    results.append(stopped.end())
 
-    job = Job(clone)
-    done.append((job.wait(), job.output()))
-    return done
+    return results + [Job(clone).end()]
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_job_and_is_named(jobs):
     status, output = jobs[0]
     assert status == 137
     assert "rank 1 was killed by SIGKILL" in output
 
 
-def test_sigterm_saves_a_checkpoint_first(jobs):
+@pytest.mark.slow
+def test_sigterm_saves_a_checkpoint_and_the_same_command_resumes(clone, jobs):
     status, output = jobs[1]
     assert status == 0
     assert re.search(r"resumed at step [2-4]\n", output)
-    assert re.search(r"stopped at step \d of 8; the same command goes on", output)
     assert "Eval results" not in output
-
-
-def test_the_same_command_goes_on_and_ends_at_the_same_step(clone, jobs):
-    stopped = re.search(r"stopped at step (\d)", jobs[1][1]).group(1)
+    stopped = re.search(r"stopped at step (\d) of 6; the same command", output).group(1)
     status, output = jobs[2]
     assert status == 0
     assert f"resumed at step {stopped}\n" in output
-    assert "step 8 of 8 (100.0 %)" in output
+    assert "step 6 of 6 (100.0 %)" in output
     model_dir = clone / "training" / "D0" / "result_npu"
     newest = tf.train.latest_checkpoint(str(model_dir))
-    assert newest.endswith("model.ckpt-8")
+    assert newest.endswith("model.ckpt-6")
 
 
+@pytest.mark.slow
 def test_the_ranks_share_the_evaluation_with_the_result_of_one(clone, jobs):
     log = (clone / "training" / "D1" / "train_1.log").read_text()
-    # Rank 0 has the first, third, ... ninth image.
-    assert "4 images detected; rank 0 has the result" in log
+    # Rank 0 has the first, third and fifth image.
+    assert "2 images detected; rank 0 has the result" in log
     assert "Eval results" not in log
     output = subprocess.run(
         [str(clone / "run_npu_1p.sh"), "--mode=eval"]
-        + ["--eval_batch_size=2", "--eval_samples=9"],
+        + ["--eval_batch_size=2", "--eval_samples=5"],
         env=dict(os.environ, PYTHON=sys.executable),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

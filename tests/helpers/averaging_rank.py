@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of test_workers.py: trains on the images of its own that a file holds.
+"""One rank of test_workers.py: trains on its own images of a file.
 
   python3 averaging_rank.py INPUT.npz MODEL_DIR BASE_PORT SEED
 
@@ -22,7 +22,7 @@ from devices import base, selection
 
 
 def main(input_file, model_dir, base_port, seed):
-    """Trains as many steps as the file has batches for this rank, and saves each."""
+    """Trains one step per batch of this rank, and saves a checkpoint after each."""
     tf.logging.set_verbosity(tf.logging.INFO)
     options = base.Options(
         precision_mode="must_keep_origin_dtype", base_port=int(base_port)

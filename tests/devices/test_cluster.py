@@ -35,27 +35,30 @@ def test_without_variables_there_is_one_rank(read):
     assert read(RANK_TABLE_FILE="/no/such/file") == alone
 
 
-def test_without_a_rank_table_all_ranks_are_on_this_machine(read):
-    third = read(RANK_ID="1", RANK_SIZE="3")
-    assert third.workers == [f"127.0.0.1:{port}" for port in (20000, 20001, 20002)]
-    assert third.meeting_point == ("127.0.0.1", 20003)
-    assert third.local_rank == 1
-
-
-def test_one_server_of_a_rank_table_is_this_machine(read):
-    found = read(RANK_ID="3", RANK_SIZE="8", RANK_TABLE_FILE=rank_table("8p.json"))
-    assert found.workers == [f"127.0.0.1:{20000 + rank}" for rank in range(8)]
-    assert found.local_rank == 3
-
-
-def test_several_servers_of_a_rank_table_are_the_hosts(read):
-    table = rank_table("16p_2servers.json")
-    found = read(RANK_ID="9", RANK_SIZE="16", RANK_TABLE_FILE=table)
-    hosts = [worker.split(":")[0] for worker in found.workers]
-    assert hosts == [hosts[0]] * 8 + [hosts[8]] * 8
-    assert hosts[0] != hosts[8]
-    assert found.meeting_point == (hosts[0], 20016)
-    assert found.local_rank == 1
+@pytest.mark.parametrize(
+    "rank, size, table, hosts, local_rank",
+    [
+        ("1", "3", "", ["127.0.0.1"] * 3, 1),
+        # One server is this machine.
+        ("3", "8", "8p.json", ["127.0.0.1"] * 8, 3),
+        (
+            "9",
+            "16",
+            "16p_2servers.json",
+            ["10.0.0.1"] * 8 + ["10.0.0.2"] * 8,
+            1,
+        ),
+    ],
+)
+def test_the_servers_of_a_rank_table_are_the_hosts(
+    read, rank, size, table, hosts, local_rank
+):
+    path = table and rank_table(table)
+    found = read(RANK_ID=rank, RANK_SIZE=size, RANK_TABLE_FILE=path)
+    ports = range(20000, 20000 + int(size))
+    assert found.workers == [f"{host}:{port}" for host, port in zip(hosts, ports)]
+    assert found.meeting_point == (hosts[0], 20000 + int(size))
+    assert found.local_rank == local_rank
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ def run(command, folder, package="npu_bridge", **environment):
 
 
 def run_rank(folder, *arguments, options=None, **environment):
-    """Runs helpers/npu_rank.py; see `run`."""
-    script = os.path.join(TESTS, "helpers", "npu_rank.py")
-    command = [script, str(folder / "model"), json.dumps(options or {})]
+    """Runs helpers/one_weight_rank.py; see `run`."""
+    script = os.path.join(TESTS, "helpers", "one_weight_rank.py")
+    command = [script, "npu", str(folder / "model"), json.dumps(options or {})]
     return run(command + list(arguments), folder, **environment)
 
 
 def names(calls):
-    return [entry["call"] for entry in calls]
+    return ", ".join(entry["call"] for entry in calls)
 
 
 def find(calls, name):
@@ -97,18 +97,10 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
         tmp_path,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert names(calls) == [
-        "import npu_bridge",
-        "initialize_system",
-        "NPURunConfig",
-        "compute_gradients",
-        "model_fn",
-        "trained",
-        "NPURunConfig",
-        "model_fn",
-        "shutdown_system",
-        "exit",
-    ]
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, compute_gradients, "
+        "model_fn, trained, NPURunConfig, model_fn, shutdown_system, exit"
+    )
     assert find(calls, "trained")["step"] == 4
     assert "RANK_TABLE_FILE" not in calls[0] and calls[0]["JOB_ID"]
     config = find(calls, "NPURunConfig")
@@ -132,14 +124,13 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
 def test_tensorflow_2_6_5s_adapter_is_the_same_under_another_name(tmp_path):
     result, calls = run_rank(tmp_path, package="npu_device")
     assert result.returncode == 0, result.stderr[-3000:]
-    assert names(calls)[:4] == [
-        "import npu_device",
-        "enable_v1",
-        "initialize_system",
-        "NPURunConfig",
-    ]
-    assert find(calls, "trained")["step"] == 4
-    assert names(calls)[-2:] == ["shutdown_system", "exit"]
+    assert names(calls) == (
+        "import npu_device, enable_v1, initialize_system, NPURunConfig, "
+        "compute_gradients, model_fn, trained, NPURunConfig, model_fn, "
+        "shutdown_system, exit"
+    )
+    # In steps of 0.1 with momentum 0.5 the weight takes 1.5, 3, 3.75 and 3.75.
+    assert "[3.75, 7.5]" in result.stdout
 
 
 # Plays the other ranks of eight; prints what rank 0 gathers. It is a separate process,
@@ -150,6 +141,7 @@ from devices import rank_messages
 
 def play(rank):
     ranks = rank_messages.connect(rank, 8, ("127.0.0.1", int(sys.argv[1])))
+    ranks.exchange("trained")
     gathered = ranks.gather(b"nothing")
     if gathered:
         print(gathered)
@@ -179,21 +171,11 @@ def test_rank_3_of_8_averages_outside_of_a_fixed_loss_scale(tmp_path):
         RANK_TABLE_FILE=TABLE,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert names(calls) == [
-        "import npu_bridge",
-        "initialize_system",
-        "NPURunConfig",
-        "FixedLossScaleManager",
-        "NPULossScaleOptimizer",
-        "compute_gradients",
-        "model_fn",
-        "broadcast",
-        "trained",
-        "NPURunConfig",
-        "model_fn",
-        "shutdown_system",
-        "exit",
-    ]
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, FixedLossScaleManager, "
+        "NPULossScaleOptimizer, compute_gradients, model_fn, broadcast, trained, "
+        "NPURunConfig, model_fn, shutdown_system, exit"
+    )
     assert calls[0]["RANK_ID"] == "3" and calls[0]["RANK_TABLE_FILE"] == TABLE
     assert find(calls, "FixedLossScaleManager")["loss_scale"] == 8
     assert find(calls, "NPULossScaleOptimizer")["is_distributed"] is True
@@ -202,10 +184,8 @@ def test_rank_3_of_8_averages_outside_of_a_fixed_loss_scale(tmp_path):
     assert find(calls, "NPURunConfig")["iterations_per_loop"] == 1
     assert "device: NPU, rank 3 of 8" in result.stderr
     gathered = ast.literal_eval(others.communicate(timeout=60)[0])
-    assert gathered[:3] + gathered[4:] == [b"nothing"] * 7
-    outputs = json.loads(gathered[3].decode())
-    # The data is y = 3 x: predictions for 1 and 2 have moved from 0 towards 3 and 6.
-    assert outputs[1] == pytest.approx(2 * outputs[0]) and outputs[0] > 1
+    # The weight takes 3, 6, 7.5 and 7.5.
+    assert gathered == [b"nothing"] * 3 + [b"[7.5, 15.0]"] + [b"nothing"] * 4
 
 
 @pytest.mark.slow
@@ -224,8 +204,8 @@ def test_a_dynamic_loss_scale_skips_and_counts_steps_that_overflow(tmp_path):
 def test_device_is_stopped_when_training_fails(tmp_path):
     result, calls = run_rank(tmp_path, "fail")
     assert result.returncode == 1
-    assert "Inf" in result.stderr
-    assert names(calls)[-3:] == ["model_fn", "shutdown_system", "exit"]
+    assert "made to fail" in result.stderr
+    assert names(calls).endswith("model_fn, shutdown_system, exit")
 
 
 def create(package="npu_bridge", **options):
@@ -253,18 +233,6 @@ def create(package="npu_bridge", **options):
 def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):
     with pytest.raises(ValueError, match=message):
         create(package, **options).iterations_per_loop(9, 4, 6)
-
-
-@pytest.mark.parametrize(
-    "options, loop",
-    [
-        ({}, 4),  # the greatest common divisor of 100, 200 and 36
-        ({"iterations_per_loop": 2}, 2),
-        ({"loss_scale": "8"}, 1),
-    ],
-)
-def test_steps_per_session_run_divide_all_counts(options, loop):
-    assert create(**options).iterations_per_loop(200, 36) == loop
 
 
 @pytest.mark.slow

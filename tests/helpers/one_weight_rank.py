@@ -1,11 +1,13 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of test_npu.py: trains a model of one weight on the stand-in of the NPU.
+"""One rank that trains a model of one weight and predicts with it.
 
-  python3 npu_rank.py MODEL_DIR OPTIONS
+  python3 one_weight_rank.py DEVICE MODEL_DIR OPTIONS [fail]
 
-OPTIONS are fields of base.Options as JSON. Trains four steps with a checkpoint after
-every two, and predicts two values. With the third argument "fail" the training fails.
+OPTIONS are fields of base.Options as JSON. There are four steps, and a checkpoint after
+every second. The data of rank r is y = (3 + r) x with x = 1 and 2, so the gradient of
+the squared error is 5 (w - 3 - r). The weight starts at 0; the learning rate is 0.1 and
+the momentum 0.5. With "fail" the first step fails.
 """
 
 import json
@@ -25,7 +27,7 @@ _STEPS, _SAVE_STEPS = 4, 2
 
 
 def model_fn(features, labels, mode, params):
-    """Fits a weight that starts at 0; the data has 3."""
+    """Fits y = w x."""
     weight = tf.get_variable("weight", initializer=[0.0])
     outputs = features * weight
     if mode == tf.estimator.ModeKeys.PREDICT:
@@ -41,22 +43,10 @@ def model_fn(features, labels, mode, params):
     )
 
 
-def training_input():
-    """Pairs of x and 3 x."""
-    return tf.data.Dataset.from_tensors(([1.0, 2.0], [3.0, 6.0])).repeat()
-
-
-def failing_input():
-    """Ends the training with an error in its first step."""
-    return training_input().map(
-        lambda x, y: (tf.debugging.check_numerics(x / 0, ""), y)
-    )
-
-
-def main(model_dir, options, input_name="train"):
-    """Trains and predicts."""
+def main(device, model_dir, options, fail=None):
+    """Trains and predicts; prints the outputs of all ranks for x = 1 and 2."""
     tf.logging.set_verbosity(tf.logging.INFO)
-    device = selection.create("npu", base.Options(**json.loads(options)))
+    device = selection.create(device, base.Options(**json.loads(options)))
     params = dict(
         ssd_model.DEFAULT_PARAMS,
         batch_size=1,
@@ -65,22 +55,30 @@ def main(model_dir, options, input_name="train"):
         num_epochs=1,
         log_every_n_steps=1,
     )
+
+    def input_fn():
+        x = tf.constant([1.0, 2.0]) / (0.0 if fail else 1.0)
+        x = tf.debugging.check_numerics(x, "made to fail")
+        return tf.data.Dataset.from_tensors((x, (3.0 + device.rank) * x)).repeat()
+
     with device:
         params["iterations_per_loop"] = device.iterations_per_loop(_STEPS, _SAVE_STEPS)
         params["wrap_optimizer"] = device.optimizer_wrapper()
+        model_dir = device.shared_model_dir(model_dir)
         device.train(
             model_fn,
             model_dir,
             params,
-            failing_input if input_name == "fail" else training_input,
+            input_fn,
             _STEPS,
             [],
             save_checkpoints_steps=_SAVE_STEPS,
         )
+        device.ranks.exchange("trained")
         estimator = device.predictor(model_fn, model_dir, params)
         rows = estimator.predict(lambda: tf.data.Dataset.from_tensors([1.0, 2.0]))
-        outputs = [float(row["output"]) for row in rows]
-        device.ranks.gather(json.dumps(outputs).encode())
+        outputs = json.dumps([float(row["output"]) for row in rows])
+        print(device.ranks.gather(outputs.encode()))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ DEFAULT_BASE_PORT = 21000
 SUMMARY_STEPS = 100
 
 Options = collections.namedtuple(
-    "Options", "precision_mode loss_scale iterations_per_loop profiling base_port"
+    "Options",
+    "precision_mode loss_scale iterations_per_loop profiling base_port deterministic "
+    "npu_config",
+    defaults=(PRECISION_MODES[0], "0", 0, None, DEFAULT_BASE_PORT, False, ()),
 )
-Options.__new__.__defaults__ = (PRECISION_MODES[0], "0", 0, None, DEFAULT_BASE_PORT)
 Options.__doc__ = """Settings of a device, named as the flags.
 
 precision_mode: one of PRECISION_MODES.
@@ -30,6 +32,8 @@ iterations_per_loop: int, training steps per session run on the NPU; 0: the larg
   value that divides all counts of steps.
 profiling: str, folder for a profile of some steps; None: no profile.
 base_port: int, first of the TCP ports of several ranks, see cluster.from_environment.
+deterministic: bool, whether the device computes the same result every time.
+npu_config: list of str, more arguments of NPURunConfig, see npu_arguments.parse.
 """
 
 DEFAULT_OPTIONS = Options()

@@ -69,6 +69,8 @@ class SingleDevice(base.Device):
             tf.logging.warning(
                 "--iterations_per_loop is for NPUs: one step per session run here"
             )
+        if self._options.npu_config:
+            tf.logging.warning("--npu_config is for NPUs, and ignored here")
         return 1
 
     def optimizer_wrapper(self):

@@ -17,8 +17,9 @@ import os
 
 import tensorflow.compat.v1 as tf
 
-from devices import base
-from devices import cluster as cluster_module
+from console.errors import UserError
+from devices import base, npu_arguments
+from devices.cluster import job_id
 
 _PACKAGES = ("npu_bridge", "npu_device")
 # Training steps per session run: this number or a divisor of it.
@@ -47,7 +48,7 @@ class Npu(base.Device):
           package: str, see find_package.
 
         Raises:
-          ValueError: one line; --loss_scale does not fit.
+          ValueError: one line; --loss_scale or --npu_config does not fit.
         """
         super().__init__(cluster, options)
         self._scale = base.parse_loss_scale(options.loss_scale)
@@ -57,6 +58,7 @@ class Npu(base.Device):
                 "has no loss scaling; use --loss_scale=0"
             )
         self._package = package
+        self._given = npu_arguments.parse(options.npu_config)
         self._session = None
 
     def _module(self, name):
@@ -69,9 +71,12 @@ class Npu(base.Device):
 
     def __enter__(self):
         """Starts the device. Nothing in this process may use the device before."""
-        os.environ["JOB_ID"] = cluster_module.job_id()
+        os.environ["JOB_ID"] = job_id()
         if self._package == "npu_device":
             importlib.import_module("npu_device").compat.enable_v1()
+        self._arguments = npu_arguments.build(
+            self._given, self._options, self._module("npu.npu_config")
+        )
         super().__enter__()
         with tf.Graph().as_default() as graph:
             npu_ops = self._module("npu_ops")
@@ -96,8 +101,8 @@ class Npu(base.Device):
         optimizer = rewrites.custom_optimizers.add()
         optimizer.name = "NpuOptimizer"
         optimizer.parameter_map["use_off_line"].b = True
-        precision_mode = self._options.precision_mode.encode()
-        optimizer.parameter_map["precision_mode"].s = precision_mode
+        name, mode = npu_arguments.precision(self._arguments)
+        optimizer.parameter_map[name].s = mode.encode()
         return config
 
     def iterations_per_loop(self, *step_counts):
@@ -126,11 +131,11 @@ class Npu(base.Device):
     def session_config(self):
         """Returns the session configuration of the host; NPURunConfig adds the NPU."""
         tf.logging.info(
-            "device: NPU, rank %d of %d, --precision_mode=%s, --loss_scale=%s",
+            "device: NPU, rank %d of %d, --loss_scale=%s, %s",
             self.rank,
             self.num_ranks,
-            self._options.precision_mode,
             self._options.loss_scale,
+            ", ".join(f"{name}={value}" for name, value in self._arguments.items()),
         )
         return tf.ConfigProto(allow_soft_placement=True)
 
@@ -187,16 +192,23 @@ class Npu(base.Device):
         return self._estimator(model_fn, model_dir, params, iterations_per_loop=1)
 
     def _estimator(self, model_fn, model_dir, params, iterations_per_loop, **config):
-        run_config = self._module("npu.npu_config").NPURunConfig(
+        arguments = dict(
+            config,
             model_dir=model_dir,
             session_config=self.session_config(),
             save_summary_steps=base.SUMMARY_STEPS,
             iterations_per_loop=iterations_per_loop,
-            enable_data_pre_proc=True,
-            precision_mode=self._options.precision_mode,
-            hcom_parallel=True,
-            **config,
         )
-        return self._module("npu.npu_estimator").NPUEstimator(
-            model_fn=model_fn, model_dir=model_dir, config=run_config, params=params
-        )
+        arguments.update(self._arguments)
+        try:
+            run_config = self._module("npu.npu_config").NPURunConfig(**arguments)
+            return self._module("npu.npu_estimator").NPUEstimator(
+                model_fn=model_fn, model_dir=model_dir, config=run_config, params=params
+            )
+        except (TypeError, ValueError) as error:
+            if not self._given:
+                raise
+            raise UserError(
+                f"--npu_config={','.join(self._options.npu_config)}: the adapter "
+                f"refuses: {error}; quotes keep a number as text: aoe_mode='2'"
+            ) from error

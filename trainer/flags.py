@@ -177,6 +177,11 @@ def _define_device_flags():
     flags.DEFINE_string(
         "profiling", defaults.profiling, "Folder for a profile of the training."
     )
+    flags.DEFINE_multi_string(
+        "npu_config",
+        list(defaults.npu_config),
+        "Further arguments of the NPU adapter's NPURunConfig: key=value,key=value.",
+    )
     _define_integers(
         (
             "iterations_per_loop",

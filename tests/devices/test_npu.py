@@ -107,6 +107,9 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     # The largest divisor of 100, of the 4 steps and of the 2 between checkpoints.
     assert config["iterations_per_loop"] == 2
     assert config["enable_data_pre_proc"] and config["hcom_parallel"]
+    # The adapter's own defaults, and a warning if they are passed.
+    assert not {"enable_data_pre_proc", "hcom_parallel"} & set(config["given"])
+    assert config["deterministic"] == 0
     assert config["precision_mode"] == "allow_mix_precision"
     assert config["save_checkpoints_steps"] == 2
     assert config["save_summary_steps"] == 100
@@ -121,14 +124,26 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
 
 
 @pytest.mark.slow
-def test_tensorflow_2_6_5s_adapter_is_the_same_under_another_name(tmp_path):
-    result, calls = run_rank(tmp_path, package="npu_device")
+def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
+    given = ["precision_mode_v2=mixed_float16,op_select_implmode=high_precision"]
+    given.append(f"dump_config.enable_dump=true,dump_config.dump_path={tmp_path}")
+    result, calls = run_rank(
+        tmp_path,
+        options={"npu_config": given, "deterministic": True},
+        package="npu_device",
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert names(calls) == (
         "import npu_device, enable_v1, initialize_system, NPURunConfig, "
         "compute_gradients, model_fn, trained, NPURunConfig, model_fn, "
         "shutdown_system, exit"
     )
+    config = find(calls, "NPURunConfig")
+    assert config["precision_mode"] is None
+    assert config["precision_mode_v2"] == "mixed_float16"
+    assert config["op_select_implmode"] == "high_precision"
+    assert config["dump_config"] == {"dump_path": str(tmp_path), "dump_mode": "output"}
+    assert config["deterministic"] == 1
     # In steps of 0.1 with momentum 0.5 the weight takes 1.5, 3, 3.75 and 3.75.
     assert "[3.75, 7.5]" in result.stdout
 
@@ -228,6 +243,7 @@ def create(package="npu_bridge", **options):
             {"iterations_per_loop": 2, "loss_scale": "8"},
             "=2: with --loss_scale every step must",
         ),
+        ("npu_bridge", {"npu_config": ["aoe_mode"]}, "=aoe_mode: 'aoe_mode' is not of"),
     ],
 )
 def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):

@@ -8,7 +8,11 @@ in cpu_gpu.py and npu.py; selection.py creates one of them.
 
 import abc
 import collections
+import json
 import math
+import os
+
+import tensorflow.compat.v1 as tf
 
 from devices import rank_messages
 
@@ -93,8 +97,10 @@ class Device(abc.ABC):
         """Starts the device and waits for the other ranks.
 
         Raises:
-          ValueError: one line; another rank did not appear.
+          ValueError: one line; another rank did not appear, or the environment asks
+            for something else than the flags.
         """
+        _ignore_tf_config(self.num_ranks)
         if self.num_ranks > 1:
             self.ranks = rank_messages.connect(
                 self.rank, self.num_ranks, self._cluster.meeting_point
@@ -169,3 +175,29 @@ class Device(abc.ABC):
           model_dir: str.
           params: dict for model_fn.
         """
+
+
+def _ignore_tf_config(num_ranks):
+    """Removes TF_CONFIG from the environment, because every Estimator obeys it.
+
+    Raises:
+      ValueError: one line; it describes several tasks that are not our ranks.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return
+    try:
+        addresses = json.loads(text).get("cluster", {}).values()
+        num_tasks = sum(map(len, addresses))
+    except (ValueError, AttributeError, TypeError):
+        # Nobody can obey it.
+        num_tasks = 0
+    if num_tasks > 1 and num_tasks != num_ranks:
+        raise ValueError(
+            f"TF_CONFIG in the environment has {num_tasks} tasks, but RANK_SIZE is "
+            f"{num_ranks}; set RANK_ID and RANK_SIZE for every task, or unset TF_CONFIG"
+        )
+    tf.logging.warning(
+        "TF_CONFIG in the environment is ignored; RANK_ID and RANK_SIZE count"
+    )
+    del os.environ["TF_CONFIG"]

@@ -29,11 +29,45 @@ _FIRST_DYNAMIC_SCALE = 2.0**32
 _STEPS_BEFORE_A_LARGER_SCALE = 1000
 _OVERFLOWS_BEFORE_A_SMALLER_SCALE = 2
 _DECREASE = 0.5
+# NPUEstimator starts from the checkpoint that these name.
+_WARM_STARTS = ("LOCAL_CHECKPOINT_DIR", "RESTORE_FROM")
+# Another way to describe the ranks, which excludes RANK_SIZE and RANK_TABLE_FILE.
+_WITHOUT_TABLE = ("CM_CHIEF_", "CM_WORKER_")
 
 
 def find_package():
     """Returns the name of the installed adapter without importing it; None if none."""
     return next(filter(importlib.util.find_spec, _PACKAGES), None)
+
+
+def _check_environment(num_ranks):
+    """Refuses or removes variables that the adapter would obey silently.
+
+    Raises:
+      ValueError: one line; the result would not be what the flags say.
+    """
+    for name in _WARM_STARTS:
+        if os.environ.get(name):
+            raise ValueError(
+                f"{name}={os.environ[name]} in the environment: the adapter would "
+                f"start the training from it; unset {name}, because --model_dir and "
+                "--resnet_checkpoint say where to start"
+            )
+    size = os.environ.get("CM_WORKER_SIZE") or str(num_ranks)
+    if size != str(num_ranks):
+        raise ValueError(
+            f"CM_WORKER_SIZE={size} in the environment, but RANK_SIZE is {num_ranks}; "
+            "unset the variables CM_*: rank tables say where the ranks are"
+        )
+    ignored = sorted(name for name in os.environ if name.startswith(_WITHOUT_TABLE))
+    for name in ignored:
+        del os.environ[name]
+    if ignored:
+        tf.logging.warning(
+            "ignored in the environment, because ranks come from RANK_SIZE and "
+            "RANK_TABLE_FILE: %s",
+            ", ".join(ignored),
+        )
 
 
 class Npu(base.Device):
@@ -71,6 +105,7 @@ class Npu(base.Device):
 
     def __enter__(self):
         """Starts the device. Nothing in this process may use the device before."""
+        _check_environment(self.num_ranks)
         os.environ["JOB_ID"] = job_id()
         if self._package == "npu_device":
             importlib.import_module("npu_device").compat.enable_v1()
@@ -197,6 +232,8 @@ class Npu(base.Device):
             model_dir=model_dir,
             session_config=self.session_config(),
             save_summary_steps=base.SUMMARY_STEPS,
+            # The training log reports the speed.
+            log_step_count_steps=None,
             iterations_per_loop=iterations_per_loop,
         )
         arguments.update(self._arguments)

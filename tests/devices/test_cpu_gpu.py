@@ -40,6 +40,24 @@ def test_several_ranks_share_the_folder_of_checkpoints(create):
     assert device.shares_model_dir
 
 
+ONE_TASK = '{"cluster": {"worker": ["job-0:2222"]}, "task": {"type": "worker"}}'
+TWO_TASKS = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}'
+
+
+@pytest.mark.parametrize("text", [ONE_TASK, '{"model_dir": "/x"}', "[]", "{"])
+def test_tf_config_of_one_task_is_ignored(create, monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with create() as device:
+        # Estimator itself refuses a cluster without a chief.
+        device.predictor(lambda features, params: None, "model", {})
+
+
+def test_tf_config_of_other_ranks_is_refused(create, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", TWO_TASKS)
+    with pytest.raises(ValueError, match="has 2 tasks, but RANK_SIZE is 1; set"):
+        create().__enter__()
+
+
 @pytest.mark.parametrize(
     "device, options, message",
     [

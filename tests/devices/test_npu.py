@@ -119,6 +119,7 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     assert "device: NPU, rank 0 of 1" in result.stderr
     steps = [line for line in result.stderr.splitlines() if ":step " in line]
     assert [line.split()[1] for line in steps] == ["2", "4"]
+    assert "global_step/sec" not in result.stderr
     assert "evaluated 5 of 5 images" in result.stderr
     assert "Eval results: {'COCO/AP'" in result.stderr
 
@@ -131,6 +132,9 @@ def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
         tmp_path,
         options={"npu_config": given, "deterministic": True},
         package="npu_device",
+        TF_CONFIG='{"cluster": {"worker": ["job-0:2222"]}}',
+        CM_WORKER_SIZE="1",
+        CM_CHIEF_IP="10.0.0.1",
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert names(calls) == (
@@ -138,6 +142,8 @@ def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
         "compute_gradients, model_fn, trained, NPURunConfig, model_fn, "
         "shutdown_system, exit"
     )
+    assert "TF_CONFIG in the environment is ignored" in result.stderr
+    assert "RANK_TABLE_FILE: CM_CHIEF_IP, CM_WORKER_SIZE" in result.stderr
     config = find(calls, "NPURunConfig")
     assert config["precision_mode"] is None
     assert config["precision_mode_v2"] == "mixed_float16"
@@ -249,6 +255,23 @@ def create(package="npu_bridge", **options):
 def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):
     with pytest.raises(ValueError, match=message):
         create(package, **options).iterations_per_loop(9, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("LOCAL_CHECKPOINT_DIR", "/x", "LOCAL_CHECKPOINT_DIR=/x .* would start"),
+        ("RESTORE_FROM", "/x", "RESTORE_FROM=/x .* unset RESTORE_FROM"),
+        ("CM_WORKER_SIZE", "8", "CM_WORKER_SIZE=8 .* RANK_SIZE is 1; unset"),
+    ],
+)
+def test_a_variable_that_the_adapter_would_obey_is_refused(
+    monkeypatch, name, value, message
+):
+    monkeypatch.setenv(name, value)
+    # Before anything is imported: there is no adapter here.
+    with pytest.raises(ValueError, match=message):
+        create().__enter__()
 
 
 @pytest.mark.slow

@@ -60,13 +60,17 @@ def _check_environment(num_ranks):
             "unset the variables CM_*: rank tables say where the ranks are"
         )
     ignored = sorted(name for name in os.environ if name.startswith(_WITHOUT_TABLE))
+    if num_ranks == 1 and "RANK_TABLE_FILE" in os.environ:
+        # HCCL would wait for the other ranks of the table.
+        ignored.append("RANK_TABLE_FILE")
     for name in ignored:
         del os.environ[name]
     if ignored:
         tf.logging.warning(
-            "ignored in the environment, because ranks come from RANK_SIZE and "
-            "RANK_TABLE_FILE: %s",
+            "ignored in the environment: %s; this is rank %s of %d",
             ", ".join(ignored),
+            os.environ.get("RANK_ID") or 0,
+            num_ranks,
         )
 
 

@@ -135,6 +135,7 @@ def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
         TF_CONFIG='{"cluster": {"worker": ["job-0:2222"]}}',
         CM_WORKER_SIZE="1",
         CM_CHIEF_IP="10.0.0.1",
+        RANK_TABLE_FILE=TABLE,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert names(calls) == (
@@ -143,7 +144,8 @@ def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
         "shutdown_system, exit"
     )
     assert "TF_CONFIG in the environment is ignored" in result.stderr
-    assert "RANK_TABLE_FILE: CM_CHIEF_IP, CM_WORKER_SIZE" in result.stderr
+    ignored = "CM_CHIEF_IP, CM_WORKER_SIZE, RANK_TABLE_FILE; this is rank 0 of 1"
+    assert f"ignored in the environment: {ignored}" in result.stderr
     config = find(calls, "NPURunConfig")
     assert config["precision_mode"] is None
     assert config["precision_mode_v2"] == "mixed_float16"

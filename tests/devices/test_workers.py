@@ -43,8 +43,14 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(tmp_path):
     assert "\nNone\n" in outputs[1]
 
 
+def ignore_signals():
+    """Does what `nohup ... &` does to a command."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Job:
-    """run_npu_8p.sh with two ranks, in a copy of the project."""
+    """run_npu_8p.sh with two ranks, started as by nohup, in a copy of the project."""
 
     def __init__(self, clone):
         self._clone = clone
@@ -59,6 +65,7 @@ class Job:
                 env=dict(os.environ, PYTHON=sys.executable, RANK_SIZE="2"),
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=ignore_signals,
             )
 
     def output(self):
@@ -99,7 +106,7 @@ def test_a_killed_rank_ends_the_job_and_is_named(jobs):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_a_checkpoint_and_the_same_command_resumes(clone, jobs):
+def test_sigterm_saves_also_under_nohup_and_the_same_command_resumes(clone, jobs):
     status, output = jobs[1]
     assert status == 0
     assert re.search(r"resumed at step [2-4]\n", output)

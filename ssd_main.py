@@ -29,7 +29,7 @@ import coco_metric
 import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
-from devices import runtime
+from devices import base, selection
 from evaluation import evaluator
 from trainer import checkpoints, checks, stop_signal
 from trainer import flags as settings
@@ -70,7 +70,7 @@ def train(device, params, model_dir, backbone=None):
     """Trains to the last step, from the newest checkpoint where there is one.
 
     Args:
-      device: runtime.Runtime, started.
+      device: base.Device, started.
       params: dict, see ssd_model.DEFAULT_PARAMS.
       model_dir: str, folder of the checkpoints.
       backbone: what checkpoints.backbone_variables gives for --resnet_checkpoint.
@@ -189,7 +189,7 @@ def evaluate(device, params, model_dir, coco_gt):
     """Evaluates checkpoints: logs COCO's figures and writes them down.
 
     Args:
-      device: runtime.Runtime, started.
+      device: base.Device, started.
       params: dict, see ssd_model.DEFAULT_PARAMS.
       model_dir: str, folder of the checkpoints.
       coco_gt: pycocotools COCO of the evaluation images.
@@ -281,8 +281,8 @@ def _next_to_watch(device, model_dir, last):
 
 
 def _options():
-    names = runtime.Options._fields
-    return runtime.Options(*(FLAGS[name].value for name in names))
+    names = base.Options._fields
+    return base.Options(*(FLAGS[name].value for name in names))
 
 
 def _run():
@@ -294,7 +294,7 @@ def _run():
             coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
         checks.check_record_in_json(coco_gt)
     with blaming():
-        device = runtime.create(FLAGS.device, _options())
+        device = selection.create(FLAGS.device, _options())
     params = settings.make_params(device.num_ranks)
     if coco_gt:
         _warn_of_annotations(coco_gt, params["label_map"])

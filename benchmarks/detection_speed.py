@@ -26,7 +26,7 @@ import detect as detect_tool
 from console.command import run
 from console.errors import UserError
 from detection import model_file, picture_stream
-from devices import runtime
+from devices import base
 
 FLAGS = flags.FLAGS
 
@@ -38,8 +38,8 @@ def _define_flags():
     flags.DEFINE_integer("turns", 3, "Measurements of each.", lower_bound=1)
     flags.DEFINE_enum(
         "precision_mode",
-        runtime.PRECISION_MODES[0],
-        runtime.PRECISION_MODES,
+        base.PRECISION_MODES[0],
+        base.PRECISION_MODES,
         "Whether products may use 16 bits.",
     )
 

@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import anchors
 import ssd_model
-from devices import runtime
+from devices import base, selection
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 8, "Images a step of one rank.", lower_bound=1)
@@ -51,8 +51,8 @@ class StepTimer(tf.train.SessionRunHook):
 def run_rank():
     """Trains as the rank of the environment; prints the seconds of its fastest step."""
     timer = StepTimer()
-    options = runtime.Options(base_port=FLAGS.base_port)
-    with runtime.create("cpu", options) as device:
+    options = base.Options(base_port=FLAGS.base_port)
+    with selection.create("cpu", options) as device:
         params = dict(
             ssd_model.DEFAULT_PARAMS,
             batch_size=FLAGS.batch_size,

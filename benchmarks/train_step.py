@@ -24,13 +24,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import anchors
 import ssd_model
-from devices import runtime
+from devices import base, selection
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 16, "Images a step.", lower_bound=1)
 flags.DEFINE_integer("steps", 6, "Steps that are measured.", lower_bound=1)
 flags.DEFINE_enum(
-    "precision_mode", None, runtime.PRECISION_MODES, "Measure only this; default: both."
+    "precision_mode", None, base.PRECISION_MODES, "Measure only this; default: both."
 )
 
 # Forward 31.7; the backward pass takes two products for each one of the forward pass.
@@ -44,15 +44,15 @@ def main(_):
     if FLAGS.precision_mode:
         measure(FLAGS.precision_mode)
         return
-    for mode in reversed(runtime.PRECISION_MODES):
+    for mode in reversed(base.PRECISION_MODES):
         command = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
         subprocess.run(command + [f"--precision_mode={mode}"], check=True)
 
 
 def measure(precision_mode):
     """Prints the two rates, their ratio and the peak memory of this process."""
-    config = runtime.create(
-        "cpu", runtime.Options(precision_mode=precision_mode)
+    config = selection.create(
+        "cpu", base.Options(precision_mode=precision_mode)
     ).session_config()
     rewrites = config.graph_options.rewrite_options
     is_mixed = getattr(rewrites, "auto_mixed_precision_onednn_bfloat16", 0)

@@ -1,41 +1,102 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One rank on an Ascend NPU, for runtime.py.
+"""One rank on an Ascend NPU.
 
 Only this module imports Huawei's TensorFlow adapter, and only when an NPU is wanted:
 the import alone loads a native library and registers an exit handler.
 
-The adapter is npu_bridge with TensorFlow 1.15, and npu_device.compat.v1, the same
-modules under another name, with TensorFlow 2.6.5.
+The adapter is npu_bridge with TensorFlow 1.15. With TensorFlow 2.6.5 it is
+npu_device.compat.v1, the same modules under another name.
 """
 
 import importlib
+import importlib.util
 import json
 import math
 import os
 
 import tensorflow.compat.v1 as tf
 
-from devices import runtime
+from console.errors import UserError
+from devices import base, npu_arguments
+from devices.cluster import job_id
 
-# NPUEstimator takes this many steps in one run of the device, or a divisor of it.
+_PACKAGES = ("npu_bridge", "npu_device")
+# Training steps per session run: this number or a divisor of it.
 _LARGEST_LOOP = 100
-# As Huawei's guide to mixed precision has them.
+# The values of Huawei's guide to mixed precision.
 _FIRST_DYNAMIC_SCALE = 2.0**32
 _STEPS_BEFORE_A_LARGER_SCALE = 1000
 _OVERFLOWS_BEFORE_A_SMALLER_SCALE = 2
 _DECREASE = 0.5
+# NPUEstimator starts from the checkpoint that these name.
+_WARM_STARTS = ("LOCAL_CHECKPOINT_DIR", "RESTORE_FROM")
+# Another way to describe the ranks, which excludes RANK_SIZE and RANK_TABLE_FILE.
+_WITHOUT_TABLE = ("CM_CHIEF_", "CM_WORKER_")
 
 
-class NpuRuntime(runtime.Runtime):
+def find_package():
+    """Returns the name of the installed adapter without importing it; None if none."""
+    return next(filter(importlib.util.find_spec, _PACKAGES), None)
+
+
+def _check_environment(num_ranks):
+    """Refuses or removes variables that the adapter would obey silently.
+
+    Raises:
+      ValueError: one line; the result would not be what the flags say.
+    """
+    for name in _WARM_STARTS:
+        if os.environ.get(name):
+            raise ValueError(
+                f"{name}={os.environ[name]} in the environment: the adapter would "
+                f"start the training from it; unset {name}, because --model_dir and "
+                "--resnet_checkpoint say where to start"
+            )
+    size = os.environ.get("CM_WORKER_SIZE") or str(num_ranks)
+    if size != str(num_ranks):
+        raise ValueError(
+            f"CM_WORKER_SIZE={size} in the environment, but RANK_SIZE is {num_ranks}; "
+            "unset the variables CM_*: rank tables say where the ranks are"
+        )
+    ignored = sorted(name for name in os.environ if name.startswith(_WITHOUT_TABLE))
+    if num_ranks == 1 and "RANK_TABLE_FILE" in os.environ:
+        # HCCL would wait for the other ranks of the table.
+        ignored.append("RANK_TABLE_FILE")
+    for name in ignored:
+        del os.environ[name]
+    if ignored:
+        tf.logging.warning(
+            "ignored in the environment: %s; this is rank %s of %d",
+            ", ".join(ignored),
+            os.environ.get("RANK_ID") or 0,
+            num_ranks,
+        )
+
+
+class Npu(base.Device):
     """One rank on an Ascend NPU."""
 
-    def __init__(self, rank, num_ranks, options, package):
-        """Keeps the choice; see runtime.create. package: npu_bridge or npu_device."""
-        super().__init__(rank, num_ranks, options)
-        # NPUEstimator refuses to start without; any text does.
-        os.environ.setdefault("JOB_ID", "10087")
+    def __init__(self, cluster, options, package):
+        """Initializes the device without importing the adapter.
+
+        Args:
+          cluster: cluster.Cluster.
+          options: base.Options.
+          package: str, see find_package.
+
+        Raises:
+          ValueError: one line; --loss_scale or --npu_config does not fit.
+        """
+        super().__init__(cluster, options)
+        self._scale = base.parse_loss_scale(options.loss_scale)
+        if self._scale and package == "npu_device":
+            raise ValueError(
+                f"--loss_scale={options.loss_scale}: npu_device of TensorFlow 2.6.5 "
+                "has no loss scaling; use --loss_scale=0"
+            )
         self._package = package
+        self._given = npu_arguments.parse(options.npu_config)
         self._session = None
 
     def _module(self, name):
@@ -47,9 +108,14 @@ class NpuRuntime(runtime.Runtime):
         return importlib.import_module(f"{package}.estimator.{name}")
 
     def __enter__(self):
-        """Starts the device: the first thing that a process does on it."""
+        """Starts the device. Nothing in this process may use the device before."""
+        _check_environment(self.num_ranks)
+        os.environ["JOB_ID"] = job_id()
         if self._package == "npu_device":
             importlib.import_module("npu_device").compat.enable_v1()
+        self._arguments = npu_arguments.build(
+            self._given, self._options, self._module("npu.npu_config")
+        )
         super().__enter__()
         with tf.Graph().as_default() as graph:
             npu_ops = self._module("npu_ops")
@@ -60,7 +126,7 @@ class NpuRuntime(runtime.Runtime):
         return self
 
     def __exit__(self, *error):
-        """Stops the device: the last thing that a process does on it."""
+        """Stops the device. Nothing in this process may use the device afterwards."""
         try:
             self._session.run(self._stop)
             self._session.close()
@@ -74,78 +140,75 @@ class NpuRuntime(runtime.Runtime):
         optimizer = rewrites.custom_optimizers.add()
         optimizer.name = "NpuOptimizer"
         optimizer.parameter_map["use_off_line"].b = True
-        precision_mode = self._options.precision_mode.encode()
-        optimizer.parameter_map["precision_mode"].s = precision_mode
+        name, mode = npu_arguments.precision(self._arguments)
+        optimizer.parameter_map[name].s = mode.encode()
         return config
 
     def iterations_per_loop(self, *step_counts):
         """See the base class.
 
-        Unless the flag says otherwise, as many as divide 100 and all step counts; one
-        where the loss is scaled, for each step's overflow has to be seen.
+        Without the flag it is the largest divisor of 100 and of all step counts; 1 with
+        loss scaling, which must see every step's overflow.
         """
         wanted = self._options.iterations_per_loop
-        largest = 1 if self._scale() else _LARGEST_LOOP
-        if wanted > 1 and self._scale():
+        if wanted > 1 and self._scale:
             raise ValueError(
-                f"--iterations_per_loop={wanted}: with --loss_scale every step has to "
-                "be seen; leave it at 0 or 1"
+                f"--iterations_per_loop={wanted}: with --loss_scale every step must "
+                "be a run of its own; use 0 or 1"
             )
-        loop = wanted or largest
+        loop = wanted or (1 if self._scale else _LARGEST_LOOP)
         for count in step_counts:
             if wanted and count % wanted:
                 raise ValueError(
-                    f"--iterations_per_loop={wanted} does not divide {count}; total "
-                    "steps, steps left and --save_checkpoints_steps are "
-                    f"{', '.join(map(str, step_counts))}; 0 takes what fits"
+                    f"--iterations_per_loop={wanted} does not divide {count}; the "
+                    "total steps, the remaining steps and --save_checkpoints_steps are "
+                    f"{', '.join(map(str, step_counts))}; 0 chooses a common divisor"
                 )
             loop = math.gcd(loop, count)
         return loop
 
-    def _scale(self):
-        return runtime.parse_loss_scale(self._options.loss_scale)
-
     def session_config(self):
-        """Gives the host's session configuration; NPURunConfig adds the device's."""
+        """Returns the session configuration of the host; NPURunConfig adds the NPU."""
         tf.logging.info(
-            "device: NPU, rank %d of %d, --precision_mode=%s, --loss_scale=%s",
-            *(self.rank, self.num_ranks),
-            *(self._options.precision_mode, self._options.loss_scale),
+            "device: NPU, rank %d of %d, --loss_scale=%s, %s",
+            self.rank,
+            self.num_ranks,
+            self._options.loss_scale,
+            ", ".join(f"{name}={value}" for name, value in self._arguments.items()),
         )
         return tf.ConfigProto(allow_soft_placement=True)
 
     def optimizer_wrapper(self):
         """See the base class."""
         distributed = self._module("npu.npu_optimizer").NPUDistributedOptimizer
-        scale = self._scale()
-        if not scale:
+        if not self._scale:
             return distributed
         scaling = self._module("npu.npu_loss_scale_optimizer").NPULossScaleOptimizer
-        managers = self._module("npu.npu_loss_scale_manager")
 
         def wrap(optimizer):
-            # One for each graph: the scale is a variable.
-            manager = (
-                managers.ExponentialUpdateLossScaleManager(
-                    init_loss_scale=_FIRST_DYNAMIC_SCALE,
-                    incr_every_n_steps=_STEPS_BEFORE_A_LARGER_SCALE,
-                    decr_every_n_nan_or_inf=_OVERFLOWS_BEFORE_A_SMALLER_SCALE,
-                    decr_ratio=_DECREASE,
-                )
-                if scale == "dynamic"
-                else managers.FixedLossScaleManager(scale, enable_overflow_check=True)
-            )
+            # A manager per graph: the scale is a variable.
+            manager = self._loss_scale_manager()
             if self.num_ranks == 1:
                 return scaling(optimizer, manager)
             return scaling(distributed(optimizer), manager, is_distributed=True)
 
         return wrap
 
-    def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
-        """See the base class."""
-        self._train(model_fn, model_dir, params, input_fn, max_steps, hooks, config)
+    def _loss_scale_manager(self):
+        managers = self._module("npu.npu_loss_scale_manager")
+        if self._scale != "dynamic":
+            return managers.FixedLossScaleManager(
+                self._scale, enable_overflow_check=True
+            )
+        return managers.ExponentialUpdateLossScaleManager(
+            init_loss_scale=_FIRST_DYNAMIC_SCALE,
+            incr_every_n_steps=_STEPS_BEFORE_A_LARGER_SCALE,
+            decr_every_n_nan_or_inf=_OVERFLOWS_BEFORE_A_SMALLER_SCALE,
+            decr_ratio=_DECREASE,
+        )
 
-    def _train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, config):
+    def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
+        """See the base class. params holds iterations_per_loop."""
         if self._options.profiling:
             config["profiling_config"] = self._profiling_config()
         estimator = self._estimator(
@@ -157,7 +220,7 @@ class NpuRuntime(runtime.Runtime):
         folder = os.path.abspath(self._options.profiling)
         os.makedirs(folder, exist_ok=True)
         options = {"output": folder, "training_trace": "on", "task_trace": "on"}
-        # The device finds the ends of the forward and backward pass by itself.
+        # Empty: the device finds the ends of the forward and backward pass itself.
         options.update(fp_point="", bp_point="")
         return self._module("npu.npu_config").ProfilingConfig(
             enable_profiling=True, profiling_options=json.dumps(options)
@@ -168,16 +231,25 @@ class NpuRuntime(runtime.Runtime):
         return self._estimator(model_fn, model_dir, params, iterations_per_loop=1)
 
     def _estimator(self, model_fn, model_dir, params, iterations_per_loop, **config):
-        run_config = self._module("npu.npu_config").NPURunConfig(
+        arguments = dict(
+            config,
             model_dir=model_dir,
             session_config=self.session_config(),
-            save_summary_steps=runtime.SUMMARY_STEPS,
+            save_summary_steps=base.SUMMARY_STEPS,
+            # The training log reports the speed.
+            log_step_count_steps=None,
             iterations_per_loop=iterations_per_loop,
-            enable_data_pre_proc=True,
-            precision_mode=self._options.precision_mode,
-            hcom_parallel=True,
-            **config,
         )
-        return self._module("npu.npu_estimator").NPUEstimator(
-            model_fn=model_fn, model_dir=model_dir, config=run_config, params=params
-        )
+        arguments.update(self._arguments)
+        try:
+            run_config = self._module("npu.npu_config").NPURunConfig(**arguments)
+            return self._module("npu.npu_estimator").NPUEstimator(
+                model_fn=model_fn, model_dir=model_dir, config=run_config, params=params
+            )
+        except (TypeError, ValueError) as error:
+            if not self._given:
+                raise
+            raise UserError(
+                f"--npu_config={','.join(self._options.npu_config)}: the adapter "
+                f"refuses: {error}; quotes keep a number as text: aoe_mode='2'"
+            ) from error

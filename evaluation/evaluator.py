@@ -30,7 +30,7 @@ class Evaluator:
         """Keeps what to evaluate on.
 
         Args:
-          device: runtime.Runtime, started.
+          device: base.Device, started.
           params: dict, see ssd_model.DEFAULT_PARAMS.
           model_dir: str; figures go to its folder "eval".
           coco_gt: pycocotools COCO of the evaluation images.

@@ -39,7 +39,7 @@ from console import atomic_file
 from console.command import run
 from console.errors import UserError
 from detection import model_file, picture_stream
-from devices import runtime
+from devices import base
 from evaluation import postprocess
 
 FLAGS = flags.FLAGS
@@ -70,8 +70,8 @@ def _define_flags():
     flags.DEFINE_enum("device", "auto", model_file.DEVICES, "What to run on.")
     flags.DEFINE_enum(
         "precision_mode",
-        runtime.PRECISION_MODES[0],
-        runtime.PRECISION_MODES,
+        base.PRECISION_MODES[0],
+        base.PRECISION_MODES,
         "Whether products may use 16 bits, as for ssd_main.py.",
     )
 

@@ -172,7 +172,7 @@ def agree(model_dir, device, save_checkpoints_steps, limit=None):
 
     Args:
       model_dir: str, this rank's folder.
-      device: runtime.Runtime, started.
+      device: base.Device, started.
       save_checkpoints_steps: int; no rank lacks checkpoints of more steps than these.
       limit: int, the largest step that is wanted, or None.
 

@@ -10,7 +10,7 @@ import dataset_parser
 import ssd_model
 from console.errors import blaming
 from dataset import categories
-from devices import runtime
+from devices import base
 
 FLAGS = flags.FLAGS
 _DEFAULTS = ssd_model.DEFAULT_PARAMS
@@ -160,13 +160,13 @@ def _define_run_flags():
 
 
 def _define_device_flags():
-    """Each but the first named as in runtime.Options."""
-    defaults = runtime.DEFAULT_OPTIONS
-    flags.DEFINE_enum("device", "auto", runtime.DEVICES, "What to run on.")
+    """Each but the first named as in base.Options."""
+    defaults = base.DEFAULT_OPTIONS
+    flags.DEFINE_enum("device", "auto", base.DEVICES, "What to run on.")
     flags.DEFINE_enum(
         "precision_mode",
         defaults.precision_mode,
-        runtime.PRECISION_MODES,
+        base.PRECISION_MODES,
         "Whether products may use 16 bits: float16 on NPU and GPU, bfloat16 on a CPU.",
     )
     flags.DEFINE_string(
@@ -176,6 +176,11 @@ def _define_device_flags():
     )
     flags.DEFINE_string(
         "profiling", defaults.profiling, "Folder for a profile of the training."
+    )
+    flags.DEFINE_multi_string(
+        "npu_config",
+        list(defaults.npu_config),
+        "Further arguments of the NPU adapter's NPURunConfig: key=value,key=value.",
     )
     _define_integers(
         (

@@ -28,7 +28,7 @@ class StopOnSignal(tf.train.SessionRunHook):
         """Keeps whom to agree with.
 
         Args:
-          ranks: ranks.Alone or ranks.Ranks.
+          ranks: rank_messages.Ranks.
           steps_per_run: int, steps that a session run takes.
         """
         self._ranks = ranks

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Training and evaluation through stand-ins for Huawei's npu_bridge and npu_device."""
+"""Training and prediction through stand-ins for Huawei's npu_bridge and npu_device."""
 
 import ast
 import glob
@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -16,16 +15,55 @@ import pytest
 import processes
 import records
 from dataset import categories
-from devices import rank_messages, runtime
+from devices import base, cluster, npu
 
-TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ROOT = os.path.dirname(TESTS)
+TESTS = os.path.join(processes.ROOT, "tests")
+STANDINS = os.path.join(TESTS, "npu_standin")
+PACKAGES = {"npu_bridge": "bridge", "npu_device": "device"}
+TABLE = os.path.join(processes.ROOT, "npu_config", "8p.json")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Five images with a box each, as records and COCO json."""
-    folder = tmp_path_factory.mktemp("data")
+def run(command, folder, package="npu_bridge", **environment):
+    """Runs a command with a stand-in; returns the process and the adapter's calls."""
+    log = os.path.join(str(folder), "calls.jsonl")
+    ours = ("JOB_ID", "RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env.update(
+        PYTHONPATH=os.pathsep.join(
+            [os.path.join(STANDINS, PACKAGES[package]), STANDINS, processes.ROOT]
+        ),
+        NPU_STANDIN_LOG=log,
+        TF_CPP_MIN_LOG_LEVEL="2",
+        **environment,
+    )
+    result = subprocess.run(
+        [sys.executable] + command, env=env, capture_output=True, text=True, timeout=300
+    )
+    calls = []
+    if os.path.exists(log):
+        with open(log) as file:
+            calls = [json.loads(line) for line in file]
+    return result, calls
+
+
+def run_rank(folder, *arguments, options=None, **environment):
+    """Runs helpers/one_weight_rank.py; see `run`."""
+    script = os.path.join(TESTS, "helpers", "one_weight_rank.py")
+    command = [script, "npu", str(folder / "model"), json.dumps(options or {})]
+    return run(command + list(arguments), folder, **environment)
+
+
+def names(calls):
+    return ", ".join(entry["call"] for entry in calls)
+
+
+def find(calls, name):
+    """The first call of that name."""
+    return next(entry for entry in calls if entry["call"] == name)
+
+
+def write_data(folder):
+    """Five images with one box each, as records and COCO json."""
     pixels = np.full([40, 60, 3], 80, np.uint8)
     pixels[10:30, 20:50] = 200
     encoded = records.encode_image(pixels)
@@ -43,255 +81,229 @@ def data(tmp_path_factory):
         ],
     }
     (folder / "val.json").write_text(json.dumps(dataset))
-    return folder
 
 
-PACKAGES = {"npu_bridge": "bridge", "npu_device": "device"}
-STANDINS = os.path.join(TESTS, "npu_standin")
-
-
-def run(data, model_dir, *flags, package="npu_bridge", **environment):
-    """Trains four steps; gives the process's result and the calls of the adapter."""
-    log = os.path.join(str(model_dir), "calls.jsonl")
-    folders = [os.path.join(STANDINS, PACKAGES[package]), STANDINS]
-    env = {
-        k: v for k, v in os.environ.items() if k not in ("JOB_ID", "RANK_TABLE_FILE")
-    }
-    env.update(
-        PYTHONPATH=os.pathsep.join(folders),
-        NPU_STANDIN_LOG=log,
-        TF_CPP_MIN_LOG_LEVEL="2",
-        **environment,
-    )
-    result = subprocess.run(
-        [sys.executable, os.path.join(ROOT, "ssd_main.py")]
-        + [f"--training_file_pattern={data / 'train'}"]
-        + [f"--validation_file_pattern={data / 'train'}"]
-        + [f"--val_json_file={data / 'val.json'}", f"--model_dir={model_dir}"]
-        + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
-        + list(flags),
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    calls = []
-    if os.path.exists(log):
-        with open(log) as file:
-            calls = [json.loads(line) for line in file]
-    return result, calls
-
-
-def schedule(num_ranks):
-    """Four steps."""
-    return [f"--num_examples_per_epoch={4 * num_ranks}", "--num_epochs=1"] + [
-        "--decay_epochs=1",
-        "--save_checkpoints_steps=2",
-    ]
-
-
-def names(calls):
-    return [entry["call"] for entry in calls]
-
-
-def logged_steps(result):
-    """The numbers of the lines "step 2 of 4 ..."."""
-    steps = [line for line in result.stderr.splitlines() if ":step " in line]
-    return [int(line.split()[1]) for line in steps]
-
-
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_train_and_eval_on_one_npu(data, tmp_path, package):
+@pytest.mark.slow
+def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
+    write_data(tmp_path)
     result, calls = run(
-        data, tmp_path, *schedule(1), f"--profiling={tmp_path}/prof", package=package
+        [os.path.join(processes.ROOT, "ssd_main.py")]
+        + [f"--training_file_pattern={tmp_path / 'train'}"]
+        + [f"--validation_file_pattern={tmp_path / 'train'}"]
+        + [f"--val_json_file={tmp_path / 'val.json'}", f"--model_dir={tmp_path}"]
+        + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
+        + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"],
+        tmp_path,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    enable = ["enable_v1"] if package == "npu_device" else []
-    assert names(calls) == [f"import {package}"] + enable + [
-        "initialize_system",
-        "NPURunConfig",
-        "compute_gradients",
-        "model_fn",
-        "trained",
-        "NPURunConfig",
-        "model_fn",
-        "shutdown_system",
-        "exit",
-    ]
-    assert {"call": "trained", "step": 4} in calls
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, compute_gradients, "
+        "model_fn, trained, NPURunConfig, model_fn, shutdown_system, exit"
+    )
+    assert find(calls, "trained")["step"] == 4
     assert "RANK_TABLE_FILE" not in calls[0] and calls[0]["JOB_ID"]
-    config = calls[names(calls).index("NPURunConfig")]
+    config = find(calls, "NPURunConfig")
     # The largest divisor of 100, of the 4 steps and of the 2 between checkpoints.
     assert config["iterations_per_loop"] == 2
     assert config["enable_data_pre_proc"] and config["hcom_parallel"]
+    # The adapter's own defaults, and a warning if they are passed.
+    assert not {"enable_data_pre_proc", "hcom_parallel"} & set(config["given"])
+    assert config["deterministic"] == 0
     assert config["precision_mode"] == "allow_mix_precision"
     assert config["save_checkpoints_steps"] == 2
     assert config["save_summary_steps"] == 100
     assert config["keep_checkpoint_max"] == 32
-    assert config["profiling"]["output"] == str(tmp_path / "prof")
-    assert config["profiling"]["task_trace"] == "on"
+    assert config["profiling_config"]["output"] == str(tmp_path / "prof")
+    assert config["profiling_config"]["task_trace"] == "on"
     assert "device: NPU, rank 0 of 1" in result.stderr
-    assert logged_steps(result) == [2, 4]
+    steps = [line for line in result.stderr.splitlines() if ":step " in line]
+    assert [line.split()[1] for line in steps] == ["2", "4"]
+    assert "global_step/sec" not in result.stderr
     assert "evaluated 5 of 5 images" in result.stderr
     assert "Eval results: {'COCO/AP'" in result.stderr
 
 
-class OtherRanks:
-    """Plays all ranks of eight but one, that train and detect nothing."""
-
-    def __init__(self, missing, final_step):
-        self.base_port = processes.free_ports(9)
-        self._port = self.base_port + 8
-        self._final_step = final_step
-        self.gathered = None
-        numbers = [rank for rank in range(8) if rank != missing]
-        self._threads = [
-            threading.Thread(target=self._play, args=(rank,), daemon=True)
-            for rank in numbers
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _play(self, rank):
-        channel = rank_messages.Ranks(rank, 8, ("127.0.0.1", self._port))
-        assert channel.exchange(-1) == [-1] * 8
-        assert channel.exchange(self._final_step) == [self._final_step] * 8
-        gathered = channel.gather(b"nothing")
-        if rank == 0:
-            self.gathered = gathered
-        channel.close()
-
-    def join(self):
-        for thread in self._threads:
-            thread.join(timeout=60)
-            assert not thread.is_alive()
-
-
-def test_train_and_eval_as_rank_3_of_8(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("JOB_ID", "test")
-    others = OtherRanks(missing=3, final_step=4)
-    table = os.path.join(ROOT, "npu_config", "8p.json")
-    result, calls = run(
-        data,
+@pytest.mark.slow
+def test_tensorflow_2_6_5s_adapter_takes_what_npu_config_gives(tmp_path):
+    given = ["precision_mode_v2=mixed_float16,op_select_implmode=high_precision"]
+    given.append(f"dump_config.enable_dump=true,dump_config.dump_path={tmp_path}")
+    result, calls = run_rank(
         tmp_path,
-        *schedule(8),
-        f"--base_port={others.base_port}",
+        options={"npu_config": given, "deterministic": True},
+        package="npu_device",
+        TF_CONFIG='{"cluster": {"worker": ["job-0:2222"]}}',
+        CM_WORKER_SIZE="1",
+        CM_CHIEF_IP="10.0.0.1",
+        RANK_TABLE_FILE=TABLE,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert names(calls) == (
+        "import npu_device, enable_v1, initialize_system, NPURunConfig, "
+        "compute_gradients, model_fn, trained, NPURunConfig, model_fn, "
+        "shutdown_system, exit"
+    )
+    assert "TF_CONFIG in the environment is ignored" in result.stderr
+    ignored = "CM_CHIEF_IP, CM_WORKER_SIZE, RANK_TABLE_FILE; this is rank 0 of 1"
+    assert f"ignored in the environment: {ignored}" in result.stderr
+    config = find(calls, "NPURunConfig")
+    assert config["precision_mode"] is None
+    assert config["precision_mode_v2"] == "mixed_float16"
+    assert config["op_select_implmode"] == "high_precision"
+    assert config["dump_config"] == {"dump_path": str(tmp_path), "dump_mode": "output"}
+    assert config["deterministic"] == 1
+    # In steps of 0.1 with momentum 0.5 the weight takes 1.5, 3, 3.75 and 3.75.
+    assert "[3.75, 7.5]" in result.stdout
+
+
+# Plays the other ranks of eight; prints what rank 0 gathers. It is a separate process,
+# because it exits when rank 3 dies.
+OTHER_RANKS = """
+import sys, threading
+from devices import rank_messages
+
+def play(rank):
+    ranks = rank_messages.connect(rank, 8, ("127.0.0.1", int(sys.argv[1])))
+    ranks.exchange("trained")
+    gathered = ranks.gather(b"nothing")
+    if gathered:
+        print(gathered)
+    ranks.close()
+
+for rank in (0, 1, 2, 4, 5, 6, 7):
+    threading.Thread(target=play, args=(rank,)).start()
+"""
+
+
+@pytest.mark.slow
+def test_rank_3_of_8_averages_outside_of_a_fixed_loss_scale(tmp_path):
+    base_port = processes.free_ports(9)
+    others = subprocess.Popen(
+        [sys.executable, "-c", OTHER_RANKS, str(base_port + 8)],
+        env=dict(os.environ, PYTHONPATH=processes.ROOT, JOB_ID="test"),
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    result, calls = run_rank(
+        tmp_path,
+        options={"base_port": base_port, "loss_scale": "8"},
         JOB_ID="test",
         RANK_ID="3",
         RANK_SIZE="8",
         DEVICE_ID="3",
-        RANK_TABLE_FILE=table,
+        RANK_TABLE_FILE=TABLE,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert names(calls) == [
-        "import npu_bridge",
-        "initialize_system",
-        "NPURunConfig",
-        "compute_gradients",
-        "model_fn",
-        "broadcast",
-        "trained",
-        "NPURunConfig",
-        "model_fn",
-        "shutdown_system",
-        "exit",
-    ]
-    assert calls[0]["RANK_ID"] == "3" and calls[0]["RANK_TABLE_FILE"] == table
-    assert calls[2]["iterations_per_loop"] == 2
-    assert calls[3]["num_ranks"] == 8
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, FixedLossScaleManager, "
+        "NPULossScaleOptimizer, compute_gradients, model_fn, broadcast, trained, "
+        "NPURunConfig, model_fn, shutdown_system, exit"
+    )
+    assert calls[0]["RANK_ID"] == "3" and calls[0]["RANK_TABLE_FILE"] == TABLE
+    assert find(calls, "FixedLossScaleManager")["loss_scale"] == 8
+    assert find(calls, "NPULossScaleOptimizer")["is_distributed"] is True
+    assert find(calls, "compute_gradients")["num_ranks"] == 8
+    # Each step's overflow must be seen.
+    assert find(calls, "NPURunConfig")["iterations_per_loop"] == 1
     assert "device: NPU, rank 3 of 8" in result.stderr
-    # Of five images one is the share of rank 3, and rank 0 has the result.
-    assert "1 images detected; rank 0 has the result" in result.stderr
-    assert "Eval results" not in result.stderr
-    others.join()
-    assert [share == b"nothing" for share in others.gathered] == [
-        rank != 3 for rank in range(8)
-    ]
+    gathered = ast.literal_eval(others.communicate(timeout=60)[0])
+    # The weight takes 3, 6, 7.5 and 7.5.
+    assert gathered == [b"nothing"] * 3 + [b"[7.5, 15.0]"] + [b"nothing"] * 4
 
 
-def test_loss_scale_skips_and_counts_steps_that_overflow(data, tmp_path):
-    flags = schedule(1) + ["--mode=train", "--loss_scale=dynamic"]
-    result, calls = run(data, tmp_path, *flags, NPU_STANDIN_OVERFLOWS="2,3")
+@pytest.mark.slow
+def test_a_dynamic_loss_scale_skips_and_counts_steps_that_overflow(tmp_path):
+    result, calls = run_rank(
+        tmp_path, options={"loss_scale": "dynamic"}, NPU_STANDIN_OVERFLOWS="2,3"
+    )
     assert result.returncode == 0, result.stderr[-3000:]
-    by_name = {entry["call"]: entry for entry in calls}
-    assert by_name["ExponentialUpdateLossScaleManager"]["loss_scale"] == 2**32
-    assert by_name["NPULossScaleOptimizer"]["is_distributed"] is False
-    # Every step's overflow has to be seen.
-    assert by_name["NPURunConfig"]["iterations_per_loop"] == 1
-    assert "step 4 of 4" in result.stderr
+    assert find(calls, "ExponentialUpdateLossScaleManager")["loss_scale"] == 2**32
+    assert find(calls, "NPULossScaleOptimizer")["is_distributed"] is False
+    assert find(calls, "trained")["step"] == 4
     assert "2 steps skipped for overflow" in result.stderr
 
 
-def test_with_several_ranks_a_fixed_scaling_goes_outside(monkeypatch, tmp_path):
-    script = """
-import tensorflow.compat.v1 as tf
-from devices import npu, runtime
-device = npu.NpuRuntime(3, 8, runtime.Options(loss_scale="8"), "npu_bridge")
-with tf.Graph().as_default():
-    device.optimizer_wrapper()(tf.train.MomentumOptimizer(0.1, 0.9))
-"""
-    folders = [ROOT, os.path.join(STANDINS, "bridge"), STANDINS]
-    env = dict(
-        os.environ,
-        PYTHONPATH=os.pathsep.join(folders),
-        NPU_STANDIN_LOG=str(tmp_path / "calls"),
-        RANK_SIZE="8",
-        RANK_TABLE_FILE=os.path.join(ROOT, "npu_config", "8p.json"),
-    )
-    subprocess.run([sys.executable, "-c", script], env=env, check=True, timeout=100)
-    calls = [json.loads(line) for line in open(tmp_path / "calls")]
-    assert {"call": "FixedLossScaleManager", "loss_scale": 8} in calls
-    assert {"call": "NPULossScaleOptimizer", "is_distributed": True} in calls
+@pytest.mark.slow
+def test_device_is_stopped_when_training_fails(tmp_path):
+    result, calls = run_rank(tmp_path, "fail")
+    assert result.returncode == 1
+    assert "made to fail" in result.stderr
+    assert names(calls).endswith("model_fn, shutdown_system, exit")
+
+
+def create(package="npu_bridge", **options):
+    alone = cluster.Cluster(0, 1, [], ("", 0), 0)
+    return npu.Npu(alone, base.Options(**options), package)
 
 
 @pytest.mark.parametrize(
-    "package, flags, message",
+    "package, options, message",
     [
-        ("npu_device", ["--loss_scale=dynamic"], "has no loss scaling"),
-        ("npu_bridge", ["--loss_scale=0.5"], "--loss_scale=0.5: must be 0"),
-        ("npu_bridge", ["--iterations_per_loop=3"], "=3 does not divide 4"),
+        ("npu_device", {"loss_scale": "dynamic"}, "=dynamic: .* has no loss scaling"),
+        ("npu_bridge", {"loss_scale": "0.5"}, "--loss_scale=0.5: must be 0"),
         (
             "npu_bridge",
-            ["--iterations_per_loop=2", "--loss_scale=8"],
-            "every step has to be seen",
+            {"iterations_per_loop": 3},
+            "--iterations_per_loop=3 does not divide 4; .* are 9, 4, 6;",
         ),
+        (
+            "npu_bridge",
+            {"iterations_per_loop": 2, "loss_scale": "8"},
+            "=2: with --loss_scale every step must",
+        ),
+        ("npu_bridge", {"npu_config": ["aoe_mode"]}, "=aoe_mode: 'aoe_mode' is not of"),
     ],
 )
-def test_a_flag_that_does_not_go_with_the_npu_is_named(
-    data, tmp_path, package, flags, message
+def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):
+    with pytest.raises(ValueError, match=message):
+        create(package, **options).iterations_per_loop(9, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("LOCAL_CHECKPOINT_DIR", "/x", "LOCAL_CHECKPOINT_DIR=/x .* would start"),
+        ("RESTORE_FROM", "/x", "RESTORE_FROM=/x .* unset RESTORE_FROM"),
+        ("CM_WORKER_SIZE", "8", "CM_WORKER_SIZE=8 .* RANK_SIZE is 1; unset"),
+    ],
+)
+def test_a_variable_that_the_adapter_would_obey_is_refused(
+    monkeypatch, name, value, message
 ):
-    result, calls = run(data, tmp_path, *schedule(1), *flags, package=package)
-    assert result.returncode == 2
-    assert message in result.stderr.splitlines()[-1]
-    started = "initialize_system" in names(calls)
-    assert started == ("shutdown_system" in names(calls))
+    monkeypatch.setenv(name, value)
+    # Before anything is imported: there is no adapter here.
+    with pytest.raises(ValueError, match=message):
+        create().__enter__()
 
 
-def test_device_is_stopped_when_training_fails(data, tmp_path):
-    flags = schedule(1) + ["--base_learning_rate=1e9"]
-    result, calls = run(data, tmp_path, *flags)
-    assert result.returncode == 2
-    assert "loss is" in result.stderr.splitlines()[-1]
-    assert names(calls)[-2:] == ["shutdown_system", "exit"]
-
-
-def test_cpu_never_imports_npu_bridge(data, tmp_path):
-    result, calls = run(data, tmp_path, "--device=cpu", "--mode=eval")
-    assert result.returncode == 2  # there is no checkpoint
+@pytest.mark.slow
+def test_the_adapter_is_imported_for_an_npu_only(tmp_path):
+    script = """
+from devices import base, selection
+with selection.create("cpu"):
+    pass
+try:
+    selection.create("auto", base.Options(base_port=1, loss_scale="0.5"))
+except ValueError as error:
+    print(error)
+"""
+    result, calls = run(["-c", script], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "--loss_scale=0.5" in result.stdout
     assert calls == []
 
 
 def test_the_ports_are_not_those_of_hccl():
-    for num_ranks in (2, 8, 4096):
-        ports = range(runtime.DEFAULT_BASE_PORT, runtime.DEFAULT_BASE_PORT + num_ranks)
-        assert not set(ports) & set(range(60000, 60016))
+    ports = range(base.DEFAULT_BASE_PORT, base.DEFAULT_BASE_PORT + 4096 + 1)
+    assert not set(ports) & set(range(60000, 60016))
 
 
 def test_no_process_is_forked_beside_the_driver():
-    for path in glob.glob(os.path.join(ROOT, "**", "*.py"), recursive=True):
+    for path in glob.glob(os.path.join(processes.ROOT, "**", "*.py"), recursive=True):
         if os.sep + "." in path or path.startswith(TESTS):
             continue
-        tree = ast.parse(open(path, encoding="utf-8").read())
+        with open(path, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
                 assert node.attr not in ("fork", "forkpty"), path

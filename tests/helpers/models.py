@@ -12,7 +12,7 @@ import records
 import ssd_architecture
 import ssd_model
 from dataset import categories
-from devices import runtime
+from devices import base, selection
 from evaluation import postprocess
 
 # Ids with gaps: classes and ids must not be taken for each other.
@@ -118,7 +118,7 @@ def evaluate(checkpoint_path, paths, folder, label_map=LABELS, batch_size=2):
             encoded.append(file.read())
     rows = [records.record(i, content) for i, content in enumerate(encoded)]
     records.write(folder / "val.tfrecord", rows)
-    device = runtime.create("cpu", runtime.Options("must_keep_origin_dtype"))
+    device = selection.create("cpu", base.Options("must_keep_origin_dtype"))
     reader = dataset_parser.SSDInputReader(str(folder / "val.tfrecord"), False)
     params = dict(ssd_model.DEFAULT_PARAMS, label_map=label_map)
     estimator = device.predictor(ssd_model.ssd_model_fn, str(folder), params)

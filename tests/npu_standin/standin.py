@@ -1,8 +1,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the stand-ins of npu_bridge and npu_device share: a log, and what they refuse.
+"""What both stand-ins share: a log of calls, and checks of what the device refuses.
 
-Each call is appended to the file that NPU_STANDIN_LOG names, a line of JSON.
+Each call is appended to the file that NPU_STANDIN_LOG names, as a line of JSON.
 """
 
 import atexit
@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 _LARGEST_K = 4096
 _MISSING_ON_THE_DEVICE = ("NonMaxSuppression", "CombinedNonMaxSuppression")
 
-# Of this process: "imported", "started" or "stopped".
+# Of this process; "system" is "imported", "started" or "stopped".
 state = {"system": "imported"}
 
 
@@ -26,7 +26,7 @@ def record(call, **arguments):
 
 
 def start_up(package):
-    """What importing the package does: it looks around, and waits for the exit."""
+    """Does what importing the package does: checks, and registers an exit handler."""
     record(
         f"import {package}",
         **{k: v for k, v in os.environ.items() if k in _ENVIRONMENT},
@@ -39,7 +39,9 @@ _ENVIRONMENT = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "JOB_ID", "RANK_TABLE_FILE"
 
 
 def num_ranks():
-    """RANK_SIZE."""
+    """Returns RANK_SIZE."""
+    if os.environ.get("CM_WORKER_SIZE") and os.environ.get("RANK_SIZE"):
+        raise ValueError("CM_WORKER_SIZE and RANK_SIZE cannot both be set")
     return int(os.environ.get("RANK_SIZE", "1"))
 
 
@@ -47,6 +49,8 @@ def _check_environment():
     table = os.environ.get("RANK_TABLE_FILE")
     if num_ranks() == 1 and table:
         raise RuntimeError("EI0004: a single rank with a RANK_TABLE_FILE")
+    if table and os.environ.get("CM_CHIEF_IP"):
+        raise RuntimeError("CM_CHIEF_IP and RANK_TABLE_FILE cannot both be set")
     if num_ranks() > 1 and not (table and os.path.isabs(table)):
         raise RuntimeError("EI0004: RANK_TABLE_FILE must be an absolute path")
     if num_ranks() > 1:
@@ -61,14 +65,14 @@ def check_started():
 
 
 def check_tensors(tensors):
-    """Refuses what cannot go to the device as input."""
+    """Refuses tensors that cannot be inputs of the device."""
     for tensor in tf.nest.flatten(tensors):
         if not tensor.shape.is_fully_defined() or tensor.dtype == tf.string:
             raise ValueError(f"E19999: {tensor} cannot go to the device")
 
 
 def check_operations(graph, known):
-    """Refuses operations that the device lacks, or that are known to hurt it.
+    """Refuses operations that the device lacks, or that are known to fail on it.
 
     Args:
       graph: tf.Graph.

@@ -20,11 +20,11 @@ from console import atomic_file
 from console.errors import UserError
 from dataset import categories
 from detection import model_file, picture_stream
-from devices import runtime
+from devices import base
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.path.join(ROOT, "tools", "detect.py")
-FLOAT32 = runtime.PRECISION_MODES[1]
+FLOAT32 = base.PRECISION_MODES[1]
 
 
 def run(arguments, cwd, **variables):

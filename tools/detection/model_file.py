@@ -24,7 +24,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import ssd_model
 from dataset import categories
-from devices import runtime
+from devices import base, selection
 from trainer import checkpoints
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -49,12 +49,12 @@ def quiet_tensorflow():
     warnings.filterwarnings("ignore", category=UserWarning, message="`tf.layers")
 
 
-def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
+def session_config(device="auto", precision_mode=base.PRECISION_MODES[0]):
     """Gives the configuration that the evaluation uses on a CPU or GPU.
 
     Args:
       device: one of DEVICES; "auto" is a GPU where TensorFlow finds one.
-      precision_mode: one of runtime.PRECISION_MODES.
+      precision_mode: one of base.PRECISION_MODES.
 
     Returns:
       tf.ConfigProto.
@@ -62,11 +62,11 @@ def session_config(device="auto", precision_mode=runtime.PRECISION_MODES[0]):
     Raises:
       UserError: there is no GPU, but one is asked for.
     """
-    options = runtime.Options(precision_mode=precision_mode)
+    options = base.Options(precision_mode=precision_mode)
     kinds = ("gpu", "cpu") if device == "auto" else (device,)
     for kind in kinds:
         try:
-            return runtime.create(kind, options).session_config()
+            return selection.create(kind, options).session_config()
         except ValueError as error:
             reason = str(error)
     raise UserError(reason)

@@ -11,7 +11,7 @@ from .npu_config import NPURunConfig
 
 
 class _LoopHook(tf.train.SessionRunHook):
-    """Takes all but one of a loop's steps, so that global_step jumps as on the NPU."""
+    """Runs all but one of a loop's steps, so that global_step jumps as on the NPU."""
 
     def __init__(self, train_op, iterations):
         self._train_op, self._iterations = train_op, iterations
@@ -21,7 +21,7 @@ class _LoopHook(tf.train.SessionRunHook):
             run_context.session.run(self._train_op)
 
     def end(self, session):
-        # A total that is no multiple of the loop is overrun.
+        # A total that is not a multiple of the loop is exceeded.
         step = int(session.run(tf.train.get_global_step()))
         standin.record("trained", step=step)
 
@@ -54,4 +54,11 @@ class NPUEstimator(tf.estimator.Estimator):
             hook = _LoopHook(spec.train_op, self._loop)
             return spec._replace(training_hooks=[hook] + list(spec.training_hooks))
 
-        super().__init__(looped, model_dir=model_dir, config=config, params=params)
+        warm_start = os.environ.get("LOCAL_CHECKPOINT_DIR")
+        super().__init__(
+            looped,
+            model_dir=model_dir,
+            config=config,
+            params=params,
+            warm_start_from=warm_start or os.environ.get("RESTORE_FROM"),
+        )

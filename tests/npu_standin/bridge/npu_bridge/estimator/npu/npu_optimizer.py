@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 
 class NPUDistributedOptimizer(tf.train.Optimizer):
-    """Says when it would average gradients."""
+    """Records when it would average gradients."""
 
     def __init__(self, optimizer, is_weighted_reduce=False):
         super().__init__(use_locking=False, name="NPUDistributedOptimizer")

@@ -1,0 +1,203 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What every device has in common: its options and its contract.
+
+The rest of the project asks a Device and never checks what it runs on. The devices are
+in cpu_gpu.py and npu.py; selection.py creates one of them.
+"""
+
+import abc
+import collections
+import json
+import math
+import os
+
+import tensorflow.compat.v1 as tf
+
+from devices import rank_messages
+
+DEVICES = ("auto", "npu", "gpu", "cpu")
+PRECISION_MODES = ("allow_mix_precision", "must_keep_origin_dtype")
+# Below Linux's own range (from 32768), and far from HCCL's ports 60000 to 60015.
+DEFAULT_BASE_PORT = 21000
+SUMMARY_STEPS = 100
+
+Options = collections.namedtuple(
+    "Options",
+    "precision_mode loss_scale iterations_per_loop profiling base_port deterministic "
+    "npu_config",
+    defaults=(PRECISION_MODES[0], "0", 0, None, DEFAULT_BASE_PORT, False, ()),
+)
+Options.__doc__ = """Settings of a device, named as the flags.
+
+precision_mode: one of PRECISION_MODES.
+loss_scale: str, see parse_loss_scale.
+iterations_per_loop: int, training steps per session run on the NPU; 0: the largest
+  value that divides all counts of steps.
+profiling: str, folder for a profile of some steps; None: no profile.
+base_port: int, first of the TCP ports of several ranks, see cluster.from_environment.
+deterministic: bool, whether the device computes the same result every time.
+npu_config: list of str, more arguments of NPURunConfig, see npu_arguments.parse.
+"""
+
+DEFAULT_OPTIONS = Options()
+
+
+def parse_loss_scale(text):
+    """Parses --loss_scale.
+
+    Args:
+      text: str.
+
+    Returns:
+      0.0 for none, "dynamic", or a float of at least 1.
+
+    Raises:
+      ValueError: one line; it is none of these.
+    """
+    if text == "dynamic":
+        return text
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = -1.0
+    if scale != 0 and not 1 <= scale < math.inf:
+        raise ValueError(
+            f"--loss_scale={text}: must be 0 (none), dynamic, or a number of at least 1"
+        )
+    return scale
+
+
+class Device(abc.ABC):
+    """One rank on one device. Use it as a context manager around the training.
+
+    Attributes:
+      rank: int, in 0..num_ranks - 1.
+      num_ranks: int, at least 1.
+      ranks: rank_messages.Ranks, connected while the device is started.
+      shares_model_dir: bool, whether all ranks use one folder of checkpoints.
+    """
+
+    shares_model_dir = False
+
+    def __init__(self, cluster, options):
+        """Initializes the device without starting it.
+
+        Args:
+          cluster: cluster.Cluster.
+          options: Options.
+        """
+        self.rank = cluster.rank
+        self.num_ranks = cluster.num_ranks
+        self.ranks = rank_messages.Ranks()
+        self._cluster = cluster
+        self._options = options
+
+    def __enter__(self):
+        """Starts the device and waits for the other ranks.
+
+        Raises:
+          ValueError: one line; another rank did not appear, or the environment asks
+            for something else than the flags.
+        """
+        _ignore_tf_config(self.num_ranks)
+        if self.num_ranks > 1:
+            self.ranks = rank_messages.connect(
+                self.rank, self.num_ranks, self._cluster.meeting_point
+            )
+        return self
+
+    def __exit__(self, error_type, *unused):
+        """Stops the device, also after an error."""
+        # After an error the other ranks must notice that this one is gone.
+        if error_type is None:
+            self.ranks.close()
+
+    def shared_model_dir(self, model_dir):
+        """Returns the folder of the checkpoints of this rank.
+
+        Args:
+          model_dir: str, --model_dir of this rank.
+
+        Returns:
+          str, model_dir itself unless shares_model_dir.
+        """
+        return model_dir
+
+    @abc.abstractmethod
+    def iterations_per_loop(self, *step_counts):
+        """Returns the number of training steps per session run.
+
+        Args:
+          *step_counts: ints; numbers of steps at which a session run has to end.
+
+        Returns:
+          int, a divisor of all step_counts; 1 except on NPUs.
+
+        Raises:
+          ValueError: one line; --iterations_per_loop does not divide one of them.
+        """
+
+    @abc.abstractmethod
+    def optimizer_wrapper(self):
+        """Returns a function from a tf.train.Optimizer to one that fits the device.
+
+        The new optimizer averages over ranks and scales the loss, where that is needed.
+        It is None where nothing is. It must be a plain function, because Estimator
+        copies params.
+        """
+
+    @abc.abstractmethod
+    def session_config(self):
+        """Returns the session's tf.ConfigProto; logs the device and its precision."""
+
+    @abc.abstractmethod
+    def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
+        """Trains up to a step, from the newest checkpoint if there is one.
+
+        Args:
+          model_fn: function of (features, labels, mode, params).
+          model_dir: str, see shared_model_dir.
+          params: dict for model_fn, see ssd_model.DEFAULT_PARAMS.
+          input_fn: function without arguments that returns a tf.data.Dataset.
+          max_steps: int.
+          hooks: list of tf.train.SessionRunHook.
+          **config: arguments that RunConfig and NPURunConfig share, for example
+            save_checkpoints_steps and keep_checkpoint_max.
+        """
+
+    @abc.abstractmethod
+    def predictor(self, model_fn, model_dir, params):
+        """Returns a tf.estimator.Estimator to predict with, independent of other ranks.
+
+        Args:
+          model_fn: function of (features, labels, mode, params).
+          model_dir: str.
+          params: dict for model_fn.
+        """
+
+
+def _ignore_tf_config(num_ranks):
+    """Removes TF_CONFIG from the environment, because every Estimator obeys it.
+
+    Raises:
+      ValueError: one line; it describes several tasks that are not our ranks.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return
+    try:
+        addresses = json.loads(text).get("cluster", {}).values()
+        num_tasks = sum(map(len, addresses))
+    except (ValueError, AttributeError, TypeError):
+        # Nobody can obey it.
+        num_tasks = 0
+    if num_tasks > 1 and num_tasks != num_ranks:
+        raise ValueError(
+            f"TF_CONFIG in the environment has {num_tasks} tasks, but RANK_SIZE is "
+            f"{num_ranks}; set RANK_ID and RANK_SIZE for every task, or unset TF_CONFIG"
+        )
+    tf.logging.warning(
+        "TF_CONFIG in the environment is ignored; RANK_ID and RANK_SIZE count"
+    )
+    del os.environ["TF_CONFIG"]

@@ -1,0 +1,210 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One rank on a CPU or GPU, alone or together with other ranks."""
+
+import json
+import os
+
+import tensorflow.compat.v1 as tf
+
+from devices import base
+
+_PROFILE_STEPS = 100
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def create(device, cluster, options):
+    """Creates the device of this rank; see selection.create.
+
+    Args:
+      device: "auto", "gpu" or "cpu"; "auto" is a GPU if TensorFlow finds one.
+      cluster: cluster.Cluster.
+      options: base.Options.
+
+    Returns:
+      SingleDevice.
+
+    Raises:
+      ValueError: one line; there is no GPU, or an option does not fit the device.
+    """
+    scale = base.parse_loss_scale(options.loss_scale)
+    if cluster.num_ranks > 1 and device != "cpu":
+        _hide_other_gpus(os.environ, cluster.local_rank)
+    has_gpu = device != "cpu" and _has_gpu()
+    if device == "gpu" and not has_gpu:
+        raise ValueError("--device=gpu: TensorFlow finds no GPU; use --device=auto")
+    if scale and not has_gpu:
+        raise ValueError(
+            f"--loss_scale={options.loss_scale}: only float16 needs it, on NPUs and "
+            "GPUs; use --loss_scale=0 here"
+        )
+    device_class = WorkerDevice if cluster.num_ranks > 1 else SingleDevice
+    return device_class(cluster, options, has_gpu)
+
+
+def _hide_other_gpus(environment, local_rank):
+    """Shows TensorFlow one GPU per rank, before it looks for them."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    given = [name for name in visible.split(",") if name]
+    name = given[local_rank % len(given)] if given else str(local_rank)
+    environment["CUDA_VISIBLE_DEVICES"] = name
+
+
+def _has_gpu():
+    return bool(tf.config.experimental.list_physical_devices("GPU"))
+
+
+class SingleDevice(base.Device):
+    """The only rank, on a CPU or GPU."""
+
+    def __init__(self, cluster, options, has_gpu=False):
+        """Initializes the device; see `create`."""
+        super().__init__(cluster, options)
+        self._has_gpu = has_gpu
+
+    def iterations_per_loop(self, *step_counts):
+        """See the base class."""
+        del step_counts
+        if self._options.iterations_per_loop > 1:
+            tf.logging.warning(
+                "--iterations_per_loop is for NPUs: one step per session run here"
+            )
+        if self._options.npu_config:
+            tf.logging.warning("--npu_config is for NPUs, and ignored here")
+        return 1
+
+    def optimizer_wrapper(self):
+        """See the base class."""
+        if not self._has_gpu or not self._mixes_precision():
+            return None
+        scale = base.parse_loss_scale(self._options.loss_scale) or "dynamic"
+        return lambda optimizer: tf.train.experimental.MixedPrecisionLossScaleOptimizer(
+            optimizer, scale
+        )
+
+    def session_config(self):
+        """See the base class."""
+        config = tf.ConfigProto(allow_soft_placement=True)
+        rewrites = config.graph_options.rewrite_options
+        precision = "float32"
+        if self._has_gpu:
+            if self._mixes_precision():
+                rewrites.auto_mixed_precision = rewrites.ON
+                precision = "float16 and float32 mixed"
+        else:
+            config.device_count["GPU"] = 0
+            # Each convolution uses all cores; two at a time slow each other down: 4.18
+            # instead of 3.81 s per step of benchmarks/train_step.py.
+            config.inter_op_parallelism_threads = 1
+            if self._mixes_precision() and _cpu_has_bfloat16(rewrites):
+                rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
+                precision = "bfloat16 and float32 mixed"
+        tf.logging.info(
+            "device: %s, rank %d of %d, precision: %s (--precision_mode=%s)",
+            "GPU" if self._has_gpu else "CPU",
+            self.rank,
+            self.num_ranks,
+            precision,
+            self._options.precision_mode,
+        )
+        return config
+
+    def _mixes_precision(self):
+        return self._options.precision_mode == "allow_mix_precision"
+
+    def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
+        """See the base class."""
+        if self._options.profiling:
+            hooks = hooks + [_profiler_hook(self._options.profiling, max_steps)]
+        # At least 50 points on the curves of a short training.
+        config["save_summary_steps"] = min(base.SUMMARY_STEPS, max(max_steps // 50, 1))
+        self._train(
+            model_fn,
+            params,
+            tf.estimator.TrainSpec(input_fn, max_steps=max_steps, hooks=hooks),
+            dict(config, model_dir=model_dir),
+        )
+
+    def _train(self, model_fn, params, spec, config):
+        estimator = self._estimator(model_fn, params, **config)
+        estimator.train(spec.input_fn, hooks=list(spec.hooks), max_steps=spec.max_steps)
+
+    def predictor(self, model_fn, model_dir, params):
+        """See the base class."""
+        return self._estimator(model_fn, params, model_dir=model_dir)
+
+    def _estimator(self, model_fn, params, **config):
+        run_config = tf.estimator.RunConfig(
+            session_config=self.session_config(),
+            # The training log reports the speed.
+            log_step_count_steps=None,
+            **config,
+        )
+        return tf.estimator.Estimator(model_fn, config=run_config, params=params)
+
+
+def _profiler_hook(folder, max_steps):
+    # The hook's summary writer needs a default graph, any one.
+    with tf.Graph().as_default():
+        return tf.train.ProfilerHook(
+            save_steps=min(_PROFILE_STEPS, max(max_steps // 2, 1)), output_dir=folder
+        )
+
+
+def _cpu_has_bfloat16(rewrites):
+    """Whether this CPU and this TensorFlow both have bfloat16 mixed precision."""
+    has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
+    return has_rewrite and bool(_BFLOAT16_FLAGS & _cpu_flags())
+
+
+def _cpu_flags():
+    """Names of this CPU's instruction sets; empty where Linux does not list them."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return set(next(line for line in file if "flags" in line).split())
+    except (OSError, StopIteration):
+        return set()
+
+
+class WorkerDevice(SingleDevice):
+    """One of several ranks on CPUs or GPUs.
+
+    TensorFlow's MultiWorkerMirroredStrategy averages the gradients: a ring over gRPC,
+    NCCL on GPUs. Rank 0, the chief, writes the checkpoints; all ranks restore them.
+    """
+
+    shares_model_dir = True
+
+    def session_config(self):
+        """See the base class."""
+        config = super().session_config()
+        rewrites = config.graph_options.rewrite_options
+        # Through a server, TensorFlow 2.15 fuses convolution and bias in bfloat16 into
+        # an operation that it does not have.
+        rewrites.remapping = rewrites.OFF
+        return config
+
+    def shared_model_dir(self, model_dir):
+        """Returns rank 0's folder, which all servers must see under the same name."""
+        return self.ranks.broadcast(os.path.abspath(model_dir).encode()).decode()
+
+    def _train(self, model_fn, params, spec, config):
+        workers = self._cluster.workers
+        task = {"type": "chief", "index": 0}
+        if self.rank:
+            task = {"type": "worker", "index": self.rank - 1}
+        cluster = {"chief": workers[:1], "worker": workers[1:]}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+        try:
+            strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
+            estimator = self._estimator(
+                model_fn, params, train_distribute=strategy, **config
+            )
+            # Estimator.train does not accept a cluster. Nothing is evaluated here: only
+            # a task of type "evaluator" does that, and there is none.
+            tf.estimator.train_and_evaluate(
+                estimator, spec, tf.estimator.EvalSpec(spec.input_fn)
+            )
+        finally:
+            # Each rank evaluates alone.
+            del os.environ["TF_CONFIG"]

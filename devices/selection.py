@@ -1,0 +1,32 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses the device: an NPU where Huawei's adapter is installed, else a GPU or CPU."""
+
+from devices import base, cluster, cpu_gpu, npu
+
+
+def create(device, options=base.DEFAULT_OPTIONS):
+    """Creates the device of this rank.
+
+    Args:
+      device: one of base.DEVICES; "auto" is an NPU if the adapter is installed, else
+        what TensorFlow finds.
+      options: base.Options.
+
+    Returns:
+      base.Device, not started.
+
+    Raises:
+      ValueError: one line; the device is missing, an option does not fit it, or
+        RANK_ID, RANK_SIZE and RANK_TABLE_FILE contradict each other.
+    """
+    ranks = cluster.from_environment(options.base_port)
+    package = npu.find_package() if device in ("auto", "npu") else None
+    if package:
+        return npu.Npu(ranks, options, package)
+    if device == "npu":
+        raise ValueError(
+            "--device=npu: neither npu_bridge nor npu_device is installed for this "
+            "Python; source CANN's set_env.sh, or use --device=auto"
+        )
+    return cpu_gpu.create(device, ranks, options)

@@ -180,7 +180,7 @@ def test_what_is_no_checkpoint_is_one_line(data, trained, name):
     result = run(data, "--mode=eval", f"--checkpoint_path={path}")
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
-    message = f"{path} is no checkpoint, for there is no {path}.index"
+    message = f"{path} is not a checkpoint: there is no file {path}.index"
     assert line == f"ssd_main.py: --checkpoint_path: {message}"
     assert "Traceback" not in result.stderr
 
@@ -244,7 +244,7 @@ def test_a_model_of_other_classes_is_refused(data, trained):
     result = run(data, f"--label_map={data / 'one.json'}")
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
-    assert "is of a network with 2 categories, not 1; give its --label_map" in line
+    assert "was trained with 2 categories, not 1; give its --label_map" in line
 
 
 def test_ctrl_c_ends_an_evaluation_with_a_line(data, tmp_path):

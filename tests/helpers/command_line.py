@@ -30,6 +30,20 @@ def write_inputs(folder):
     (folder / "good.json").write_text(json.dumps(DATASET))
 
 
+def run(*arguments):
+    """Runs ssd_main.py with the arguments and returns its status."""
+    with flagsaver.flagsaver():
+        return ssd_main.main(["ssd_main.py"] + list(arguments))
+
+
+def error_line(capfd):
+    """Returns the single line that ssd_main.py has printed on the standard error."""
+    lines = capfd.readouterr().err.splitlines()
+    lines = [line for line in lines if line.startswith("ssd_main.py: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
 def error_of(capfd, **flags):
     """Runs ssd_main.py with good flags except for some; None leaves a flag out.
 
@@ -37,9 +51,5 @@ def error_of(capfd, **flags):
       str, the single line that it prints before it ends with status 2.
     """
     given = {k: v for k, v in dict(_FLAGS, **flags).items() if v is not None}
-    with flagsaver.flagsaver():
-        status = ssd_main.main(["ssd_main.py"] + [f"--{k}={given[k]}" for k in given])
-    lines = capfd.readouterr().err.splitlines()
-    lines = [line for line in lines if line.startswith("ssd_main.py: ")]
-    assert status == 2 and len(lines) == 1
-    return lines[0]
+    assert run(*[f"--{name}={value}" for name, value in given.items()]) == 2
+    return error_line(capfd)

@@ -218,7 +218,7 @@ def test_sigterm_saves_a_checkpoint_first(jobs):
     status, output = jobs[1]
     assert status == 0
     assert re.search(r"resumed at step [2-4]\n", output)
-    assert re.search(r"stopped at step \d of 8; the same command goes on", output)
+    assert re.search(r"stopped at step \d of 8; the same command continues", output)
     assert "Eval results" not in output
 
 

@@ -3,6 +3,7 @@
 """The launcher on the built-in sample: training, kill, resume, evaluation."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import command_line
 import processes
+from trainer import checkpoints
 
 pytestmark = pytest.mark.slow
 # Six steps; nine images leave a last evaluation batch of one.
@@ -61,8 +63,16 @@ def run(clone, *prefix, until=None, then=None):
 
 
 @pytest.fixture(scope="module")
-def runs(clone):
-    """Output of a run that is killed, one that is interrupted, and one that ends."""
+def model_dir(clone):
+    return clone / "training" / "D0" / "result_npu"
+
+
+@pytest.fixture(scope="module")
+def runs(clone, model_dir):
+    """Output of a run that is killed, one that is interrupted, and one that ends.
+
+    The checkpoint of the interrupted run is damaged before the last run.
+    """
     # The checkpoint of step 2 may be incomplete then.
     _, killed = run(clone, until="step 2 of 6", then=signal.SIGKILL)
     # Like a background job of a shell script.
@@ -71,9 +81,23 @@ def runs(clone):
         clone, *ignoring, until="Saving checkpoints for", then=signal.SIGINT
     )
     assert status == 0, interrupted
+    flip_a_bit(newest_data(model_dir))
     status, finished = run(clone)
     assert status == 0, finished
     return killed, interrupted, finished
+
+
+def newest_data(model_dir):
+    """Path of the data file of the newest checkpoint."""
+    step, path = checkpoints.newest_usable(str(model_dir))
+    assert step == checkpoints.steps(str(model_dir))[-1]
+    return pathlib.Path(path + ".data-00000-of-00001")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(content)
 
 
 def test_first_run_logs_data_device_and_start_weights(runs):
@@ -97,7 +121,15 @@ def test_sigint_saves_a_checkpoint_also_in_a_background_job(runs):
     stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1])
     assert f"Saving checkpoints for {stopped.group(1)} into" in runs[1]
     assert "Eval results" not in runs[1]
-    assert f"resumed at step {stopped.group(1)}\n" in runs[2]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_resumed(runs):
+    stopped = int(re.search(r"stopped at step (\d)", runs[1]).group(1))
+    path = f"result_npu/model.ckpt-{stopped}"
+    assert f"skipped a checkpoint: cannot read {path}: " in runs[2]
+    assert "Checksum does not match" in runs[2]
+    resumed = re.search(r"resumed at step (\d)\n", runs[2])
+    assert int(resumed.group(1) if resumed else 0) < stopped
 
 
 def test_log_lines_follow_each_other_without_lines_of_tensorflow_between(runs):
@@ -115,19 +147,18 @@ def test_evaluation_prints_the_twelve_figures_of_every_image(runs):
     assert "Average Precision  (AP) @[ IoU=0.50:0.95" in runs[2]
 
 
-def test_log_and_model_are_where_users_look_for_them(clone, runs):
-    folder = clone / "training" / "D0"
-    log = (folder / "train_0.log").read_text()
+def test_log_and_model_are_where_users_look_for_them(model_dir, runs):
+    log = (model_dir.parent / "train_0.log").read_text()
     # The log of the earlier runs is kept.
     assert log.count("built-in sample") == len(runs)
     assert "Eval results" in log
-    newest = tf.train.latest_checkpoint(str(folder / "result_npu"))
-    assert newest.endswith("model.ckpt-6")
+    assert tf.train.latest_checkpoint(str(model_dir)).endswith("model.ckpt-6")
 
 
-def test_finished_run_is_evaluated_again_with_the_same_figures(clone, runs, caplog):
+def test_finished_run_is_evaluated_again_with_the_same_figures(
+    clone, model_dir, runs, caplog
+):
     sample = clone / "sample_dataset"
-    model_dir = clone / "training" / "D0" / "result_npu"
     status = command_line.run(
         f"--training_file_pattern={sample}/train2017*",
         f"--validation_file_pattern={sample}/val2017*",

@@ -137,9 +137,10 @@ def test_relative_input_paths_start_where_the_launcher_was_called(
 
 def test_a_record_with_another_category_name_is_logged(error_of, caplog):
     error_of(training_file_pattern="voc")
+    assert "--training_file_pattern: in " in caplog.text
     assert (
-        "--training_file_pattern: in voc category 1 is 'aeroplane' there, 'person' in "
-        "the label map; training uses the number: give the --label_map" in caplog.text
+        "voc category 1 is 'aeroplane' there, 'person' in the label map; training uses "
+        "the number: give the --label_map" in caplog.text
     )
 
 

@@ -199,12 +199,13 @@ def _describe_loss(steps_of_ranks, shares_model_dir):
     )
 
 
-def check_classes(checkpoint_path, num_classes):
+def check_classes(checkpoint_path, num_classes, remedy="give its --label_map"):
     """Checks the number of classes of a checkpoint.
 
     Args:
       checkpoint_path: str, prefix of the checkpoint.
       num_classes: int, with background.
+      remedy: str, what the user can do about another number.
 
     Raises:
       ValueError: one line; the checkpoint has another number of classes.
@@ -216,7 +217,7 @@ def check_classes(checkpoint_path, num_classes):
     if found != num_classes:
         raise ValueError(
             f"{checkpoint_path} was trained with {found - 1} categories, not "
-            f"{num_classes - 1}; give its --label_map"
+            f"{num_classes - 1}; {remedy}"
         )
 
 

@@ -8,6 +8,11 @@ from console.errors import blaming
 from trainer import checkpoints
 from trainer.flags import FLAGS
 
+_REMEDY = (
+    "give its --label_map, or train into another --model_dir, and reuse its backbone "
+    "with --resnet_checkpoint"
+)
+
 
 def newest(device, params, model_dir, limit=None):
     """Finds the newest checkpoint that all ranks have, and checks its classes.
@@ -29,7 +34,7 @@ def newest(device, params, model_dir, limit=None):
             model_dir, device, FLAGS.save_checkpoints_steps, limit
         )
         if path:
-            checkpoints.check_classes(path, params["num_classes"])
+            checkpoints.check_classes(path, params["num_classes"], _REMEDY)
     return step, path
 
 

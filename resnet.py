@@ -5,14 +5,15 @@
 He et al., "Deep Residual Learning for Image Recognition", 2015, cut after the third
 group of blocks; that group's stride is 1 instead of 2, which leaves a 38 x 38 map.
 
-Layers take TensorFlow's automatic names (conv2d, conv2d_1, batch_normalization, ...)
-in the order of creation. Checkpoints are exchanged by these names: adding, removing
-or reordering a layer renames all that follow.
+Layers get TensorFlow's automatic names (conv2d, conv2d_1, batch_normalization, ...)
+in the order of creation. Checkpoints are exchanged by these names, and adding, removing
+or reordering a layer would rename all layers that follow.
 """
 
 import tensorflow.compat.v1 as tf
 
-# (blocks, filters, stride of the first block, whether that one projects its shortcut)
+# Each group: number of blocks, filters, stride of the first block, and whether the
+# first block has a projection in its shortcut.
 GROUPS = ((3, 64, 1, False), (4, 128, 2, True), (6, 256, 1, True))
 
 BATCH_NORM_MOMENTUM = 0.9
@@ -24,8 +25,8 @@ def resnet34(images, is_training):
 
     Args:
       images: float32 [B, 300, 300, 3], normalized.
-      is_training: bool; batch norm then uses the batch's own statistics, and its
-        updates are put into the collection UPDATE_OPS.
+      is_training: bool, whether batch norm uses the statistics of the batch and adds
+        the updates of its moving averages to the collection UPDATE_OPS.
 
     Returns:
       float32 [B, 38, 38, 256].
@@ -42,7 +43,7 @@ def resnet34(images, is_training):
 
 
 def _basic_block(net, filters, stride, projects, is_training):
-    """Two 3x3 convolutions beside a shortcut (He et al., figure 5, left)."""
+    """Two 3x3 convolutions and a shortcut (He et al., figure 5, left)."""
     shortcut = net
     if projects:
         shortcut = _conv(net, filters, kernel_size=1, stride=stride)
@@ -56,10 +57,10 @@ def _basic_block(net, filters, stride, projects, is_training):
 
 
 def _conv(net, filters, kernel_size, stride):
-    """A convolution without bias whose padding does not depend on the input's size.
+    """A convolution without bias, whose padding does not depend on the input size.
 
-    TensorFlow's SAME pads a strided convolution differently for odd and even inputs;
-    the published weights expect kernel_size - 1 always, the smaller half first.
+    With a stride, TensorFlow's SAME pads odd and even inputs differently. The published
+    weights expect kernel_size - 1 pixels always, the smaller half of them first.
     """
     if stride > 1:
         before = (kernel_size - 1) // 2

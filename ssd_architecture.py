@@ -3,8 +3,9 @@
 """The SSD network: backbone, extra feature levels, class and box predictors.
 
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, figure 2, on ResNet34.
-Level L has a feature map of side f (38, 19, 10, 5, 3, 1) and k default boxes a cell;
-C classes (COCO: 81), 0 being background.
+Glossary: B images per batch, N = 8732 default boxes, C classes with background as
+class 0 (COCO: 81). The feature map of a level has f x f cells (f = 38, 19, 10, 5, 3, 1
+for levels 3 to 8) with k default boxes per cell.
 """
 
 import tensorflow.compat.v1 as tf
@@ -13,7 +14,8 @@ import anchors
 import resnet
 from dataset import categories
 
-# name, filters of the 1x1, filters of the 3x3, stride and padding of the 3x3
+# Each block: name, filters of its 1x1 convolution, then filters, stride and padding of
+# its 3x3 convolution.
 EXTRA_BLOCKS = (
     ("block7", 256, 512, 2, "SAME"),
     ("block8", 256, 512, 2, "SAME"),
@@ -28,12 +30,12 @@ def ssd(images, is_training, num_classes=categories.COCO.num_classes):
 
     Args:
       images: float32 [B, 300, 300, 3], normalized.
-      is_training: bool, for batch norm.
+      is_training: bool, whether batch norm uses the statistics of the batch.
       num_classes: int, C.
 
     Returns:
-      (class_outputs, box_outputs), dicts by level 3..8 of float32 [B, f, f, C * k]
-      (logits) and [B, f, f, 4 * k] (offsets).
+      (class_outputs, box_outputs), two dicts keyed by level 3..8 with tensors float32
+      [B, f, f, C * k] (logits) and [B, f, f, 4 * k] (offsets).
     """
     features = resnet.resnet34(images, is_training)
     with tf.variable_scope("ssd"):
@@ -46,11 +48,11 @@ def ssd(images, is_training, num_classes=categories.COCO.num_classes):
 
 
 def flatten_levels(outputs):
-    """Joins the levels of one predictor in the order of the default boxes.
+    """Concatenates the levels of one predictor in the order of the default boxes.
 
     Args:
-      outputs: dict by level of float32 [B, f, f, depth * k], with depth numbers for
-        each default box.
+      outputs: dict keyed by level with tensors float32 [B, f, f, depth * k]: `depth`
+        numbers for each default box.
 
     Returns:
       float32 [B, N, depth].
@@ -65,7 +67,7 @@ def flatten_levels(outputs):
 
 
 def _extra_levels(net):
-    """All feature maps by level, from the backbone's and the extra blocks'."""
+    """Returns the feature maps keyed by level; net is the backbone's output."""
     levels = {anchors.LEVELS[0]: net}
     for level, block in zip(anchors.LEVELS[1:], EXTRA_BLOCKS):
         name, narrow, wide, stride, padding = block
@@ -76,7 +78,7 @@ def _extra_levels(net):
 
 
 def _predictors(levels, prefix, depth):
-    """One 3x3 convolution a level, with depth outputs for each default box."""
+    """Adds a 3x3 convolution per level, with `depth` outputs for each default box."""
     outputs = {}
     for level, boxes in zip(anchors.LEVELS, anchors.BOXES_PER_CELL):
         name = f"{prefix}-{level}"
@@ -92,7 +94,7 @@ def _conv(net, filters, kernel_size, stride, padding, activation, name):
         strides=stride,
         padding=padding,
         activation=activation,
-        # The default of TensorFlow 1; that of 2.15 does not mind the graph's seed.
+        # The default of TensorFlow 1. That of TensorFlow 2.15 ignores the graph's seed.
         kernel_initializer=tf.glorot_uniform_initializer(),
         name=name,
     )

@@ -5,9 +5,9 @@
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2; schedule and
 constants as in MLPerf v0.6's SSD-ResNet34.
 
-Glossary: B images a batch on one device, N = 8732 default boxes, C classes with
-background as 0 (COCO: 81). `params` is a dict; its keys are those of DEFAULT_PARAMS.
-A step is one weight update of all ranks together.
+Glossary: B images per batch on one device, N = 8732 default boxes, C classes with
+background as class 0 (COCO: 81). `params` is a dict of numbers with the keys of
+DEFAULT_PARAMS. A step is one weight update of all ranks together.
 """
 
 import time
@@ -18,18 +18,19 @@ import tensorflow.compat.v1 as tf
 import ssd_architecture
 from dataset import categories
 
-# Of ImageNet, RGB, for pixel values in 0..1: what the backbone was trained with.
+# Mean and standard deviation of ImageNet, RGB, for pixel values in 0..1. The pretrained
+# backbone was trained with them.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
 
-# The graph's collection of the losses that FiniteLossHook names.
+# The graph collection that holds the parts of the loss for FiniteLossHook.
 _LOSS_PARTS = "loss_parts"
 _PART_NAMES = ("class", "box", "decay")
 
-# Everything that ssd_model_fn and the functions of the schedule read.
+# The hyperparameters that ssd_model_fn and the functions of the schedule read.
 DEFAULT_PARAMS = {
-    "label_map": categories.COCO,
-    "batch_size": 32,  # of one device
+    "num_classes": categories.COCO.num_classes,  # with background
+    "batch_size": 32,  # per device
     "num_ranks": 1,
     "num_examples_per_epoch": 120000,
     "num_epochs": 115.2,
@@ -43,33 +44,31 @@ DEFAULT_PARAMS = {
     "negatives_per_positive": 3,
     "huber_delta": 1.0,
     "log_every_n_steps": 100,
-    "iterations_per_loop": 1,
-    # Takes an optimizer and gives one that averages gradients over the ranks.
-    "wrap_optimizer": None,
+    "iterations_per_loop": 1,  # training steps per session run
 }
 
 
 def steps_per_epoch(params):
-    """Steps that see every training image once: 468 on eight devices."""
+    """Returns the number of whole steps per epoch: 468 on eight devices."""
     per_device = params["num_examples_per_epoch"] / params["batch_size"]
     return int(per_device // params["num_ranks"])
 
 
 def total_steps(params):
-    """Steps of the whole training: 432000 on one device, 54000 on eight."""
+    """Returns the steps of a whole training: 432000 on one device, 54000 on eight."""
     examples = params["num_epochs"] * params["num_examples_per_epoch"]
     return int(examples / params["batch_size"] / params["num_ranks"])
 
 
 def learning_rate_schedule(params, global_step):
-    """Linear warm-up, then cosine decay counted from step 0.
+    """Computes the learning rate: linear warm-up, then cosine decay from step 0.
 
-    On eight devices of batch 32 the peak is 0.003 x 8 = 0.024, the warm-up takes
-    int(0.8 x 468) = 374 steps, and step 3099 has 0.02377195.
+    On eight devices with batch size 32, the peak is 0.003 x 8 = 0.024, the warm-up
+    takes int(0.8 x 468) = 374 steps, and the rate of step 3099 is 0.02377195.
 
     Args:
       params: dict, see DEFAULT_PARAMS.
-      global_step: integer scalar tensor, the steps already taken.
+      global_step: integer scalar tensor, the number of finished steps.
 
     Returns:
       float32 scalar tensor.
@@ -88,20 +87,21 @@ def learning_rate_schedule(params, global_step):
 
 
 def hardest_negatives(losses, is_negative, count):
-    """Marks exactly the `count` negatives with the largest losses in each row.
+    """Selects exactly the `count` negatives with the largest losses in each row.
 
-    The count-th largest value is found by bisection over the bits of the floats.
+    A bisection over the bits of the floats finds the count-th largest value.
     Non-negative floats have the same order as their bits, so 31 rounds of comparing
-    and counting are exact, and no sort is needed (top_k is slow on an NPU for k in the
-    thousands). Among negatives with exactly that value, the first in the row are taken.
+    and counting are exact. Sorting is not needed: top_k is slow on an NPU if k is in
+    the thousands. Among negatives with exactly that value, the first in the row are
+    selected.
 
-    All comparisons are of int32: mixed precision on an NPU may lower a comparison of
-    floats to float16, but not one of integers.
+    All values are compared as int32, because mixed precision on an NPU may lower a
+    comparison of floats to float16, but never one of integers.
 
     Args:
       losses: float32 [B, N]; a loss below 0 counts as 0.
       is_negative: bool [B, N].
-      count: int32 [B]; where a row has fewer negatives, all of them are taken.
+      count: int32 [B]; a row with fewer negatives has all of them selected.
 
     Returns:
       bool [B, N].
@@ -133,7 +133,7 @@ def _count(mask):
 def detection_loss(
     class_outputs, box_outputs, labels, negatives_per_positive=3, huber_delta=1.0
 ):
-    """Loss of class and box predictions, each image normalized by its matches.
+    """Computes class and box loss, divided per image by its number of matches.
 
     Args:
       class_outputs: dict by level of float32 [B, f, f, C * k], logits.
@@ -141,10 +141,11 @@ def detection_loss(
       labels: dict with "classes", int32 [B, N]; "boxes", float32 [B, N, 4], offsets;
         "num_matched_boxes", float32 [B] or [B, 1].
       negatives_per_positive: int, hardest negatives per matched default box.
-      huber_delta: float, where the box loss turns from square to linear.
+      huber_delta: float, error at which the box loss turns from quadratic to linear.
 
     Returns:
-      (total, class, box): float32 scalars; total is class + box, without decay.
+      (total, class, box): float32 scalars. The total is class + box, without weight
+      decay.
     """
     num_matched = tf.reshape(labels["num_matched_boxes"], [-1])  # [B]
     is_positive = labels["classes"] > 0
@@ -157,7 +158,7 @@ def detection_loss(
     is_hard = hardest_negatives(
         tf.stop_gradient(cross_entropy),
         tf.logical_not(is_positive),
-        # Multiplied as int32: mixed precision may lower a product of floats to float16.
+        # A product of int32, because mixed precision may lower floats to float16.
         negatives_per_positive * tf.cast(num_matched, tf.int32),
     )
     selected = tf.cast(is_positive | is_hard, tf.float32)
@@ -173,7 +174,7 @@ def detection_loss(
     positive = tf.cast(is_positive, tf.float32)
     box_loss = tf.reduce_sum(tf.reduce_sum(huber, axis=2) * positive, axis=1)
 
-    # An image without any match has neither positives nor negatives: 0 / 1.
+    # An image without a match has no positives and no negatives: its loss is 0 / 1.
     divisor = tf.maximum(num_matched, 1.0)
     class_loss = tf.reduce_mean(class_loss / divisor)
     box_loss = tf.reduce_mean(box_loss / divisor)
@@ -181,27 +182,33 @@ def detection_loss(
 
 
 def weight_decay_loss(weight_decay):
-    """L2 loss of all trainable variables, batch norm and biases too, as published."""
+    """Computes the L2 loss of all trainable variables.
+
+    As in the published code, these include batch norm parameters and biases.
+    """
     return weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in tf.trainable_variables()])
 
 
-def ssd_model_fn(features, labels, mode, params):
+def ssd_model_fn(features, labels, mode, params, *, wrap_optimizer=None):
     """Model function of an Estimator.
 
     Args:
       features: dict with "image", float32 [B, 300, 300, 3] in 0..1, RGB; for PREDICT
         also "source_id", int64 [B], and "raw_shape", int32 [B, 3].
-      labels: for TRAIN the dict that `detection_loss` takes, else None.
-      mode: TRAIN or PREDICT of tf.estimator.ModeKeys.
+      labels: dict, see `detection_loss`, for TRAIN; otherwise None.
+      mode: tf.estimator.ModeKeys.TRAIN or PREDICT.
       params: dict, see DEFAULT_PARAMS.
+      wrap_optimizer: function that takes an optimizer and returns the one to use, for
+        example one that averages gradients over ranks; None uses it as it is. An
+        Estimator does not pass this argument: bind it with functools.partial.
 
     Returns:
-      tf.estimator.EstimatorSpec. Its predictions are the raw outputs ("class_logits",
-      float32 [B, N, C], "box_offsets", float32 [B, N, 4]) with source_id and raw_shape
-      passed through: suppression belongs on the host.
+      tf.estimator.EstimatorSpec. Its predictions are the raw outputs "class_logits",
+      float32 [B, N, C], and "box_offsets", float32 [B, N, 4], and the features
+      source_id and raw_shape. Non-maximum suppression is left to the host.
 
     Raises:
-      ValueError: for mode EVAL; COCO's metrics need all predictions at once.
+      ValueError: for mode EVAL, because COCO's metrics need all predictions at once.
     """
     if mode == tf.estimator.ModeKeys.EVAL:
         raise ValueError("mode EVAL is not supported: predict, then use coco_metric")
@@ -209,11 +216,11 @@ def ssd_model_fn(features, labels, mode, params):
     class_outputs, box_outputs = ssd_architecture.ssd(
         images,
         is_training=mode == tf.estimator.ModeKeys.TRAIN,
-        num_classes=params["label_map"].num_classes,
+        num_classes=params["num_classes"],
     )
     if mode == tf.estimator.ModeKeys.PREDICT:
         return _predict_spec(features, class_outputs, box_outputs)
-    return _train_spec(class_outputs, box_outputs, labels, params)
+    return _train_spec(class_outputs, box_outputs, labels, params, wrap_optimizer)
 
 
 def _predict_spec(features, class_outputs, box_outputs):
@@ -228,7 +235,7 @@ def _predict_spec(features, class_outputs, box_outputs):
     )
 
 
-def _train_spec(class_outputs, box_outputs, labels, params):
+def _train_spec(class_outputs, box_outputs, labels, params, wrap_optimizer):
     loss, class_loss, box_loss = detection_loss(
         class_outputs,
         box_outputs,
@@ -247,44 +254,44 @@ def _train_spec(class_outputs, box_outputs, labels, params):
     tf.summary.scalar("weight_decay_loss", decay_loss)
     for part in (class_loss, box_loss, decay_loss):
         tf.add_to_collection(_LOSS_PARTS, part)
+    optimizer = tf.train.MomentumOptimizer(learning_rate, params["momentum"])
+    if wrap_optimizer:
+        optimizer = wrap_optimizer(optimizer)
     return tf.estimator.EstimatorSpec(
         tf.estimator.ModeKeys.TRAIN,
         loss=loss,
-        train_op=_train_op(loss, learning_rate, global_step, params),
+        train_op=_train_op(optimizer, loss, global_step),
         training_hooks=[TrainingLogHook(learning_rate, loss, params)],
     )
 
 
-def _train_op(loss, learning_rate, global_step, params):
-    optimizer = tf.train.MomentumOptimizer(learning_rate, params["momentum"])
-    if params["wrap_optimizer"]:
-        optimizer = params["wrap_optimizer"](optimizer)
-    # Batch norm's moving averages.
+def _train_op(optimizer, loss, global_step):
+    # UPDATE_OPS holds the updates of batch norm's moving averages.
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
         return optimizer.minimize(loss, global_step=global_step)
 
 
 class NotFiniteError(Exception):
-    """A loss is infinite or not a number; the text says at which step, and which."""
+    """A loss is infinite or NaN; the text names the step and the part of the loss."""
 
 
 class FiniteLossHook(tf.train.SessionRunHook):
-    """Stops a training whose loss is infinite or not a number, before it is saved."""
+    """Ends a training whose loss is infinite or NaN, before a checkpoint is saved."""
 
     def begin(self):
-        """Finds the losses. See the base class."""
+        """Looks up the parts of the loss. See the base class."""
         self._parts = tf.get_collection(_LOSS_PARTS)
 
     def before_run(self, run_context):
-        """Asks for the losses. See the base class."""
+        """Requests the parts of the loss. See the base class."""
         del run_context
         return tf.train.SessionRunArgs(self._parts)
 
     def after_run(self, run_context, run_values):
-        """Checks them. See the base class.
+        """Checks the parts of the loss. See the base class.
 
         Raises:
-          NotFiniteError: one is infinite or not a number.
+          NotFiniteError: one of them is infinite or NaN.
         """
         values = dict(zip(_PART_NAMES, run_values.results))
         bad = [name for name in _PART_NAMES if not np.isfinite(values[name])]
@@ -296,14 +303,15 @@ class FiniteLossHook(tf.train.SessionRunHook):
 
 
 class TrainingLogHook(tf.train.SessionRunHook):
-    """Logs speed, learning rate and loss, how far the training is, and resuming.
+    """Logs speed, learning rate, loss and progress every log_every_n_steps steps.
 
-    Works when one session run takes several steps (iterations_per_loop): it logs at
-    the first run that reaches or passes each multiple of log_every_n_steps.
+    If a session run takes several steps (iterations_per_loop), it logs after the first
+    run that reaches or passes a multiple of log_every_n_steps. It always logs the last
+    step.
     """
 
     def __init__(self, learning_rate, loss, params):
-        """Keeps what to log.
+        """Initializes the hook.
 
         Args:
           learning_rate: float32 scalar tensor.
@@ -317,7 +325,7 @@ class TrainingLogHook(tf.train.SessionRunHook):
         self._total = total_steps(params)
 
     def after_create_session(self, session, coord):
-        """Notes where the training starts. See the base class."""
+        """Reads the step at which the training starts. See the base class."""
         del coord
         self._last_step = self._first_step = self._run_step = _step(session)
         self._runs = 0
@@ -326,19 +334,22 @@ class TrainingLogHook(tf.train.SessionRunHook):
             tf.logging.info("resumed at step %d", self._first_step)
 
     def before_run(self, run_context):
-        """Asks for the logged tensors when the run will reach a multiple."""
+        """Requests the tensors if this run will be logged. See the base class."""
         del run_context
         self._runs += 1
         self._run_step += self._steps_per_run
-        self._due = self._run_step // self._every > self._last_step // self._every
-        self._due = self._due or self._run_step >= self._total
-        return tf.train.SessionRunArgs(self._tensors) if self._due else None
+        self._is_due = (
+            self._run_step // self._every > self._last_step // self._every
+            or self._run_step >= self._total
+        )
+        return tf.train.SessionRunArgs(self._tensors) if self._is_due else None
 
     def after_run(self, run_context, run_values):
-        """Writes the two lines. See the base class."""
-        if not self._due:
+        """Logs the run. See the base class."""
+        if not self._is_due:
             return
-        # Asked of the session, for a step may be skipped (overflow in float16).
+        # Read from the session, because loss scaling skips a step whose gradients
+        # overflow in float16.
         step = self._run_step = _step(run_context.session)
         now = time.time()
         images = (step - self._last_step) * self._global_batch
@@ -352,14 +363,17 @@ class TrainingLogHook(tf.train.SessionRunHook):
         self._last_step, self._last_time = step, now
 
     def _log_progress(self, step, now):
-        seconds_a_step = (now - self._first_time) / max(step - self._first_step, 1)
-        left = int(seconds_a_step * max(self._total - step, 0))
-        # With a scaled loss, a step whose gradients overflow in float16 is skipped.
+        seconds_per_step = (now - self._first_time) / max(step - self._first_step, 1)
+        left = int(seconds_per_step * max(self._total - step, 0))
         skipped = self._first_step + self._runs * self._steps_per_run - step
         tf.logging.info(
             "step %d of %d (%.1f %%), %d:%02d:%02d left%s",
-            *(step, self._total, 100.0 * step / self._total),
-            *(left // 3600, left // 60 % 60, left % 60),
+            step,
+            self._total,
+            100.0 * step / self._total,
+            left // 3600,
+            left // 60 % 60,
+            left % 60,
             f", {skipped} steps skipped for overflow" if skipped else "",
         )
 

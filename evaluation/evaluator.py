@@ -25,7 +25,15 @@ class Evaluator:
     """Evaluates checkpoints of one model on one set of images, with all ranks."""
 
     def __init__(
-        self, device, params, model_dir, coco_gt, reader, batch_size, eval_samples
+        self,
+        device,
+        params,
+        model_dir,
+        coco_gt,
+        reader,
+        batch_size,
+        eval_samples,
+        label_map,
     ):
         """Keeps what to evaluate on.
 
@@ -37,6 +45,7 @@ class Evaluator:
           reader: dataset_parser.SSDInputReader of the evaluation images.
           batch_size: int, images a batch of one device.
           eval_samples: int, so many images, the first of the records; 0: all.
+          label_map: categories.LabelMap of the model.
         """
         self._device = device
         self._params = params
@@ -44,12 +53,13 @@ class Evaluator:
         self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
         self._reader = reader
+        self._label_map = label_map
         # Some of the annotated images, on purpose; else what no record holds counts.
         self._only_predicted = 0 < eval_samples < len(coco_gt.getImgIds())
         self._reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
-            "label_map": params["label_map"],
+            "label_map": label_map,
             "num_ranks": device.num_ranks,
             "rank": device.rank,
         }
@@ -84,7 +94,7 @@ class Evaluator:
         repeated = []
         found = coco_metric.collect(
             _note_repeated(_detections(batches, expected), repeated),
-            self._params["label_map"],
+            self._label_map,
         )
         if self._reader.bad.error:
             raise UserError(f"--validation_file_pattern: {self._reader.bad.error}")

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Losses, schedule and training log beyond the reference's figures."""
+"""Losses, schedule and training log, where no reference has figures for them."""
 
 import logging
 
@@ -21,28 +21,27 @@ def hardest(losses, is_negative, count):
         return session.run(mask)
 
 
+TIES = [0.0, 5.0, 10.0, 9.0, 5.0]
+NOT_THE_10 = [True, True, False, True, True]
+
+
 @pytest.mark.parametrize(
-    "count, expected",
+    "losses, is_negative, count, expected",
     [
-        (0, [0, 0, 0, 0, 0]),
-        (1, [0, 0, 0, 1, 0]),  # 9 is the largest negative; the 10 is a positive
-        (2, [0, 1, 0, 1, 0]),  # of the two 5s the first
-        (3, [0, 1, 0, 1, 1]),
-        (4, [1, 1, 0, 1, 1]),
-        (5, [1, 1, 0, 1, 1]),  # no more negatives than four
-        (100, [1, 1, 0, 1, 1]),
+        (TIES, NOT_THE_10, 0, [0, 0, 0, 0, 0]),
+        (TIES, NOT_THE_10, 1, [0, 0, 0, 1, 0]),  # 9 is the largest negative
+        (TIES, NOT_THE_10, 2, [0, 1, 0, 1, 0]),  # the first of the two 5s
+        (TIES, NOT_THE_10, 3, [0, 1, 0, 1, 1]),
+        (TIES, NOT_THE_10, 4, [1, 1, 0, 1, 1]),
+        (TIES, NOT_THE_10, 5, [1, 1, 0, 1, 1]),  # there are only four negatives
+        (TIES, NOT_THE_10, 100, [1, 1, 0, 1, 1]),
+        # Losses below 0 count as 0: all four are ties.
+        ([-1.0, -0.0, 0.0, -2.0], [True] * 4, 2, [1, 1, 0, 0]),
     ],
 )
-def test_hardest_negatives_with_ties_and_too_few(count, expected):
-    losses = [[0.0, 5.0, 10.0, 9.0, 5.0]]
-    is_negative = [[True, True, False, True, True]]
-    assert hardest(losses, is_negative, [count]).astype(int).tolist() == [expected]
-
-
-def test_hardest_negatives_count_losses_below_zero_as_zero():
-    # All four are ties: the first two in the row are taken.
-    mask = hardest([[-1.0, -0.0, 0.0, -2.0]], [[True] * 4], [2])
-    assert mask.tolist() == [[True, True, False, False]]
+def test_hardest_negatives_with_ties_and_too_few(losses, is_negative, count, expected):
+    mask = hardest([losses], [is_negative], [count])
+    assert mask.astype(int).tolist() == [expected]
 
 
 def test_hardest_negatives_equal_a_sort_for_random_losses():
@@ -61,11 +60,10 @@ def test_hardest_negatives_equal_a_sort_for_random_losses():
         np.testing.assert_array_equal(taken, negatives[: count[row]])
 
 
-def test_an_image_without_any_match_has_no_loss():
-    classes = np.zeros([1, 8732], np.int32)
-    with tf.Graph().as_default(), tf.Session() as session:
+def test_an_image_without_any_match_has_no_loss(graph):
+    with tf.Session() as session:
         labels = {
-            "classes": tf.constant(classes),
+            "classes": tf.zeros([1, 8732], tf.int32),
             "boxes": tf.zeros([1, 8732, 4]),
             "num_matched_boxes": tf.zeros([1]),
         }
@@ -80,7 +78,7 @@ def test_an_image_without_any_match_has_no_loss():
 @pytest.mark.parametrize(
     "num_ranks, epoch, total", [(1, 3750, 432000), (8, 468, 54000)]
 )
-def test_steps_of_the_users_schedule(num_ranks, epoch, total):
+def test_steps_of_the_published_schedule(num_ranks, epoch, total):
     params = dict(ssd_model.DEFAULT_PARAMS, num_ranks=num_ranks)
     assert ssd_model.steps_per_epoch(params) == epoch
     assert ssd_model.total_steps(params) == total
@@ -93,13 +91,18 @@ def test_without_warm_up_the_rate_starts_at_its_peak(graph):
     assert rate == pytest.approx(0.003)
 
 
+def test_params_are_numbers_only():
+    kinds = {type(value) for value in ssd_model.DEFAULT_PARAMS.values()}
+    assert kinds == {int, float}
+
+
 def test_mode_eval_is_refused():
     with pytest.raises(ValueError, match="predict"):
         ssd_model.ssd_model_fn({}, None, "eval", ssd_model.DEFAULT_PARAMS)
 
 
 def log_of_a_run(caplog, steps_per_run, start, total, every):
-    """Log lines of a training whose every session run takes steps_per_run steps."""
+    """Returns the log lines of a training with steps_per_run steps per session run."""
     params = dict(
         ssd_model.DEFAULT_PARAMS,
         batch_size=1,
@@ -112,7 +115,7 @@ def log_of_a_run(caplog, steps_per_run, start, total, every):
     tf.logging.set_verbosity(tf.logging.INFO)
     caplog.set_level(logging.INFO)
     caplog.clear()
-    # Tests are not the root handlers' business; caplog listens at the root.
+    # caplog listens at the root logger.
     logging.getLogger("tensorflow").propagate = True
     with tf.Graph().as_default():
         step = tf.train.get_or_create_global_step()
@@ -142,8 +145,8 @@ def test_log_has_the_users_line_and_the_progress_every_n_steps(caplog):
     assert not any(line.startswith("resumed") for line in lines)
 
 
-def test_log_copes_with_steps_that_jump(caplog):
-    # 40 steps a run never hit 100 or 200 exactly.
+def test_log_when_a_session_run_takes_many_steps(caplog):
+    # Runs of 40 steps do not reach 100 or 200 exactly.
     lines = log_of_a_run(caplog, steps_per_run=40, start=40, total=320, every=100)
     steps = [line.split()[1] for line in lines if line.startswith("step ")]
     assert steps == ["120", "200", "320"]

@@ -1,6 +1,10 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files: the newest one, and the pretrained backbone."""
+"""Checkpoint files: which one to restore, and the pretrained backbone.
+
+A checkpoint is named by its prefix, for example MODEL_DIR/model.ckpt-5000 for the files
+model.ckpt-5000.index and model.ckpt-5000.data-00000-of-00001.
+"""
 
 import os
 import re
@@ -12,100 +16,88 @@ import anchors
 import resnet
 
 _BACKBONE_SCOPE = "resnet34/"
-_INDEX_NAME = re.compile(r"model\.ckpt-(\d+)\.index$")
+_INDEX_NAME = re.compile(r"(model\.ckpt-(\d+))\.index")
 
 
 def steps(model_dir):
-    """Finds the steps of all checkpoints, usable or not.
+    """Lists the steps of all checkpoints in a folder, damaged ones too.
 
     Args:
-      model_dir: str, folder of the model; it need not exist.
+      model_dir: str; the folder need not exist.
 
     Returns:
       list of int, ascending.
     """
-    return sorted(_paths_by_step(model_dir))
+    return [step for step, _ in _checkpoints(model_dir)]
 
 
-def newest_step(model_dir):
-    """Finds how far the training in a folder is.
-
-    Args:
-      model_dir: str, folder of the model; it need not exist.
-
-    Returns:
-      int, the largest step of its checkpoints, or None when there is none. Whether
-      they can be read is not looked at, see `newest_usable`.
-    """
-    return max(_paths_by_step(model_dir), default=None)
+def _checkpoints(model_dir):
+    """Lists (step, prefix) of all checkpoints in a folder by their names, ascending."""
+    names = tf.gfile.ListDirectory(model_dir) if tf.gfile.IsDirectory(model_dir) else []
+    matches = filter(None, map(_INDEX_NAME.fullmatch, names))
+    return sorted(
+        (int(m.group(2)), os.path.join(model_dir, m.group(1))) for m in matches
+    )
 
 
 def newest_usable(model_dir, limit=None):
-    """Finds the newest checkpoint that can be restored.
+    """Finds the newest checkpoint that is not damaged.
 
-    Every byte is read, for the checksums that TensorFlow keeps with each variable. A
-    damaged checkpoint is named in the log and left where it is. The file "checkpoint",
-    where TensorFlow notes the newest, does not count: it may be lost or wrong.
+    A damaged checkpoint is logged and left where it is. The file "checkpoint", in which
+    TensorFlow stores the name of the newest, is ignored: it may be missing or wrong.
 
     Args:
-      model_dir: str, folder of the model; it need not exist.
-      limit: int, the largest step that is wanted, or None.
+      model_dir: str; the folder need not exist.
+      limit: int, the largest step to consider, or None.
 
     Returns:
-      (step, path): int and str, the prefix of the checkpoint's files; (None, None)
-      when there is none.
+      (step, path): int and str, its prefix; (None, None) if there is none.
     """
-    paths = _paths_by_step(model_dir)
-    for step in sorted(paths, reverse=True):
-        if limit is not None and step > limit:
-            continue
-        damage = _damage(paths[step])
-        if not damage:
-            return step, paths[step]
-        tf.logging.warning("left out the checkpoint %s: %s", paths[step], damage)
+    for step, path in reversed(_checkpoints(model_dir)):
+        if limit is None or step <= limit:
+            try:
+                _read(path)
+                return step, path
+            except ValueError as error:
+                tf.logging.warning("skipped a checkpoint: %s", error)
     return None, None
 
 
-def _paths_by_step(model_dir):
-    """dict from step to the prefix of every checkpoint with an index file."""
-    paths = {}
-    names = tf.gfile.ListDirectory(model_dir) if tf.gfile.IsDirectory(model_dir) else []
-    for name in names:
-        match = _INDEX_NAME.match(name)
-        if match:
-            prefix = os.path.join(model_dir, name[: -len(".index")])
-            paths[int(match.group(1))] = prefix
-    return paths
+def _read(path):
+    """Reads every byte of a checkpoint, which compares the checksums of all variables.
 
+    Returns:
+      the open reader of tf.train.load_checkpoint.
 
-def _damage(path):
-    """What is wrong with a checkpoint, in one line; None if nothing is."""
+    Raises:
+      ValueError: one line; it is damaged, or a variable is not finite.
+    """
     try:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             value = reader.get_tensor(name)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
-                return f"variable {name} is not finite"
-    # Its reader raises what it likes: IndexError for a file cut short, for one.
+                raise ValueError(f"variable {name} is not finite")
+        return reader
+    # TensorFlow's reader raises many classes, such as IndexError for a truncated file.
     except Exception as error:
         lines = str(error).splitlines() or [repr(error)]
-        return f"damaged: {lines[0]}"
-    return None
+        raise ValueError(f"cannot read {path}: {lines[0]}") from error
 
 
 class NoCheckpointError(ValueError):
-    """A path is no checkpoint's; one line."""
+    """A path does not lead to a checkpoint; the text is one line."""
 
 
 def find(path):
-    """Finds the checkpoint that a user means.
+    """Finds the checkpoint that a user names.
 
     Args:
-      path: str, the prefix of a checkpoint's files, one of these files, or a folder:
-        its newest checkpoint that can be used.
+      path: str, the prefix of a checkpoint, one of its files, or a folder, which stands
+        for the newest usable checkpoint in it.
 
     Returns:
-      (step, path): int and str, the prefix of its files.
+      (step, path): int and str, its prefix.
 
     Raises:
       NoCheckpointError: there is none.
@@ -113,109 +105,110 @@ def find(path):
     """
     if tf.gfile.IsDirectory(path):
         step, prefix = newest_usable(path)
-        if step is not None:
+        if prefix:
             return step, prefix
-        if newest_step(path) is not None:
+        if steps(path):
             raise ValueError(f"every checkpoint in {path} is damaged")
-        raise NoCheckpointError(f"the folder {path} holds no checkpoint")
+        raise NoCheckpointError(f"the folder {path} does not hold a checkpoint")
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     if not tf.gfile.Exists(prefix + ".index"):
         raise NoCheckpointError(
-            f"{path} is no checkpoint, for there is no {prefix}.index"
+            f"{path} is not a checkpoint: there is no file {prefix}.index"
         )
-    return _step_of(prefix), prefix
-
-
-def _step_of(path):
-    """The step of a checkpoint, which must not be damaged."""
-    try:
-        step = tf.train.load_checkpoint(path).get_tensor(tf.GraphKeys.GLOBAL_STEP)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise ValueError(f"cannot read {path}: {reason}") from error
-    damage = _damage(path)
-    if damage:
-        raise ValueError(f"cannot read {path}: {damage}")
-    return int(step)
+    reader = _read(prefix)
+    # The file may have another name than the training gave it.
+    if not reader.has_tensor(tf.GraphKeys.GLOBAL_STEP):
+        raise ValueError(f"{path} has no variable {tf.GraphKeys.GLOBAL_STEP}")
+    return int(reader.get_tensor(tf.GraphKeys.GLOBAL_STEP)), prefix
 
 
 def select(model_dir, path):
-    """Makes a checkpoint the one that TensorFlow goes on from.
+    """Makes a checkpoint the one that TensorFlow restores when it resumes a training.
 
-    Newer ones, damaged or of a step that other ranks never reached, stay where they
-    are until the training writes them anew.
+    Newer checkpoints, which are damaged or missing on other ranks, stay in the folder
+    until the training overwrites them.
 
     Args:
       model_dir: str.
-      path: str, prefix of its files, or None: start anew.
+      path: str, prefix of a checkpoint in model_dir; None to start from step 0.
     """
-    if path is None:
-        state = os.path.join(model_dir, "checkpoint")
-        if tf.gfile.Exists(state):
-            tf.gfile.Remove(state)
-        return
-    paths = _paths_by_step(model_dir)
-    last = int(path.rpartition("-")[2])
-    # Its atomic writing leaves the old file or the new one.
-    tf.train.update_checkpoint_state(
-        model_dir,
-        path,
-        [paths[step] for step in sorted(paths) if step <= last],
-    )
+    if path:
+        paths = [other for _, other in _checkpoints(model_dir)]
+        # This writes a new file and renames it, so the file is always whole.
+        tf.train.update_checkpoint_state(
+            model_dir, path, paths[: paths.index(path) + 1]
+        )
+    elif tf.gfile.Exists(os.path.join(model_dir, "checkpoint")):
+        tf.gfile.Remove(os.path.join(model_dir, "checkpoint"))
 
 
-def agree(model_dir, device, save_checkpoints_steps, limit=None):
-    """Chooses the checkpoint that all ranks go on from.
+def newest_common(model_dir, device, save_checkpoints_steps, limit=None):
+    """Finds the newest usable checkpoint that every rank has.
 
-    It is the newest that every rank has, and that is not damaged: ranks may have been
-    killed between their savings of the same step.
+    If the ranks have folders of their own and were killed while they saved a step, some
+    of them may have that step and others may not.
 
     Args:
       model_dir: str, this rank's folder.
       device: base.Device, started.
-      save_checkpoints_steps: int; no rank lacks checkpoints of more steps than these.
-      limit: int, the largest step that is wanted, or None.
+      save_checkpoints_steps: int; without any common checkpoint, a newest step above
+        this number means that a rank has lost its checkpoints.
+      limit: int, the largest step to consider, or None.
 
     Returns:
-      (step, path), or (None, None) to start anew; see `newest_usable`.
+      (step, path), see `newest_usable`.
 
     Raises:
       ValueError: one line; a rank has lost its checkpoints.
     """
     step, path = newest_usable(model_dir, limit)
-    steps = first_steps = device.ranks.exchange(-1 if step is None else step)
-    while min(steps) < max(steps):
-        step, path = newest_usable(model_dir, limit=min(steps))
-        steps = device.ranks.exchange(-1 if step is None else step)
-    newest, oldest = max(first_steps), min(first_steps)
-    is_lost = steps[0] < 0 and newest > save_checkpoints_steps
-    if is_lost or (device.shares_model_dir and oldest < newest):
-        raise ValueError(
-            f"rank {first_steps.index(oldest)} finds no checkpoint of step {newest} in "
-            f"its folder, as rank {first_steps.index(newest)} does; "
-            + (
-                "all servers must share that folder under the same name"
-                if device.shares_model_dir
-                else "copy that one, for all ranks have the same weights"
-            )
-        )
-    if steps[0] < newest:
+    first = common = _exchange(device, step)
+    while min(common) < max(common):
+        step, path = newest_usable(model_dir, limit=min(common))
+        common = _exchange(device, step)
+    newest = max(first)
+    if device.shares_model_dir:
+        is_lost = min(first) < newest
+    else:
+        is_lost = common[0] < 0 and newest > save_checkpoints_steps
+    if is_lost:
+        raise ValueError(_describe_loss(first, device.shares_model_dir))
+    if common[0] < newest:
         tf.logging.warning(
-            "goes on from step %d, the newest that every rank has; one has step %d",
-            *(max(steps[0], 0), newest),
+            "continues from step %d, the newest that every rank has; one rank has "
+            "step %d",
+            max(common[0], 0),
+            newest,
         )
     return step, path
 
 
-def check_classes(checkpoint_path, num_classes):
-    """Refuses a checkpoint of a network with another number of classes.
+def _exchange(device, step):
+    """Returns the steps of all ranks; -1 stands for None."""
+    return device.ranks.exchange(-1 if step is None else step)
+
+
+def _describe_loss(steps_of_ranks, shares_model_dir):
+    newest, oldest = max(steps_of_ranks), min(steps_of_ranks)
+    remedy = "copy that checkpoint; the weights of all ranks are the same"
+    if shares_model_dir:
+        remedy = "all servers must share that folder under the same name"
+    return (
+        f"rank {steps_of_ranks.index(oldest)} finds no checkpoint of step {newest} in "
+        f"its folder, but rank {steps_of_ranks.index(newest)} does; {remedy}"
+    )
+
+
+def check_classes(checkpoint_path, num_classes, remedy="give its --label_map"):
+    """Checks the number of classes of a checkpoint.
 
     Args:
-      checkpoint_path: str, prefix of the checkpoint's files.
+      checkpoint_path: str, prefix of the checkpoint.
       num_classes: int, with background.
+      remedy: str, what the user can do about another number.
 
     Raises:
-      ValueError: one line that says both numbers.
+      ValueError: one line; the checkpoint has another number of classes.
     """
     level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
     name = f"ssd/class_net/class-{level}/bias"
@@ -223,36 +216,29 @@ def check_classes(checkpoint_path, num_classes):
     found = shapes[name][0] // boxes_per_cell if name in shapes else 0
     if found != num_classes:
         raise ValueError(
-            f"{checkpoint_path} is of a network with {found - 1} categories, not "
-            f"{num_classes - 1}; give its --label_map"
+            f"{checkpoint_path} was trained with {found - 1} categories, not "
+            f"{num_classes - 1}; {remedy}"
         )
 
 
 def backbone_variables(checkpoint_path):
-    """Matches a pretrained ResNet34 checkpoint with the backbone.
+    """Matches the variables of a pretrained ResNet34 checkpoint with the backbone.
 
-    Weights and batch norm statistics are matched by name; the checkpoint's other
-    variables (classifier, optimizer slots, step) are left aside. A checkpoint of a
-    whole SSD, of whatever classes, is taken as well.
+    Weights and batch norm statistics are matched by name. Other variables (classifier,
+    optimizer slots, step) are ignored. The checkpoint may also be one of a whole SSD,
+    with any classes.
 
     Args:
-      checkpoint_path: str, prefix of the checkpoint's files, like model.ckpt-28152.
+      checkpoint_path: str, prefix of the checkpoint, such as model.ckpt-28152.
 
     Returns:
-      (assignment, in_checkpoint): dict from the checkpoint's variable name to the
-      network's, and int, how many variables the checkpoint has.
+      dict from the variable's name in the checkpoint to its name in the network.
 
     Raises:
-      ValueError: when there is no such checkpoint, it cannot be read, or one of the
-        backbone's variables is missing in it or has another shape; one line that
-        names the first.
+      ValueError: one line; the checkpoint cannot be read, or a variable of the backbone
+        is missing or has another shape. It names the first one.
     """
-    try:
-        available = dict(tf.train.list_variables(checkpoint_path))
-    except (tf.errors.OpError, ValueError) as error:
-        # The first line: TensorFlow appends an essay.
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"cannot read {checkpoint_path}: {reason}") from error
+    available = _read(checkpoint_path).get_variable_to_shape_map()
     is_ssd = any(name.startswith(_BACKBONE_SCOPE) for name in available)
     assignment = {}
     for name, shape in _backbone_shapes():
@@ -268,11 +254,11 @@ def backbone_variables(checkpoint_path):
                 f"{available[source]}, but the backbone needs {shape}"
             )
         assignment[source] = name
-    return assignment, len(available)
+    return assignment
 
 
 def _backbone_shapes():
-    """(name, shape) of the backbone's variables in the order of creation."""
+    """Lists (name, shape) of the backbone's variables in the order of creation."""
     with tf.Graph().as_default():
         size = anchors.IMAGE_SIZE
         resnet.resnet34(tf.zeros([1, size, size, 3]), is_training=False)
@@ -280,17 +266,17 @@ def _backbone_shapes():
 
 
 def with_backbone(model_fn, checkpoint_path, assignment):
-    """Makes a model_fn that starts its backbone from a pretrained checkpoint.
+    """Returns a model_fn whose backbone starts from a pretrained checkpoint.
 
-    A checkpoint of the training itself still wins: it is restored over these values.
+    When a training resumes, its own checkpoint overwrites these initial values.
 
     Args:
       model_fn: function of (features, labels, mode, params).
-      checkpoint_path: str, prefix of the checkpoint's files.
+      checkpoint_path: str, prefix of the checkpoint.
       assignment: dict, see `backbone_variables`.
 
     Returns:
-      function of the same arguments.
+      function of (features, labels, mode, params).
     """
 
     def pretrained_model_fn(features, labels, mode, params):

@@ -1,6 +1,11 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The flags of ssd_main.py, and the error that names what a user can mend."""
+"""The command-line flags of ssd_main.py, and what is read directly from them.
+
+Upper bounds are numbers that only a typo exceeds. absl prints the default of each flag
+in --help. Hyperparameters take it from ssd_model.DEFAULT_PARAMS, which uses the same
+names.
+"""
 
 import os
 
@@ -13,11 +18,255 @@ from dataset import categories
 from devices import base
 
 FLAGS = flags.FLAGS
-_DEFAULTS = ssd_model.DEFAULT_PARAMS
 
-# What is larger is a slip of the hand.
+_PARAMS = ssd_model.DEFAULT_PARAMS
+_OPTIONS = base.DEFAULT_OPTIONS
 _MAX_BATCH = 4096
 _MAX_COUNT = 10**9
+
+flags.DEFINE_enum(
+    "mode",
+    "train_and_eval",
+    ["train_and_eval", "train", "eval"],
+    "Train and evaluate once at the end, only train, or only evaluate.",
+)
+
+# Data.
+flags.DEFINE_string(
+    "training_file_pattern", None, "Glob pattern of the training TFRecord files."
+)
+flags.DEFINE_string(
+    "validation_file_pattern", None, "Glob pattern of the evaluation TFRecord files."
+)
+flags.DEFINE_string(
+    "val_json_file",
+    None,
+    "JSON file with the COCO annotations of the evaluation images.",
+)
+flags.DEFINE_string(
+    "label_map",
+    None,
+    'JSON file whose list "categories" holds the categories of the dataset. Default: '
+    "the 80 categories of COCO.",
+)
+flags.DEFINE_integer(
+    "eval_batch_size",
+    32,
+    "Evaluation images per batch on each device.",
+    lower_bound=1,
+    upper_bound=_MAX_BATCH,
+)
+flags.DEFINE_integer(
+    "eval_samples",
+    0,
+    "Number of images to evaluate, the first ones of the files. 0: all images.",
+    lower_bound=0,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_integer(
+    "max_bad_records",
+    dataset_parser.MAX_BAD_RECORDS,
+    "Number of broken training records that each rank may skip. With more of them the "
+    "training ends with an error.",
+    lower_bound=0,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_boolean(
+    "synthetic_data",
+    False,
+    "Train on a single batch in memory, to measure the speed of the device without the "
+    "input pipeline.",
+)
+
+# Model and loss.
+flags.DEFINE_string(
+    "resnet_checkpoint",
+    None,
+    "Prefix of the pretrained ResNet34 checkpoint, for example DIR/model.ckpt-28152. "
+    "Default: the backbone starts from random weights.",
+)
+flags.DEFINE_integer(
+    "negatives_per_positive",
+    _PARAMS["negatives_per_positive"],
+    "Hardest negatives in the class loss per matched default box.",
+    lower_bound=1,
+    upper_bound=8732,
+)
+flags.DEFINE_float(
+    "huber_delta",
+    _PARAMS["huber_delta"],
+    "Error, in encoded units, at which the box loss turns from quadratic to linear.",
+    lower_bound=1e-6,
+    upper_bound=1e6,
+)
+flags.DEFINE_float(
+    "weight_decay",
+    _PARAMS["weight_decay"],
+    "Factor of the L2 loss of all trainable variables.",
+    lower_bound=0.0,
+    upper_bound=1e3,
+)
+
+# Schedule and optimizer.
+flags.DEFINE_integer(
+    "train_batch_size",
+    _PARAMS["batch_size"],
+    "Training images per step on each device.",
+    lower_bound=1,
+    upper_bound=_MAX_BATCH,
+)
+flags.DEFINE_integer(
+    "num_examples_per_epoch",
+    _PARAMS["num_examples_per_epoch"],
+    "Number of training images in an epoch.",
+    lower_bound=1,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_float(
+    "num_epochs",
+    _PARAMS["num_epochs"],
+    "Length of the training in epochs.",
+    lower_bound=0.0,
+    upper_bound=1e6,
+)
+flags.DEFINE_float(
+    "base_learning_rate",
+    _PARAMS["base_learning_rate"],
+    "Peak learning rate for a global batch of base_batch_size images. It is scaled "
+    "linearly with the global batch size.",
+    lower_bound=1e-12,
+    upper_bound=1e9,
+)
+flags.DEFINE_integer(
+    "base_batch_size",
+    _PARAMS["base_batch_size"],
+    "Global batch size in images that base_learning_rate refers to.",
+    lower_bound=1,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_float(
+    "warmup_epochs",
+    _PARAMS["warmup_epochs"],
+    "Length of the linear warm-up of the learning rate in epochs. 0: no warm-up.",
+    lower_bound=0.0,
+    upper_bound=1e6,
+)
+flags.DEFINE_float(
+    "decay_epochs",
+    _PARAMS["decay_epochs"],
+    "Length of the cosine decay of the learning rate in epochs, counted from step 0.",
+    lower_bound=0.0,
+    upper_bound=1e6,
+)
+flags.DEFINE_float(
+    "decay_alpha",
+    _PARAMS["decay_alpha"],
+    "Learning rate after the decay, as a fraction of the peak.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_float(
+    "momentum",
+    _PARAMS["momentum"],
+    "Momentum of the optimizer.",
+    lower_bound=0.0,
+    upper_bound=0.9999,
+)
+flags.DEFINE_integer(
+    "seed",
+    None,
+    "Seed of all random numbers. Default: different numbers in every run.",
+    lower_bound=0,
+    upper_bound=2**31,
+)
+flags.DEFINE_boolean(
+    "deterministic",
+    False,
+    "Together with --seed: compute the same losses in every run. Slower.",
+)
+
+# Device.
+flags.DEFINE_enum(
+    "device",
+    "auto",
+    base.DEVICES,
+    "Device to run on. auto: an NPU, else a GPU, else the CPU.",
+)
+flags.DEFINE_enum(
+    "precision_mode",
+    _OPTIONS.precision_mode,
+    base.PRECISION_MODES,
+    "Whether convolutions may use 16-bit numbers: float16 on NPUs and GPUs, bfloat16 "
+    "on CPUs.",
+)
+flags.DEFINE_string(
+    "loss_scale",
+    _OPTIONS.loss_scale,
+    "Scaling of the loss for float16: 0 (none; on a GPU the same as dynamic), a number "
+    "of at least 1, or dynamic.",
+)
+flags.DEFINE_integer(
+    "iterations_per_loop",
+    _OPTIONS.iterations_per_loop,
+    "Training steps per session run on an NPU. 0: the largest divisor of 100 that "
+    "divides all step counts.",
+    lower_bound=0,
+    upper_bound=100000,
+)
+flags.DEFINE_integer(
+    "base_port",
+    _OPTIONS.base_port,
+    "First TCP port of a training with several ranks. Rank r listens on base_port + r; "
+    "rank 0 also listens on base_port + number of ranks.",
+    lower_bound=1024,
+    upper_bound=59000,
+)
+flags.DEFINE_multi_string(
+    "npu_config",
+    list(_OPTIONS.npu_config),
+    "Further arguments of the NPU adapter's NPURunConfig: key=value,key=value. May be "
+    "given several times.",
+)
+
+# Output and checkpoints.
+flags.DEFINE_string("model_dir", None, "Folder of the checkpoints and summaries.")
+flags.DEFINE_integer(
+    "save_checkpoints_steps",
+    5000,
+    "Steps between two checkpoints.",
+    lower_bound=1,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_integer(
+    "keep_checkpoint_max",
+    32,
+    "Number of checkpoints to keep; older ones are deleted.",
+    lower_bound=1,
+    upper_bound=100000,
+)
+flags.DEFINE_integer(
+    "log_every_n_steps",
+    _PARAMS["log_every_n_steps"],
+    "Steps between two log lines of speed, learning rate and loss.",
+    lower_bound=1,
+    upper_bound=_MAX_COUNT,
+)
+flags.DEFINE_string(
+    "profiling",
+    _OPTIONS.profiling,
+    "Folder for a profile of the training. Default: no profile.",
+)
+flags.DEFINE_string(
+    "checkpoint_path",
+    None,
+    "For --mode=eval: the checkpoint to evaluate. Default: the newest in model_dir.",
+)
+flags.DEFINE_boolean(
+    "watch",
+    False,
+    "For --mode=eval: evaluate every new checkpoint of a running training, up to the "
+    "last step, which follows from the flags of the schedule.",
+)
 
 _INPUT_PATHS = (
     "training_file_pattern",
@@ -30,12 +279,13 @@ _INPUT_PATHS = (
 
 
 def find_inputs_from(folder):
-    """Makes relative paths of what is read start at a folder.
+    """Makes the relative paths of input files start at a folder.
 
-    The launchers go to a folder of each rank's own, for its log and its model.
+    Each rank works in a folder of its own, where the launchers have put it, but users
+    give paths relative to the folder in which they called the launcher.
 
     Args:
-      folder: str, where the user was.
+      folder: str, the folder in which the user called the launcher.
     """
     for name in _INPUT_PATHS:
         value = FLAGS[name].value
@@ -43,178 +293,50 @@ def find_inputs_from(folder):
             FLAGS[name].value = os.path.join(folder, value)
 
 
+def own_flags():
+    """Returns the list of absl flags that this file defines."""
+    return FLAGS.flags_by_module_dict()[__name__]
+
+
 def trains():
-    """Whether --mode includes training."""
+    """Returns whether --mode includes training."""
     return FLAGS.mode != "eval"
 
 
 def evaluates():
-    """Whether --mode includes evaluation."""
+    """Returns whether --mode includes evaluation."""
     return FLAGS.mode != "train"
 
 
-def define_flags():
-    """Defines all flags."""
-    _define_data_flags()
-    _define_schedule_flags()
-    _define_run_flags()
+def read_label_map():
+    """Returns the categories.LabelMap of --label_map.
+
+    Raises:
+      UserError: the file cannot be used.
+    """
+    if not FLAGS.label_map:
+        return categories.COCO
+    with blaming("--label_map:"):
+        return categories.read_label_map(FLAGS.label_map)
 
 
-def _define_data_flags():
-    flags.DEFINE_enum(
-        "mode",
-        "train_and_eval",
-        ["train_and_eval", "train", "eval"],
-        "Train and evaluate once at the end, only train, or only evaluate.",
-    )
-    flags.DEFINE_string("model_dir", None, "Folder of checkpoints and summaries.")
-    flags.DEFINE_string("training_file_pattern", None, "Glob of training TFRecords.")
-    flags.DEFINE_string(
-        "validation_file_pattern", None, "Glob of evaluation TFRecords."
-    )
-    flags.DEFINE_string("val_json_file", None, "COCO json of the evaluation images.")
-    flags.DEFINE_string(
-        "label_map",
-        None,
-        "Json with the list categories of the dataset's own classes; default: COCO's.",
-    )
-    flags.DEFINE_string(
-        "resnet_checkpoint", None, "Prefix of the pretrained ResNet34 checkpoint."
-    )
-    _define_integers(
-        ("eval_batch_size", 32, "Images a batch of one device.", 1, _MAX_BATCH),
-        ("eval_samples", 0, "Evaluate only the first N images; 0: all.", 0, _MAX_COUNT),
-        (
-            "max_bad_records",
-            dataset_parser.MAX_BAD_RECORDS,
-            "Broken training records of a rank that may be left out.",
-            *(0, _MAX_COUNT),
-        ),
-    )
-    flags.DEFINE_boolean(
-        "synthetic_data", False, "Train on one batch in memory: the device's ceiling."
-    )
+def device_options():
+    """Returns the base.Options, which have the names of their flags."""
+    return base.Options(*(FLAGS[name].value for name in base.Options._fields))
 
 
-def _define_integers(*rows):
-    """Each row: name, default, help, smallest and largest value."""
-    for name, default, text, lowest, highest in rows:
-        flags.DEFINE_integer(
-            name, default, text, lower_bound=lowest, upper_bound=highest
-        )
-
-
-def _define_schedule_flags():
-    """Hyperparameters; each named as in ssd_model.DEFAULT_PARAMS but the batch."""
-    _define_integers(
-        *[
-            (name, _DEFAULTS.get(name, _DEFAULTS["batch_size"]), text, 1, highest)
-            for name, text, highest in (
-                ("train_batch_size", "Images a step of one device.", _MAX_BATCH),
-                ("num_examples_per_epoch", "Images of one epoch.", _MAX_COUNT),
-                ("base_batch_size", "Batch of base_learning_rate.", _MAX_COUNT),
-                ("negatives_per_positive", "Hardest, per matched default box.", 8732),
-            )
-        ]
-    )
-    for name, text, lowest, highest in (
-        ("num_epochs", "Length of the training.", 0.0, 1e6),
-        (
-            "base_learning_rate",
-            "Peak, times global batch / base_batch_size.",
-            1e-12,
-            1e9,
-        ),
-        ("warmup_epochs", "Epochs of linear warm-up.", 0.0, 1e6),
-        ("decay_epochs", "Epochs of cosine decay, from the start.", 0.0, 1e6),
-        ("decay_alpha", "Last learning rate, as a part of the peak.", 0.0, 1.0),
-        ("momentum", "Of the momentum optimizer.", 0.0, 0.9999),
-        ("weight_decay", "Factor of the L2 loss of all variables.", 0.0, 1e3),
-        ("huber_delta", "Where the box loss turns linear.", 1e-6, 1e6),
-    ):
-        flags.DEFINE_float(
-            name, _DEFAULTS[name], text, lower_bound=lowest, upper_bound=highest
-        )
-
-
-def _define_run_flags():
-    _define_integers(
-        ("save_checkpoints_steps", 5000, "Steps between checkpoints.", 1, _MAX_COUNT),
-        ("keep_checkpoint_max", 32, "Newest checkpoints that are kept.", 1, 100000),
-        ("log_every_n_steps", 100, "Steps between lines of the log.", 1, _MAX_COUNT),
-        ("seed", None, "Of all random numbers; default: another each time.", 0, 2**31),
-    )
-    flags.DEFINE_boolean(
-        "deterministic", False, "With --seed: the same losses in every run; slower."
-    )
-    flags.DEFINE_string(
-        "checkpoint_path", None, "For --mode=eval: a checkpoint; default: the newest."
-    )
-    flags.DEFINE_boolean(
-        "watch",
-        False,
-        "For --mode=eval: evaluate each new checkpoint of a training, up to the last "
-        "step as the flags here say.",
-    )
-    _define_device_flags()
-
-
-def _define_device_flags():
-    """Each but the first named as in base.Options."""
-    defaults = base.DEFAULT_OPTIONS
-    flags.DEFINE_enum("device", "auto", base.DEVICES, "What to run on.")
-    flags.DEFINE_enum(
-        "precision_mode",
-        defaults.precision_mode,
-        base.PRECISION_MODES,
-        "Whether products may use 16 bits: float16 on NPU and GPU, bfloat16 on a CPU.",
-    )
-    flags.DEFINE_string(
-        "loss_scale",
-        defaults.loss_scale,
-        "For float16: 0 (none; a GPU takes dynamic), a number from 1 up, or dynamic.",
-    )
-    flags.DEFINE_string(
-        "profiling", defaults.profiling, "Folder for a profile of the training."
-    )
-    flags.DEFINE_multi_string(
-        "npu_config",
-        list(defaults.npu_config),
-        "Further arguments of the NPU adapter's NPURunConfig: key=value,key=value.",
-    )
-    _define_integers(
-        (
-            "iterations_per_loop",
-            defaults.iterations_per_loop,
-            "Steps of one run of an NPU; 0: as many as fit.",
-            *(0, 100000),
-        ),
-        (
-            "base_port",
-            defaults.base_port,
-            "First TCP port of several ranks: one each, and one.",
-            *(1024, 59000),
-        ),
-    )
-
-
-def make_params(num_ranks):
+def make_params(num_ranks, num_classes):
     """Collects the hyperparameters from the flags.
 
     Args:
       num_ranks: int, at least 1.
+      num_classes: int, with background.
 
     Returns:
       dict, see ssd_model.DEFAULT_PARAMS.
-
-    Raises:
-      UserError: when --label_map cannot be read.
     """
-    names = [n for n in _DEFAULTS if n in FLAGS and n != "label_map"]
-    params = dict(_DEFAULTS, **{name: FLAGS[name].value for name in names})
-    params.update(batch_size=FLAGS.train_batch_size, num_ranks=num_ranks)
-    params["label_map"] = categories.COCO
-    if FLAGS.label_map:
-        with blaming("--label_map:"):
-            params["label_map"] = categories.read_label_map(FLAGS.label_map)
-    return params
+    params = {name: FLAGS[name].value for name in _PARAMS if name in FLAGS}
+    params.update(
+        batch_size=FLAGS.train_batch_size, num_ranks=num_ranks, num_classes=num_classes
+    )
+    return dict(_PARAMS, **params)

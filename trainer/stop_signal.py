@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM and SIGINT end a training with a checkpoint instead of losing it."""
+"""SIGTERM and SIGINT end a training with a checkpoint."""
 
 import os
 import signal
@@ -12,45 +12,52 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopOnSignal(tf.train.SessionRunHook):
-    """Stops after the session run in which the first signal came, all ranks together.
+    """Stops all ranks after the same step when one of them receives a signal.
 
-    The Estimator then saves a checkpoint, as it does at the end. The same signal again
-    ends the process at once, with the status that shells give to such an end.
+    The Estimator then saves a checkpoint, as it does after the last step. A second
+    signal of the same kind ends the process at once, with status 128 + its number.
 
-    A step may take minutes, in which Python runs no handler in the main thread: a
-    thread learns of the signals through a pipe that Python's own C code writes to.
+    Python runs signal handlers in the main thread only, and not before a session run
+    returns, which may take minutes. Therefore a thread waits for the signals: Python's
+    C code writes the number of each one to a pipe (signal.set_wakeup_fd).
+
+    This works although SIGINT is ignored when the process starts, as in a background
+    job of a shell script.
 
     Attributes:
       stopped_at: int, the step at which a signal stopped the training, or None.
     """
 
     def __init__(self, ranks, steps_per_run):
-        """Keeps whom to agree with.
+        """Initializes the hook.
 
         Args:
           ranks: rank_messages.Ranks.
-          steps_per_run: int, steps that a session run takes.
+          steps_per_run: int, training steps per session run.
         """
         self._ranks = ranks
         self._steps_per_run = steps_per_run
         self.stopped_at = None
 
     def __enter__(self):
-        """Takes the signals over."""
+        """Replaces the signal handlers of the process."""
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._install()
+        _install_handlers()
         reading_end, self._writing_end = os.pipe()
         os.set_blocking(self._writing_end, False)
-        self._former_end = signal.set_wakeup_fd(
+        self._former_fd = signal.set_wakeup_fd(
             self._writing_end, warn_on_full_buffer=False
         )
         threading.Thread(target=self._watch, args=(reading_end,), daemon=True).start()
         return self
 
-    def _install(self):
-        for number in _SIGNALS:
-            # Only signals that have a handler get into the pipe.
-            signal.signal(number, lambda *unused: None)
+    def __exit__(self, *unused):
+        """Restores the signal handlers."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former_fd)
+        # The thread then reads the end of the pipe.
+        os.close(self._writing_end)
 
     def _watch(self, reading_end):
         seen = set()
@@ -63,25 +70,19 @@ class StopOnSignal(tf.train.SessionRunHook):
                     self._ranks.want_stop()
                     tf.logging.info(
                         "%s: the training stops after this step and saves a "
-                        "checkpoint; once more ends it at once",
+                        "checkpoint; a second %s ends it at once",
+                        signal.Signals(number).name,
                         signal.Signals(number).name,
                     )
 
     def after_create_session(self, session, coord):
-        """Takes the signals over once more. See the base class."""
+        """Replaces the handlers again. See the base class."""
         del session, coord
-        # The server of TensorFlow 2.15 puts in a handler of SIGTERM of its own.
-        self._install()
-
-    def __exit__(self, *unused):
-        """Gives the signals back."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._former_end)
-        os.close(self._writing_end)
+        # The gRPC server of TensorFlow 2.15 has installed a handler for SIGTERM.
+        _install_handlers()
 
     def after_run(self, run_context, run_values):
-        """Stops where the ranks agreed to. See the base class."""
+        """Stops at the step that the ranks have agreed on. See the base class."""
         del run_values
         if not self._ranks.is_stop_wanted:
             return
@@ -91,3 +92,9 @@ class StopOnSignal(tf.train.SessionRunHook):
         if stop_step is not None and step >= stop_step:
             self.stopped_at = step
             run_context.request_stop()
+
+
+def _install_handlers():
+    for number in _SIGNALS:
+        # Only a signal that has a handler is written to the pipe.
+        signal.signal(number, lambda *unused: None)

@@ -135,9 +135,10 @@ def test_a_checkpoint_of_ones_choice_is_evaluated(data, trained):
     flags = [f"--checkpoint_path={path}.index", f"--label_map={data / 'renamed.json'}"]
     flags += [f"--val_json_file={data / 'more.json'}"]
     result = run(data, "--mode=eval", *flags)
-    told = "more.json names 1 categories otherwise than --label_map="
+    told = "more.json names 1 categories differently than --label_map="
     assert re.search(told + r"\S+renamed.json: category 9 is 'nut", result.stderr)
-    told = r"has 1 annotations of categories that --label_map=\S+ lacks, 77 first"
+    told = r"has 1 annotations of categories that are not in --label_map=\S+ "
+    told += r"\(the first is 77\)"
     assert re.search(told, result.stderr)
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"Restoring parameters from {path}" in result.stderr
@@ -180,7 +181,7 @@ def test_what_is_no_checkpoint_is_one_line(data, trained, name):
     result = run(data, "--mode=eval", f"--checkpoint_path={path}")
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
-    message = f"{path} is no checkpoint, for there is no {path}.index"
+    message = f"{path} is not a checkpoint: there is no file {path}.index"
     assert line == f"ssd_main.py: --checkpoint_path: {message}"
     assert "Traceback" not in result.stderr
 
@@ -244,7 +245,7 @@ def test_a_model_of_other_classes_is_refused(data, trained):
     result = run(data, f"--label_map={data / 'one.json'}")
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
-    assert "is of a network with 2 categories, not 1; give its --label_map" in line
+    assert "was trained with 2 categories, not 1; give its --label_map" in line
 
 
 def test_ctrl_c_ends_an_evaluation_with_a_line(data, tmp_path):

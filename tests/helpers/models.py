@@ -120,7 +120,7 @@ def evaluate(checkpoint_path, paths, folder, label_map=LABELS, batch_size=2):
     records.write(folder / "val.tfrecord", rows)
     device = selection.create("cpu", base.Options("must_keep_origin_dtype"))
     reader = dataset_parser.SSDInputReader(str(folder / "val.tfrecord"), False)
-    params = dict(ssd_model.DEFAULT_PARAMS, label_map=label_map)
+    params = dict(ssd_model.DEFAULT_PARAMS, num_classes=label_map.num_classes)
     estimator = device.predictor(ssd_model.ssd_model_fn, str(folder), params)
     batches = estimator.predict(
         lambda: reader({"batch_size": batch_size, "label_map": label_map}),

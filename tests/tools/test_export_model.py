@@ -258,7 +258,7 @@ def test_a_damaged_checkpoint_is_named(made, tmp_path):
     data.write_bytes(bytes(content))
     with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
         model_file.find_checkpoint(str(tmp_path))
-    with pytest.raises(UserError, match="cannot read .*model.ckpt-12: damaged"):
+    with pytest.raises(UserError, match="cannot read .*model.ckpt-12: "):
         model_file.find_checkpoint(str(tmp_path / "model.ckpt-12"))
 
 

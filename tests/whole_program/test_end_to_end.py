@@ -1,8 +1,9 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The real commands: a few steps of training, a kill, a resume, an evaluation."""
+"""The launcher on the built-in sample: training, kill, resume, evaluation."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import coco_metric
+import command_line
 import processes
+from trainer import checkpoints
 
-# Six steps on the built-in sample; nine images leave a partial batch of one.
+pytestmark = pytest.mark.slow
+# Six steps; nine images leave a last evaluation batch of one.
 SHORT = [
     "--num_examples_per_epoch=12",
     "--num_epochs=1",
@@ -33,9 +37,14 @@ def clone(tmp_path_factory):
     return processes.copy_project(tmp_path_factory.mktemp("clone") / "ssd project")
 
 
-def start(clone):
-    return subprocess.Popen(
-        [str(clone / "run_npu_1p.sh")] + SHORT,
+def run(clone, *prefix, until=None, then=None):
+    """Runs run_npu_1p.sh, and sends it a signal when its output matches a pattern.
+
+    Returns:
+      (status, output).
+    """
+    process = subprocess.Popen(
+        list(prefix) + [str(clone / "run_npu_1p.sh")] + SHORT,
         cwd="/",
         env=dict(os.environ, PYTHON=sys.executable),
         stdout=subprocess.PIPE,
@@ -43,42 +52,55 @@ def start(clone):
         universal_newlines=True,
         start_new_session=True,
     )
+    output = ""
+    for line in process.stdout:
+        output += line
+        if then and re.search(until, line):
+            os.killpg(process.pid, then)
+            # A second SIGINT would not wait for the checkpoint.
+            then = None
+    return process.wait(), output
 
 
 @pytest.fixture(scope="module")
-def runs(clone):
-    """Output of a run killed after step 2, of one interrupted, and of two more."""
-    process = start(clone)
-    killed = ""
-    for line in process.stdout:
-        killed += line
-        # The checkpoint of step 2 is perhaps not whole by now.
-        if "step 2 of 6" in line:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    outputs = [killed]
-
-    process = start(clone)
-    interrupted = ""
-    for line in process.stdout:
-        interrupted += line
-        # Once: a second signal would not wait for the checkpoint.
-        if interrupted.count("Saving checkpoints for") == 1:
-            os.killpg(process.pid, signal.SIGINT)
-            break
-    interrupted += process.stdout.read()
-    assert process.wait() == 0, interrupted
-    outputs.append(interrupted)
-
-    for _ in range(2):
-        process = start(clone)
-        outputs.append(process.communicate()[0])
-        assert process.returncode == 0, outputs[-1]
-    return outputs
+def model_dir(clone):
+    return clone / "training" / "D0" / "result_npu"
 
 
-def test_first_run_says_what_it_does(runs):
+@pytest.fixture(scope="module")
+def runs(clone, model_dir):
+    """Output of a run that is killed, one that is interrupted, and one that ends.
+
+    The checkpoint of the interrupted run is damaged before the last run.
+    """
+    # The checkpoint of step 2 may be incomplete then.
+    _, killed = run(clone, until="step 2 of 6", then=signal.SIGKILL)
+    # Like a background job of a shell script.
+    ignoring = ["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh"]
+    status, interrupted = run(
+        clone, *ignoring, until="Saving checkpoints for", then=signal.SIGINT
+    )
+    assert status == 0, interrupted
+    flip_a_bit(newest_data(model_dir))
+    status, finished = run(clone)
+    assert status == 0, finished
+    return killed, interrupted, finished
+
+
+def newest_data(model_dir):
+    """Path of the data file of the newest checkpoint."""
+    step, path = checkpoints.newest_usable(str(model_dir))
+    assert step == checkpoints.steps(str(model_dir))[-1]
+    return pathlib.Path(path + ".data-00000-of-00001")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(content)
+
+
+def test_first_run_logs_data_device_and_start_weights(runs):
     assert "built-in sample" in runs[0]
     assert runs[0].count("starts without --resnet_checkpoint: COCO AP is then") == 1
     assert re.search(
@@ -87,30 +109,36 @@ def test_first_run_says_what_it_does(runs):
     assert "resumed" not in runs[0]
 
 
-def test_ctrl_c_saves_a_checkpoint_and_ends_well(runs):
-    assert "SIGINT: the training stops after this step and saves" in runs[1]
-    stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1]).group(
-        1
-    )
-    assert f"Saving checkpoints for {stopped} into" in runs[1]
-    assert "Eval results" not in runs[1]
-    assert f"resumed at step {stopped}\n" in runs[2]
-
-
 def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
-    # Step 0 is where it starts when the checkpoint of step 2 was not whole.
+    # It starts from step 0 if the checkpoint of step 2 was incomplete.
     assert ("resumed at step 2\n" in runs[1]) != ("resumed" not in runs[1])
     assert "step 6 of 6 (100.0 %), 0:00:00 left" in runs[2]
     assert "starts without --resnet_checkpoint" not in runs[2]
+
+
+def test_sigint_saves_a_checkpoint_also_in_a_background_job(runs):
+    assert "SIGINT: the training stops after this step and saves" in runs[1]
+    stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1])
+    assert f"Saving checkpoints for {stopped.group(1)} into" in runs[1]
+    assert "Eval results" not in runs[1]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_resumed(runs):
+    stopped = int(re.search(r"stopped at step (\d)", runs[1]).group(1))
+    path = f"result_npu/model.ckpt-{stopped}"
+    assert f"skipped a checkpoint: cannot read {path}: " in runs[2]
+    assert "Checksum does not match" in runs[2]
+    resumed = re.search(r"resumed at step (\d)\n", runs[2])
+    assert int(resumed.group(1) if resumed else 0) < stopped
+
+
+def test_log_lines_follow_each_other_without_lines_of_tensorflow_between(runs):
     number = r"-?\d+\.\d+(e[-+]?\d+)?"
-    line = rf"FPS: {number}, learning rate: 0\.\d{{8}}, loss: {number}\n"
-    assert re.search("INFO:tensorflow:" + line, runs[2])
-
-
-def test_finished_run_says_so_and_evaluates_again_with_the_same_figures(runs):
-    assert "the training is finished: step 6 of 6" in runs[3]
-    assert "FPS" not in runs[3]
-    assert processes.results_of(runs[3]) == processes.results_of(runs[2])
+    rate = rf"FPS: {number}, learning rate: 0\.\d{{8}}, loss: {number}\n"
+    start = "INFO:tensorflow:"
+    assert re.search(rf"{start}{rate}{start}step \d of 6 \(", runs[2])
+    for text in ("Using config", "global_step/sec", "Calling model_fn"):
+        assert text not in runs[2]
 
 
 def test_evaluation_prints_the_twelve_figures_of_every_image(runs):
@@ -119,30 +147,41 @@ def test_evaluation_prints_the_twelve_figures_of_every_image(runs):
     assert "Average Precision  (AP) @[ IoU=0.50:0.95" in runs[2]
 
 
-def test_log_and_model_are_where_users_look_for_them(clone, runs):
-    folder = clone / "training" / "D0"
-    log = (folder / "train_0.log").read_text()
-    # Nothing of the earlier runs is lost.
-    assert log.count("built-in sample") == 4
+def test_log_and_model_are_where_users_look_for_them(model_dir, runs):
+    log = (model_dir.parent / "train_0.log").read_text()
+    # The log of the earlier runs is kept.
+    assert log.count("built-in sample") == len(runs)
     assert "Eval results" in log
-    newest = tf.train.latest_checkpoint(str(folder / "result_npu"))
-    assert newest.endswith("model.ckpt-6")
+    assert tf.train.latest_checkpoint(str(model_dir)).endswith("model.ckpt-6")
 
 
-def test_figures_and_losses_are_written_as_summaries(clone, runs):
-    model_dir = clone / "training" / "D0" / "result_npu"
-    assert summaries(model_dir / "eval").keys() == set(coco_metric.METRIC_NAMES)
-    assert summaries(model_dir / "eval")["COCO/AP"] == pytest.approx(
-        processes.results_of(runs[3])["COCO/AP"]
+def test_finished_run_is_evaluated_again_with_the_same_figures(
+    clone, model_dir, runs, caplog
+):
+    sample = clone / "sample_dataset"
+    status = command_line.run(
+        f"--training_file_pattern={sample}/train2017*",
+        f"--validation_file_pattern={sample}/val2017*",
+        f"--val_json_file={sample}/instances_val2017.json",
+        f"--model_dir={model_dir}",
+        *SHORT,
     )
-    assert {"loss", "learning_rate", "class_loss", "box_loss"} <= set(
-        summaries(model_dir)
-    )
+    assert status == 0
+    assert "the training is finished: step 6 of 6" in caplog.text
+    assert "FPS" not in caplog.text
+    figures = processes.results_of(caplog.text)
+    assert figures == processes.results_of(runs[2])
+
+    written = summaries(model_dir / "eval")
+    assert written.keys() == figures.keys()
+    assert written["COCO/AP"] == pytest.approx(figures["COCO/AP"])
+    losses = {"loss", "learning_rate", "class_loss", "box_loss"}
+    assert losses <= set(summaries(model_dir))
 
 
 def summaries(folder):
     values = {}
-    # Only the newest file: the one of the killed run may end within a record.
+    # Only the newest file: that of the killed run may end within a record.
     newest = sorted(folder.glob("events.out.tfevents.*"))[-1]
     for event in tf.train.summary_iterator(str(newest)):
         values.update({v.tag: v.simple_value for v in event.summary.value})

@@ -122,7 +122,7 @@ def build_network(images, label_map):
         dict(unused, image=images),
         None,
         tf.estimator.ModeKeys.PREDICT,
-        {"label_map": label_map},
+        {"num_classes": label_map.num_classes},
     )
     return tuple(tf.identity(spec.predictions[name], name) for name in RAW_OUTPUTS)
 

@@ -42,21 +42,15 @@ def make_json(path):
         (14, 4, [5, 5, 20, 30], 0),
         (14, 7, [0, 0, 48, 64], 1),
     ]
+    names = ("image_id", "category_id", "bbox", "iscrowd")
     dataset = {
         "images": [
             {"id": i, "file_name": f"{i} <b>.jpg", "height": h, "width": w}
             for i, (h, w) in SIZES.items()
         ],
         "annotations": [
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": bbox,
-                "area": bbox[2] * bbox[3],
-                "iscrowd": crowd,
-            }
-            for number, (image_id, category_id, bbox, crowd) in enumerate(boxes, 1)
+            dict(zip(names, values), id=number)
+            for number, values in enumerate(boxes, 1)
         ],
         "categories": [{"id": i, "name": name} for i, name in NAMES.items()],
     }
@@ -237,7 +231,8 @@ def test_best_image_comes_first_and_boxes_have_their_colors(written):
     names = re.findall(r'quiet">image (\d+), \d+ &lt;b&gt;', page)
     # 13 has neither ground truth nor detections; 12 is wrong twice.
     assert names == ["11", "14", "12"]
-    _, _, first, _, worst = images_of(page)
+    plot, _, first, _, worst = images_of(page)
+    assert min(plot.size) > 300 and len(plot.getcolors(1 << 20)) > 10
     assert first.size == (200, 120)
     assert worst.size == (150, 300)
     for image, point, color in (
@@ -253,39 +248,32 @@ def test_best_image_comes_first_and_boxes_have_their_colors(written):
         assert near < 110, (point, image.getpixel(point), color)
 
 
-def test_plots_are_pictures_of_some_size(written):
-    for name in ("precision-recall-500.png", "loss-500.png"):
-        image = Image.open(io.BytesIO(written.read(name)))
-        assert image.format == "PNG" and min(image.size) > 300
-        assert len(image.convert("RGB").getcolors(1 << 20)) > 10
-
-
-@pytest.mark.parametrize("detections", [[], [detection(13, [], [], [])]])
-def test_nothing_detected_is_a_report_all_the_same(tmp_path, detections):
-    result = Written(tmp_path, detections)
+@pytest.mark.parametrize(
+    "detections, only_predicted, images, ap",
+    [
+        ([], False, 4, 0),
+        ([detection(13, [], [], [])], False, 4, 0),
+        # An image without ground truth.
+        ([detection(13, [], [], [])], True, 1, -1),
+    ],
+)
+def test_a_report_without_detections(tmp_path, detections, only_predicted, images, ap):
+    result = Written(tmp_path, detections, only_predicted)
     metrics = json.loads(result.read("metrics-500.json").decode())
-    assert metrics["metrics"]["AP"] == 0
+    assert (metrics["images"], metrics["metrics"]["AP"]) == (images, ap)
     assert json.loads(result.read("detections-500.json").decode()) == []
-    assert len(images_of(result.read("report-500.html").decode())) == 2
-
-
-def test_a_part_of_the_images_without_ground_truth_is_a_report(tmp_path):
-    result = Written(tmp_path, [detection(13, [], [], [])], only_predicted=True)
-    metrics = json.loads(result.read("metrics-500.json").decode())
-    assert (metrics["images"], metrics["metrics"]["AP"]) == (1, -1)
-    assert "-</td>" in result.read("report-500.html").decode()
+    page = result.read("report-500.html").decode()
+    assert (page.count(">-</td>") > 12) == (ap == -1)
+    # The two plots.
+    assert len(images_of(page)) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, written):
-    (tmp_path / "eval").write_text("a file, no folder")
-    with pytest.raises(
-        atomic_file.NotWritableError, match="eval.* cannot be written: "
-    ):
-        write_to(written, str(tmp_path / "eval"))
-
-
-def write_to(written, folder):
-    report.write(folder, 1, written.coco, written.judgement, "", "none", set())
+    folder = tmp_path / "eval"
+    folder.write_text("a file, not a folder")
+    error = atomic_file.NotWritableError
+    with pytest.raises(error, match="eval.* cannot be written: "):
+        report.write(str(folder), 1, written.coco, written.judgement, "", "x", set())
 
 
 def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
@@ -303,37 +291,26 @@ def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
     assert list(metrics.values()) == evaluation.stats.tolist()
 
 
-def test_without_matplotlib_and_pillow_the_rest_is_written(tmp_path):
-    code = (
-        "import sys, pathlib\n"
-        "import test_report as t\n"
-        "t.tf.logging.set_verbosity(t.tf.logging.INFO)\n"
-        "for name in ('matplotlib', 'PIL', 'PIL.Image'): sys.modules[name] = None\n"
-        "t.Written(pathlib.Path(sys.argv[1]), t.DETECTIONS)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
+def test_without_matplotlib_and_pillow_the_rest_is_written(
+    tmp_path, monkeypatch, caplog
+):
+    for name in ("matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image"):
+        monkeypatch.setitem(sys.modules, name, None)
+    caplog.set_level("INFO")
+    result = Written(tmp_path, DETECTIONS)
     names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
-    assert sorted(os.listdir(str(tmp_path / "eval"))) == sorted(
-        names + ["report-500.html"]
+    assert {*names, "report-500.html"} == set(os.listdir(str(result.folder)))
+    lacks = (
+        r"plots \(matplotlib cannot be imported: .+\) and "
+        r"images \(Pillow cannot be imported: .+\)"
     )
-    line = [line for line in result.stderr.splitlines() if "report of the" in line]
-    assert len(line) == 1 and re.search(
-        r"but without plots \(matplotlib cannot be imported: .+\) and "
-        r"images \(Pillow cannot be imported: .+\)$",
-        line[0],
-    )
-    page = (tmp_path / "eval" / "report-500.html").read_text(encoding="utf-8")
-    assert "This page lacks plots (matplotlib cannot be imported: " in page
+    assert re.search(f"report-500.html, but without {lacks}$", caplog.text, re.M)
+    page = result.read("report-500.html").decode()
+    assert re.search(f"This page lacks {lacks}\\.</p>", page)
     assert Page(page).links == []
 
 
+@pytest.mark.slow
 def test_a_real_browser_shows_every_image(written, tmp_path):
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if not browser:

@@ -26,11 +26,10 @@ from dataset import categories, coco_json
 # among the 100 best of their category in the image, or the json lacks their category.
 RIGHT, FALSE, IGNORED = 1, 0, -1
 
-METRIC_NAMES = (
-    ["COCO/" + name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]
-    + ["COCO/" + name for name in ("ARmax1", "ARmax10", "ARmax100")]
-    + ["COCO/" + name for name in ("ARs", "ARm", "ARl")]
-)
+METRIC_NAMES = [
+    f"COCO/{name}"
+    for name in "AP AP50 AP75 APs APm APl ARmax1 ARmax10 ARmax100 ARs ARm ARl".split()
+]
 
 # pycocotools stores the arrays of all categories it evaluates at once; with COCO's 80
 # they fill gigabytes.

@@ -8,8 +8,8 @@
 The first run predicts the first 32 images with the checkpoint (COCO's classes) and
 saves the predictions in predictions.npz (3 MB per image); later runs need only
 --predictions. Each run prints the milliseconds per image, from the network's raw
-outputs to detections, within some seconds. Use a trained model: an untrained one has no scores
-above 0.05, so that there is nothing to suppress.
+outputs to detections, within some seconds. Use a trained model: an untrained one has no
+scores above 0.05, so that there is nothing to suppress.
 """
 
 import io

@@ -108,7 +108,7 @@ class Evaluator:
             checkpoint_path=checkpoint_path,
             yield_single_examples=False,
         )
-        detector, label_map = postprocess.Detector(), self._params["label_map"]
+        detector, label_map = postprocess.Detector(), self._reader_params["label_map"]
         detections, start = [], time.time()
         with progress_bar(self._expected) as bar:
             for batch in batches:

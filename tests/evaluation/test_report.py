@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The files of an evaluation: right, whole, fit to be seen in a real browser."""
+"""The files of a report have the right content, and a real browser shows the page."""
 
 import base64
 import csv
@@ -21,14 +21,12 @@ from pycocotools.cocoeval import COCOeval
 import coco_metric
 import records
 from console import atomic_file
-from dataset import categories
 from evaluation import report, report_images
 
 Image = pytest.importorskip("PIL.Image")
 
-# Not COCO's, and nasty to HTML and CSV.
+# Not COCO's, with special characters of HTML and CSV.
 NAMES = {4: "bolt", 7: '<img src="x">, "nut" & co', 9: "never seen"}
-LABELS = categories.LabelMap(NAMES)
 SIZES = {11: (120, 200), 12: (300, 150), 13: (90, 160), 14: (64, 48)}  # height, width
 STEP = 500
 
@@ -64,47 +62,32 @@ def make_records(path):
         kind = "png" if image_id == 12 else "jpeg"
         made.append(records.record(image_id, records.encode_image(pixels, kind)))
     records.write(path, made[:1])
-    # Records that are nothing, and no images; evaluation speaks of them.
+    # Broken records are passed over; the evaluation itself reports them.
     records.write(f"{path}-2", [b"\xff", records.record("x", b"")] + made[1:])
 
 
-def detection(image_id, boxes, scores, classes):
-    """Boxes are COCO's x, y, width, height in pixels."""
-    height, width = SIZES[image_id]
-    x, y, w, h = np.array(boxes, np.float64).reshape(-1, 4).T
-    return {
-        "source_id": image_id,
-        "raw_shape": [height, width, 3],
-        "boxes": np.stack(
-            [y / height, x / width, (y + h) / height, (x + w) / width], 1
-        ),
-        "scores": np.array(scores, np.float32),
-        "classes": np.array(classes, np.int32),
-    }
+def detections_of(image_id, boxes_xywh, scores, category_ids):
+    return coco_metric.Detections(
+        image_id,
+        np.array(boxes_xywh, np.float64).reshape(-1, 4),
+        np.array(scores, np.float64),
+        np.array(category_ids, np.int64),
+    )
 
 
 DETECTIONS = [
-    # Both bolts, one more that is none but of low score.
-    detection(
+    # Both bolts, and a false nut of low score.
+    detections_of(
         11,
         [[20, 30, 60, 50], [121, 31, 60, 50], [0, 0, 9.98765, 9]],
         [0.9, 0.8, 0.123456],
-        [1, 1, 2],
+        [4, 4, 7],
     ),
     # A bolt where the nut is.
-    detection(12, [[10, 100, 100, 150]], [0.7], [1]),
-    detection(13, [], [], []),
-    detection(14, [], [], []),
+    detections_of(12, [[10, 100, 100, 150]], [0.7], [4]),
+    detections_of(13, [], [], []),
+    detections_of(14, [], [], []),
 ]
-
-
-def write_losses(folder, suffix, points):
-    with tf.Graph().as_default():
-        writer = tf.summary.FileWriter(str(folder), filename_suffix=suffix)
-        for step, loss in points.items():
-            value = tf.Summary.Value(tag="loss", simple_value=loss)
-            writer.add_summary(tf.Summary(value=[value]), step)
-        writer.close()
 
 
 class Written:
@@ -113,15 +96,18 @@ class Written:
     def __init__(self, folder, detections, only_predicted=False):
         self.folder, self.model_dir = folder / "eval", folder / "model <1>"
         self.model_dir.mkdir()
-        write_losses(self.model_dir, ".run", {1: 20.0, 101: 8.0})
+        with tf.Graph().as_default():
+            writer = tf.summary.FileWriter(str(self.model_dir))
+            for step, loss in ((1, 20.0), (101, 8.0)):
+                value = tf.Summary.Value(tag="loss", simple_value=loss)
+                writer.add_summary(tf.Summary(value=[value]), step)
+            writer.close()
         make_json(folder / "val.json")
         make_records(folder / "val")
         self.coco = coco_metric.create_coco(str(folder / "val.json"))
-        found = [coco_metric.to_detections(p, LABELS) for p in detections]
         self.judgement = coco_metric.judge(
-            {d.image_id: d for d in found}, self.coco, only_predicted
+            {d.image_id: d for d in detections}, self.coco, only_predicted
         )
-        self.pattern = str(folder / "val*")
         os.remove(str(folder / "val.json"))
         report.write(
             str(self.folder),
@@ -129,7 +115,7 @@ class Written:
             self.coco,
             self.judgement,
             str(self.model_dir),
-            self.pattern,
+            str(folder / "val*"),
             set(),
         )
 
@@ -177,10 +163,10 @@ def test_detections_are_in_cocos_results_format(written):
     assert results[1] == {
         "image_id": 11,
         "category_id": 4,
-        "bbox": pytest.approx([121, 31, 60, 50], rel=1e-12),
-        "score": float(np.float32(0.8)),
+        "bbox": [121, 31, 60, 50],
+        "score": 0.8,
     }
-    assert results[2]["bbox"] == pytest.approx([0, 0, 9.98765, 9], rel=1e-12)
+    assert results[2]["bbox"] == [0, 0, 9.98765, 9]
     assert [type(results[0][key]) for key in ("image_id", "category_id")] == [int] * 2
     assert len(results) == 4
     # As COCO's server reads it.
@@ -252,9 +238,9 @@ def test_best_image_comes_first_and_boxes_have_their_colors(written):
     "detections, only_predicted, images, ap",
     [
         ([], False, 4, 0),
-        ([detection(13, [], [], [])], False, 4, 0),
+        ([detections_of(13, [], [], [])], False, 4, 0),
         # An image without ground truth.
-        ([detection(13, [], [], [])], True, 1, -1),
+        ([detections_of(13, [], [], [])], True, 1, -1),
     ],
 )
 def test_a_report_without_detections(tmp_path, detections, only_predicted, images, ap):
@@ -278,9 +264,9 @@ def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, written)
 
 def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
     # Scores that six decimals could not tell apart, the better ones wrong.
-    scores = 1 - np.arange(1, 21, dtype=np.float32) * np.float32(2**-24)
+    scores = 1 - np.arange(1, 21) * 2.0**-24
     boxes = [[300, 200, 5, 5]] * 18 + [[20, 30, 60, 50], [120, 30, 60, 50.0625]]
-    result = Written(tmp_path, [detection(11, boxes, scores, [1] * 20)])
+    result = Written(tmp_path, [detections_of(11, boxes, scores, [4] * 20)])
     found = result.coco.loadRes(json.loads(result.read("detections-500.json").decode()))
     evaluation = COCOeval(result.coco, found, "bbox")
     evaluation.evaluate()

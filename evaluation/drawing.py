@@ -1,37 +1,35 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes with labels on pictures, by Pillow.
+"""Draws boxes with labels on images, by Pillow.
 
-Pillow is imported only when something is drawn: training and evaluating do without.
-Boxes are ltrb, [ymin, xmin, ymax, xmax], here in pixels.
+Pillow is imported only when something is drawn, because training and evaluation must
+also work on machines without it. Boxes are ltrb, [ymin, xmin, ymax, xmax], in pixels.
 """
 
 import colorsys
 import functools
 
-# Of the picture's shorter side.
-_FONT_PART = 1 / 28
-_LINE_PART = 1 / 160
-_MIN_FONT, _MAX_FONT = 11, 40
-_MIN_LINE, _MAX_LINE = 2, 8
+# Parts of the image's shorter side, and their bounds in pixels.
+_FONT_PART, _MIN_FONT, _MAX_FONT = 1 / 28, 11, 40
+_LINE_PART, _MIN_LINE, _MAX_LINE = 1 / 160, 2, 8
 # Pixels between a label's text and the edge of its background.
 _PADDING = 2
 
-# Looked for among the machine's fonts; Pillow's own knows hardly more than English.
+# Fonts of the machine to try; Pillow's own has little more than Latin letters.
 _FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf")
 
-# Consecutive numbers times this give hues far from each other.
+# Multiples of it give consecutive numbers hues that are far apart.
 _GOLDEN_RATIO = 0.618034
 
 
 def color_of(number):
-    """Gives a color to tell categories apart by.
+    """Returns a color that tells a category from others.
 
     Args:
-      number: int, for instance a category id.
+      number: int, for example a category id.
 
     Returns:
-      (red, green, blue), ints of 0..255; always the same for a number.
+      (red, green, blue), ints in 0..255; always the same for a number.
     """
     hue = number * _GOLDEN_RATIO % 1.0
     return tuple(int(255 * x) for x in colorsys.hsv_to_rgb(hue, 0.8, 0.95))
@@ -42,28 +40,28 @@ def draw(image, boxes, labels, colors, width=None):
 
     Args:
       image: PIL.Image.Image of any mode; it is not changed.
-      boxes: numbers [D, 4], ltrb in pixels; what reaches outside is cut off.
+      boxes: numbers [D, 4], ltrb in pixels; they are clipped to the image.
       labels: list of D str, each one line; "" for no label.
-      colors: list of D (red, green, blue), ints of 0..255.
-      width: int, pixels of the lines; None: by the size of the picture.
+      colors: list of D (red, green, blue), ints in 0..255.
+      width: int, width of the lines in pixels; None: depends on the size of the image.
 
     Returns:
       PIL.Image.Image, RGB, of the same size. Later boxes lie over earlier ones, and
       labels over all boxes.
 
     Raises:
-      ImportError: without Pillow.
+      ImportError: Pillow is not installed.
     """
     from PIL import ImageDraw
 
     image = image.convert("RGB").copy()
     side = min(image.size)
     width = width or _clip(side * _LINE_PART, _MIN_LINE, _MAX_LINE)
-    font = font_of(_clip(side * _FONT_PART, _MIN_FONT, _MAX_FONT))
+    font = font_of(int(_clip(side * _FONT_PART, _MIN_FONT, _MAX_FONT)))
     canvas = ImageDraw.Draw(image)
-    shapes = [_inside(box, image.size) for box in boxes]
+    shapes = [_to_shape(box, image.size) for box in boxes]
     for shape, color in zip(shapes, colors):
-        canvas.rectangle(shape, outline=tuple(color), width=width)
+        canvas.rectangle(shape, outline=tuple(color), width=int(width))
     for shape, label, color in zip(shapes, labels, colors):
         if label:
             _draw_label(canvas, shape, label, tuple(color), font)
@@ -71,26 +69,26 @@ def draw(image, boxes, labels, colors, width=None):
 
 
 def _clip(number, low, high):
-    return int(min(max(number, low), high))
+    return min(max(number, low), high)
 
 
-def _inside(box, size):
-    """(xmin, ymin, xmax, ymax) as Pillow takes it, within the picture."""
+def _to_shape(box_ltrb, size):
+    """Returns (xmin, ymin, xmax, ymax), Pillow's order, clipped to the image."""
     right, bottom = size[0] - 1, size[1] - 1
-    ymin, xmin, ymax, xmax = (float(x) for x in box)
-    xmin, ymin = min(max(xmin, 0), right), min(max(ymin, 0), bottom)
-    return xmin, ymin, max(min(xmax, right), xmin), max(min(ymax, bottom), ymin)
+    ymin, xmin, ymax, xmax = (float(x) for x in box_ltrb)
+    xmin, ymin = _clip(xmin, 0, right), _clip(ymin, 0, bottom)
+    return xmin, ymin, _clip(xmax, xmin, right), _clip(ymax, ymin, bottom)
 
 
 @functools.lru_cache(maxsize=None)
 def font_of(size):
-    """Gives a font of the machine.
+    """Returns a font.
 
     Args:
       size: int, pixels.
 
     Returns:
-      PIL.ImageFont of that size; a small one where Pillow has no other.
+      PIL.ImageFont of that size; a small one if Pillow has no other.
     """
     from PIL import ImageFont
 
@@ -102,39 +100,38 @@ def font_of(size):
     try:
         return ImageFont.load_default(size)
     except (TypeError, ImportError, OSError):
-        # Pillow before 10.1, or one without FreeType: a small font of one size.
+        # Pillow before 10.1 or without FreeType has a font of one size only.
         return ImageFont.load_default()
 
 
 def drawable(text, font):
-    """Makes of a text what a font can draw, in one line.
+    """Makes a text fit for drawing in one line.
 
     Args:
       text: str.
-      font: of `font_of`.
+      font: see `font_of`.
 
     Returns:
-      str; "?" stands for what the font cannot take.
+      str with "?" for characters that the font does not accept.
     """
     from PIL import ImageFont
 
-    # No font takes half of a surrogate pair.
+    # No font accepts one half of a surrogate pair.
     text = " ".join(text.split()).encode("utf-8", "replace").decode()
     if not isinstance(font, getattr(ImageFont, "FreeTypeFont", ())):
-        # The old font knows Latin letters only.
+        # The font of one size has Latin letters only.
         text = text.encode("latin-1", "replace").decode("latin-1")
     return text
 
 
 def _draw_label(canvas, shape, label, color, font):
-    """The label in a filled rectangle: above the box, or in it at the picture's top."""
+    """Draws a label above its box, or inside if there is no space above."""
     label = drawable(label, font)
     _, _, text_width, text_height = font.getbbox(label)
-    size = text_width + 2 * _PADDING, text_height + 2 * _PADDING
-    picture_width = canvas.im.size[0]
-    x = max(min(shape[0], picture_width - size[0]), 0)
-    y = shape[1] - size[1] if shape[1] >= size[1] else shape[1]
-    canvas.rectangle((x, y, x + size[0], y + size[1]), fill=color)
+    width, height = text_width + 2 * _PADDING, text_height + 2 * _PADDING
+    x = max(min(shape[0], canvas.im.size[0] - width), 0)
+    y = shape[1] - height if shape[1] >= height else shape[1]
+    canvas.rectangle((x, y, x + width, y + height), fill=color)
     # Black on bright colors, white on dark ones (luma of ITU-R BT.601).
     luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     text_color = (0, 0, 0) if luma > 128 else (255, 255, 255)

@@ -1,12 +1,10 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint to COCO's figures: predict, detect, judge, write down."""
+"""Evaluates checkpoints: prediction, detection, COCO's figures, and the report."""
 
-import importlib
-import importlib.util
+import collections
 import io
 import os
-import sys
 import time
 
 import numpy as np
@@ -16,9 +14,8 @@ import coco_metric
 import ssd_model
 from console import atomic_file
 from console.errors import UserError, blaming
+from console.progress import progress_bar
 from evaluation import postprocess, report
-
-_LOG_BATCHES = 20
 
 
 class Evaluator:
@@ -35,16 +32,17 @@ class Evaluator:
         eval_samples,
         label_map,
     ):
-        """Keeps what to evaluate on.
+        """Initializes the evaluator.
 
         Args:
           device: base.Device, started.
           params: dict, see ssd_model.DEFAULT_PARAMS.
-          model_dir: str; figures go to its folder "eval".
+          model_dir: str; the results are written to its folder "eval".
           coco_gt: pycocotools COCO of the evaluation images.
           reader: dataset_parser.SSDInputReader of the evaluation images.
-          batch_size: int, images a batch of one device.
-          eval_samples: int, so many images, the first of the records; 0: all.
+          batch_size: int, batch size per device.
+          eval_samples: int, evaluate only this many images, the first of the records;
+            0: all.
           label_map: categories.LabelMap of the model.
         """
         self._device = device
@@ -53,9 +51,11 @@ class Evaluator:
         self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
         self._reader = reader
-        self._label_map = label_map
-        # Some of the annotated images, on purpose; else what no record holds counts.
-        self._only_predicted = 0 < eval_samples < len(coco_gt.getImgIds())
+        num_annotated = len(coco_gt.getImgIds())
+        # Otherwise images without a record count as images with no detections.
+        self._only_predicted = 0 < eval_samples < num_annotated
+        # Upper bound on the images of this rank, rounded up.
+        self._expected = -(-(eval_samples or num_annotated) // device.num_ranks)
         self._reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
@@ -65,14 +65,14 @@ class Evaluator:
         }
 
     def evaluate(self, checkpoint_path, step):
-        """Evaluates a checkpoint: each rank its images, then rank 0 the detections.
+        """Evaluates a checkpoint; each rank detects in a part of the images.
 
         Args:
-          checkpoint_path: str, prefix of its files.
-          step: int, its step.
+          checkpoint_path: str, prefix of the checkpoint's files.
+          step: int, training step of the checkpoint.
 
         Returns:
-          dict, see coco_metric.compute_map; None on the others than rank 0.
+          dict from coco_metric.METRIC_NAMES to float; None on ranks other than 0.
 
         Raises:
           UserError: a record is broken, or the results cannot be written.
@@ -80,6 +80,35 @@ class Evaluator:
         if self._device.rank == 0:
             with blaming("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(self._folder)
+        detections = self._detect(checkpoint_path)
+        shares = self._device.ranks.gather(_pack(detections))
+        if shares is None:
+            tf.logging.info(
+                "%d images detected; rank 0 has the result", len(detections)
+            )
+            return None
+        found, repeated_ids = _merge(shares)
+        found = self._in_annotations(found)
+        judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
+        _write_summary(judgement.figures, self._folder, step)
+        try:
+            with blaming("--model_dir:", atomic_file.NotWritableError):
+                report.write(
+                    self._folder,
+                    step,
+                    self._coco_gt,
+                    judgement,
+                    self._model_dir,
+                    self._reader.file_pattern,
+                    repeated_ids,
+                )
+        finally:
+            # Logged last, even if the report fails.
+            tf.logging.info("Eval results: %s", judgement.figures)
+        return judgement.figures
+
+    def _detect(self, checkpoint_path):
+        """Returns a list with the coco_metric.Detections of this rank's records."""
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
@@ -88,161 +117,103 @@ class Evaluator:
             checkpoint_path=checkpoint_path,
             yield_single_examples=False,
         )
-        # Of all ranks together, so many at most.
-        expected = self._reader_params["eval_samples"] or len(self._coco_gt.getImgIds())
-        expected = -(-expected // self._device.num_ranks)
-        repeated = []
-        found = coco_metric.collect(
-            _note_repeated(_detections(batches, expected), repeated),
-            self._label_map,
+        detector, label_map = postprocess.Detector(), self._reader_params["label_map"]
+        detections, start = [], time.time()
+        with progress_bar(self._expected) as bar:
+            for batch in batches:
+                predictions = detector(batch)
+                detections += [
+                    coco_metric.to_detections(p, label_map) for p in predictions
+                ]
+                bar.update(len(predictions))
+        speed = len(detections) / max(time.time() - start, 1e-9)
+        tf.logging.info(
+            "detected in %d of %d images, %.1f images/s",
+            len(detections),
+            self._expected,
+            speed,
         )
-        if self._reader.bad.error:
-            raise UserError(f"--validation_file_pattern: {self._reader.bad.error}")
-        shares = self._device.ranks.gather(_pack(found, repeated))
-        if shares is None:
-            tf.logging.info("%d images detected; rank 0 has the result", len(found))
-            return None
-        found, repeated = _merge(shares)
-        found = self._in_annotations(found)
-        judgement = coco_metric.judge(
-            found, self._coco_gt, only_predicted=self._only_predicted
-        )
-        _write_summary(judgement.figures, self._folder, step)
-        try:
-            self._write_report(step, found, judgement, repeated)
-        finally:
-            # The last line, and there whatever becomes of the report.
-            tf.logging.info("Eval results: %s", judgement.figures)
-        return judgement.figures
-
-    def _write_report(self, step, found, judgement, repeated):
-        def find_images(image_ids):
-            # Of several images of one id, who knows which one was judged.
-            clear = [key for key in image_ids if key not in repeated]
-            return report.encoded_images(self._reader.file_pattern, clear)
-
-        with blaming("--model_dir:", atomic_file.NotWritableError):
-            report.write(
-                self._folder,
-                step,
-                self._coco_gt,
-                found,
-                judgement,
-                find_images,
-                self._model_dir,
-            )
+        error = self._reader.bad.error
+        if error:
+            raise UserError(f"--validation_file_pattern: {error}")
+        return detections
 
     def _in_annotations(self, found):
-        """Leaves out what coco_gt does not list, and says what is missing."""
+        """Returns found without the images that coco_gt lacks; logs what differs."""
         image_ids = set(self._coco_gt.getImgIds())
         unknown = sorted(set(found) - image_ids)
         if unknown:
             tf.logging.warning(
                 "left out %d images that --val_json_file lacks; the first has id %d",
-                *(len(unknown), unknown[0]),
+                len(unknown),
+                unknown[0],
             )
         missing = sorted(image_ids - set(found))
         if missing and not self._only_predicted:
             tf.logging.warning(
                 "no record holds %d images of --val_json_file, which count as nothing "
                 "detected; the first has id %d",
-                *(len(missing), missing[0]),
+                len(missing),
+                missing[0],
             )
-        found = {key: rows for key, rows in found.items() if key in image_ids}
+        found = {i: detections for i, detections in found.items() if i in image_ids}
         tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
         return found
 
 
-def _note_repeated(detections, repeated):
-    """Passes detections on, and adds each id that came before to a list."""
-    seen = set()
-    for detection in detections:
-        image_id = int(detection["source_id"])
-        if image_id in seen:
-            repeated.append(image_id)
-        seen.add(image_id)
-        yield detection
-
-
 def _merge(shares):
-    """(what coco_metric.collect would give for all ranks together, repeated ids)."""
-    found, repeated = {}, []
-    for share, again in map(_unpack, shares):
-        repeated += again + [image_id for image_id in share if image_id in found]
-        found.update(share)
-    if repeated:
+    """Joins the detections of all ranks; logs how many image ids occur again.
+
+    Args:
+      shares: list of bytes, see `_pack`.
+
+    Returns:
+      (dict from image id to coco_metric.Detections, those of its last record; set of
+      the image ids that several records have).
+    """
+    detections = [d for share in shares for d in _unpack(share)]
+    counts = collections.Counter(d.image_id for d in detections)
+    repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
+    if repeated_ids:
         tf.logging.warning(
             "%d records have the image id of another one, and only the last of each "
             "counts; the first such id is %d",
-            *(len(repeated), repeated[0]),
+            len(detections) - len(counts),
+            repeated_ids[0],
         )
-    return found, set(repeated)
+    return {d.image_id: d for d in detections}, set(repeated_ids)
 
 
-def _pack(found, repeated):
-    """Bytes of what coco_metric.collect gives: ids, counts and all rows (float64)."""
-    ids = np.array(list(found), np.int64)
-    counts = np.array([len(rows) for rows in found.values()], np.int64)
-    rows = np.concatenate([np.zeros([0, 7])] + list(found.values()))
+def _pack(detections):
+    """Returns a list of coco_metric.Detections as bytes, for `_unpack`."""
     file = io.BytesIO()
-    again = np.array(repeated, np.int64)
-    np.savez(file, ids=ids, counts=counts, rows=rows, repeated=again)
+    np.savez(
+        file,
+        ids=np.array([d.image_id for d in detections], np.int64),
+        counts=np.array([len(d.scores) for d in detections], np.int64),
+        **coco_metric.concatenate(detections)._asdict(),
+    )
     return file.getvalue()
 
 
 def _unpack(payload):
-    """The inverse of `_pack`: dict and list."""
+    """Returns the list that was given to `_pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         ends = np.cumsum(arrays["counts"])[:-1]
-        found = dict(zip(arrays["ids"].tolist(), np.split(arrays["rows"], ends)))
-        return found, arrays["repeated"].tolist()
+        fields = [
+            np.split(arrays[name], ends)
+            for name in ("boxes_xywh", "scores", "category_ids")
+        ]
+        return [
+            coco_metric.Detections(*values)
+            for values in zip(arrays["ids"].tolist(), *fields)
+        ]
 
 
-def _detections(batches, expected):
-    """Detections of single images, with a progress bar, or a line every so often."""
-    detector = postprocess.Detector()
-    progress = _Progress(expected)
-    for number, batch in enumerate(batches, 1):
-        detections = detector(batch)
-        yield from detections
-        progress.update(len(detections), is_due=number % _LOG_BATCHES == 0)
-    progress.close()
-
-
-class _Progress:
-    """A bar on a terminal where tqdm is installed; lines in the log elsewhere."""
-
-    def __init__(self, expected):
-        self._expected, self._done, self._bar = expected, 0, None
-        self._start = time.time()
-        if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
-            tqdm = importlib.import_module("tqdm")
-            self._bar = tqdm.tqdm(total=expected, unit="image")
-
-    def update(self, count, is_due):
-        self._done += count
-        if self._bar:
-            self._bar.update(count)
-        elif is_due:
-            self._log()
-
-    def close(self):
-        if self._bar:
-            self._bar.close()
-        else:
-            self._log()
-
-    def _log(self):
-        speed = self._done / max(time.time() - self._start, 1e-9)
-        tf.logging.info(
-            "detected in %d of %d images, %.1f images/s",
-            *(self._done, self._expected, speed),
-        )
-
-
-def _write_summary(results, folder, step):
-    values = [tf.Summary.Value(tag=k, simple_value=v) for k, v in results.items()]
-    # A graph of its own: the writer refuses to work in eager mode.
+def _write_summary(figures, folder, step):
+    """Writes the figures for TensorBoard."""
+    values = [tf.Summary.Value(tag=k, simple_value=v) for k, v in figures.items()]
+    # In a graph of its own, because the writer refuses to work in eager mode.
     with tf.Graph().as_default():
         writer = tf.summary.FileWriter(folder)
         writer.add_summary(tf.Summary(value=values), step)

@@ -1,9 +1,9 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The plots of a report as PNG, by matplotlib, and the losses from a training's log.
+"""Plots of a report as PNG, by matplotlib.
 
-matplotlib is imported only when something is plotted: training and evaluating do
-without.
+matplotlib is imported only when something is plotted, because training and evaluation
+must also work on machines without it.
 """
 
 import glob
@@ -13,7 +13,7 @@ import os
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-# Tag of the summary that the training writes, and its name in the plot.
+# Tags of the training's summaries, and their names in the plot.
 LOSSES = {
     "loss": "total",
     "class_loss": "class",
@@ -21,7 +21,7 @@ LOSSES = {
     "weight_decay_loss": "weight decay",
 }
 
-# Index of the IoU in COCO's 0.5, 0.55, ..., 0.95, and the line's name.
+# Indices into COCO's IoUs, 0.5, 0.55, ..., 0.95, and the names of the lines.
 _IOUS = {0: "IoU 0.50", 5: "IoU 0.75"}
 _SIZE_INCHES = (7.2, 4.4)
 _DPI = 110
@@ -31,24 +31,23 @@ def read_losses(model_dir):
     """Reads the losses of a training from its event files.
 
     Args:
-      model_dir: str, the folder of the checkpoints; a training that was resumed has
+      model_dir: str, the folder of the checkpoints. A training that was resumed has
         several event files there.
 
     Returns:
       dict from the tags of LOSSES that occur to (steps, values): list of int,
-      ascending, and list of float. Steps that a resumed training did again are taken
-      from the later run; a file that a killed run left incomplete counts as far as
-      it goes.
+      ascending, and list of float. If a resumed training repeated steps, those of the
+      later run count. An incomplete file, of a process that was killed, is read up to
+      its end.
     """
     curves = {}
-    for path in sorted(
-        glob.glob(os.path.join(glob.escape(model_dir), "events.out.tfevents.*"))
-    ):
+    pattern = os.path.join(glob.escape(model_dir), "events.out.tfevents.*")
+    for path in sorted(glob.glob(pattern)):
         for tag, points in _losses_of_run(path).items():
-            curve, first = curves.setdefault(tag, {}), min(points)
-            for step in [step for step in curve if step >= first]:
-                del curve[step]
-            curve.update(points)
+            first = min(points)
+            earlier = curves.get(tag, {})
+            curves[tag] = {step: x for step, x in earlier.items() if step < first}
+            curves[tag].update(points)
     return {
         tag: (sorted(curve), [curve[step] for step in sorted(curve)])
         for tag, curve in curves.items()
@@ -56,24 +55,20 @@ def read_losses(model_dir):
 
 
 def _losses_of_run(path):
-    """dict from tag to dict from step to loss."""
+    """Returns a dict from tag to dict from step to loss."""
     points = {}
     try:
         for event in tf.train.summary_iterator(path):
             for value in event.summary.value:
                 if value.tag in LOSSES:
-                    loss = _scalar(value)
+                    loss = value.simple_value
+                    if value.HasField("tensor"):
+                        loss = float(tf.make_ndarray(value.tensor))
                     points.setdefault(value.tag, {})[event.step] = loss
     except tf.errors.OpError:
         # The end is missing: the process was killed.
         pass
     return points
-
-
-def _scalar(value):
-    if value.HasField("tensor"):
-        return float(tf.make_ndarray(value.tensor))
-    return value.simple_value
 
 
 def precision_recall(precision):
@@ -86,7 +81,7 @@ def precision_recall(precision):
       bytes, a PNG.
 
     Raises:
-      ImportError: without matplotlib.
+      ImportError: matplotlib is not installed.
     """
     figure, axes = _axes("Precision and recall, mean over categories")
     known = precision[:, :, (precision > -1).all(axis=(0, 1))]
@@ -107,30 +102,30 @@ def losses(curves):
     """Plots the losses of a training over its steps.
 
     Args:
-      curves: what `read_losses` gives, not empty.
+      curves: dict, see `read_losses`; not empty.
 
     Returns:
       bytes, a PNG.
 
     Raises:
-      ImportError: without matplotlib.
+      ImportError: matplotlib is not installed.
     """
-    figure, axes = _axes("Loss of the training")
+    figure, axes = _axes("Training loss")
     for tag, name in LOSSES.items():
         if tag in curves:
-            # A single point would not show as a line.
+            # A line of a single point would be invisible.
             marker = "o" if len(curves[tag][0]) == 1 else None
             axes.plot(*curves[tag], label=name, marker=marker, linewidth=1.2)
     axes.set(xlabel="step", ylabel="loss")
     if any(loss > 0 for _, values in curves.values() for loss in values):
-        # Early losses are many times the later ones.
+        # Early losses are many times higher than later ones.
         axes.set(ylabel="loss (logarithmic)", yscale="log")
     axes.legend()
     return _png(figure)
 
 
 def _axes(title):
-    # Without pyplot, which would keep every figure and look for a screen.
+    # Without pyplot, which would keep all figures in memory and look for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,10 +1,13 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Raw outputs of the network to detections, on the host.
+"""Converts raw outputs of the network to detections, on the host.
 
-Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2 and 3.1.
-Suppression has no good form on an NPU, so this is a graph of its own on the CPU, made
-of TensorFlow's kernels, whatever device the network runs on.
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.2 and 3.1.
+Suppression does not run well on an NPU. This is therefore a separate TensorFlow graph
+on the CPU, on all devices.
+
+Glossary: B images, N = 8732 default boxes, C classes with background; boxes are ltrb,
+[ymin, xmin, ymax, xmax] in 0..1 of the image.
 """
 
 import math
@@ -20,27 +23,27 @@ SUPPRESSION_IOU = 0.5
 
 # Smallest coordinate and extent that a box has before suppression.
 _TINY = 1e-5
-# What rounding may take from a logit, many times over.
+# Bound on the rounding error of a difference of logits, with a wide margin.
 _MARGIN = 1e-3
 
 
 def detections(class_logits, box_offsets):
     """Builds the graph from raw outputs to detections.
 
-    Softmax, the 200 best scores of each class, those above 0.05, suppression within
-    the class at IoU 0.5, the 200 best of the image. What cannot reach 0.05 is left out
-    before the costly steps; the result is the same.
+    The steps are softmax, the 200 best scores of each class, scores above 0.05,
+    suppression within each class at IoU 0.5, and the 200 best of the image. Boxes that
+    cannot reach 0.05 are removed before the costly steps; the result is the same.
 
     Args:
       class_logits: float32 [B, N, C], class 0 is background.
-      box_offsets: float32 [B, N, 4].
+      box_offsets: float32 [B, N, 4], see anchors.decode_offsets.
 
     Returns:
-      boxes: float32 [B, 200, 4], ltrb, at least 1e-5, the right and lower ends may
-        lie past 1; best first, equal scores in the order of class and box.
+      boxes: float32 [B, 200, 4], at least 1e-5; ymax and xmax may exceed 1. The best
+        detection comes first; equal scores are ordered by class and box.
       scores: float32 [B, 200].
       classes: int32 [B, 200], 1..C-1.
-      counts: int32 [B], how many of the 200 are there; the others are zeros.
+      counts: int32 [B], number of detections of each image; the rest is zeros.
     """
     boxes, scores = _likely_boxes(class_logits, box_offsets)
     boxes, scores, class_numbers = _likely_classes(boxes, scores)
@@ -59,16 +62,16 @@ def detections(class_logits, box_offsets):
 
 
 def _likely_boxes(class_logits, box_offsets):
-    """Keeps the default boxes that may have a score above MIN_SCORE.
+    """Selects the default boxes that may have a score above MIN_SCORE.
 
-    A score is at most exp(its logit - the background's logit): one look at the
-    largest logit spares nearly all default boxes of a trained model the softmax and
-    everything after it.
+    A score is at most exp(its logit - the background's logit). The largest logit of a
+    box is therefore enough to remove nearly all boxes of a trained model before the
+    softmax.
 
     Returns:
-      boxes: float32 [B, M, 4], ltrb, with an extent.
-      scores: float32 [B, M, C - 1], zeros in the places that are left over. M, 200 at
-        least, is what the image with most such boxes needs.
+      boxes: float32 [B, M, 4], see `_give_extent`; M is the largest number of such
+        boxes in an image, at least 200.
+      scores: float32 [B, M, C - 1], zeros in unused places.
     """
     best_logit = tf.reduce_max(class_logits[:, :, 1:], axis=2)
     bound = best_logit - class_logits[:, :, 0]
@@ -80,22 +83,22 @@ def _likely_boxes(class_logits, box_offsets):
 
 
 def _likely_classes(boxes, scores):
-    """Sorts the boxes of each class that occurs in its image.
+    """Selects the 200 best boxes of each class that may occur in an image.
 
     Args:
       boxes: float32 [B, M, 4].
       scores: float32 [B, M, C - 1].
 
     Returns:
-      boxes: float32 [B, Q, 200, 4], the best first; Q is how many classes the image
-        with most of them has.
-      scores: float32 [B, Q, 200], zeros in the places that are left over.
+      boxes: float32 [B, Q, 200, 4], best first; Q is the largest number of such classes
+        in an image.
+      scores: float32 [B, Q, 200], zeros in unused places.
       class_numbers: int32 [B, Q], 1..C-1 in ascending order.
     """
     kept = tf.where(tf.reduce_max(scores, axis=1) > MIN_SCORE)  # [U, 2]
     num_images = tf.shape(scores)[0]
     scores = tf.gather_nd(tf.transpose(scores, [0, 2, 1]), kept)  # [U, M]
-    # Of equal scores the earlier default box comes first.
+    # If scores are equal, the earlier default box comes first.
     scores, order = tf.nn.top_k(scores, MAX_PER_CLASS)
     image = tf.tile(tf.cast(kept[:, :1], tf.int32), [1, MAX_PER_CLASS])
     boxes = tf.gather_nd(boxes, tf.stack([image, order], axis=2))  # [U, 200, 4]
@@ -104,17 +107,17 @@ def _likely_classes(boxes, scores):
 
 
 def _spread(entries, image, num_images, least):
-    """Spreads entries that are sorted by image over dense arrays, one row an image.
+    """Copies entries that are sorted by image to dense tensors with a row per image.
 
     Args:
       entries: list of tensors [T, ...].
       image: int64 [T], ascending, the image of each entry.
       num_images: int32 scalar, B.
-      least: int, the least number of places in a row.
+      least: int, the least number of places per row.
 
     Returns:
-      list of tensors [B, places, ...]: each row the image's entries in their order,
-      then zeros; there are as many places as the fullest row needs.
+      list of tensors [B, places, ...]: in each row the image's entries in their order,
+      then zeros. The number of places is that of the longest row.
     """
     counts = tf.math.bincount(tf.cast(image, tf.int32), minlength=num_images)
     num_places = tf.maximum(tf.reduce_max(counts), least)
@@ -127,10 +130,10 @@ def _spread(entries, image, num_images, least):
 
 
 def _in_order(boxes, scores, classes):
-    """Sorts detections by score, class and box, so that each image has one order.
+    """Sorts the detections of each image by score, class and box.
 
-    That of equal scores, 1.0 for one, would depend on the other images of the batch:
-    suppression sorts all classes together, and how many there are differs.
+    Without it, the order of equal scores, such as 1.0, would depend on the other images
+    of the batch, because suppression sorts all classes that occur in the batch.
 
     Args:
       boxes: float32 [B, 200, 4].
@@ -142,7 +145,7 @@ def _in_order(boxes, scores, classes):
     """
     keys = [tf.expand_dims(x, 2) for x in (-scores, tf.cast(classes, tf.float32))]
     rows = tf.concat(keys + [boxes], axis=2)  # [B, 200, 6]
-    # The least important column first: top_k leaves equal values as they are.
+    # Starts with the least important column, because top_k keeps the order of equals.
     for column in reversed(range(6)):
         order = tf.nn.top_k(-rows[:, :, column], MAX_PER_IMAGE)[1]
         rows = tf.batch_gather(rows, order)
@@ -150,7 +153,7 @@ def _in_order(boxes, scores, classes):
 
 
 def _give_extent(boxes):
-    """No negative coordinate, and no end at or before its start."""
+    """Makes coordinates positive, and ymax and xmax larger than ymin and xmin."""
     boxes = tf.where(boxes < 0, tf.fill(tf.shape(boxes), _TINY), boxes)
     start, end = boxes[..., :2], boxes[..., 2:]
     end = tf.where(end <= start, start + _TINY, end)
@@ -158,14 +161,14 @@ def _give_extent(boxes):
 
 
 class Detector:
-    """Turns batches of predictions into detections of single images."""
+    """Converts batches of predictions to the detections of each image."""
 
     def __init__(self, config=None):
         """Builds the graph.
 
         Args:
-          config: tf.ConfigProto of the session; None: TensorFlow's own choice of
-            threads, without the memory of a GPU.
+          config: tf.ConfigProto of the session; None: TensorFlow's default number of
+            threads, and no GPU.
         """
         config = config or tf.ConfigProto(device_count={"GPU": 0})
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
@@ -183,11 +186,11 @@ class Detector:
             source_id are padding.
 
         Returns:
-          list of dict, one for each image that is no padding: "source_id", int;
-          "raw_shape", int32 [3]; "boxes", float32 [D, 4], ltrb; "scores", float32
-          [D], best first; "classes", int32 [D].
+          list of dict, one per image without padding: "source_id", int; "raw_shape",
+          int32 [3]; "boxes", float32 [D, 4]; "scores", float32 [D], best first;
+          "classes", int32 [D], 1..C-1.
         """
-        # Padding is detected in like any image: to leave it out would copy the batch.
+        # Removing the padding before detection would copy the batch.
         boxes, scores, classes, counts = self._session.run(
             self._outputs,
             {

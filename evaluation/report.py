@@ -1,16 +1,16 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes down what an evaluation found, for people and for other programs.
+"""Writes the results of an evaluation, for people and for other programs.
 
-Of step S, in one folder, each file whole or not at all:
-  detections-S.json  every detection in COCO's results format, as its server takes it
+The files of step S, all in one folder, each written whole or not at all:
+  detections-S.json  all detections in COCO's results format, as COCO's server takes it
   metrics-S.json  the twelve figures, and those of each category
   categories-S.csv  the table of categories
   precision-recall-S.png, loss-S.png  the plots
-  report-S.html  a page with all of it and some images, in one file
+  report-S.html  a page with all of these and some images, in one file
 
-Plots need matplotlib, images Pillow; without them the page lacks these, and a line in
-the log says so.
+Plots need matplotlib, and images need Pillow. On a machine without them the page lacks
+the plots or images, and says so, as does the log.
 """
 
 import contextlib
@@ -20,116 +20,77 @@ import json
 import os
 
 import tensorflow.compat.v1 as tf
-from google.protobuf import message
 
 from console import atomic_file
 from evaluation import plots, report_images, report_page
 
-_COCO_PREFIX = "COCO/"
+# Columns of a category, in the order of coco_metric.Category.
+_COLUMNS = ("id", "name", "AP", "AP50", "boxes", "detections")
 
 
-def write(folder, step, coco_gt, rows_by_image, judgement, find_images, model_dir):
+def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_ids):
     """Writes all files of one evaluation, and logs the table of categories.
 
     Args:
-      folder: str, where to; made if need be.
-      step: int, of the checkpoint.
-      coco_gt: what coco_metric.create_coco gives.
-      rows_by_image: what coco_metric.collect gives.
-      judgement: what coco_metric.judge makes of these.
-      find_images: function from a list of image ids to a dict from id to the encoded
-        image, bytes; see `encoded_images`.
+      folder: str; created if it is missing.
+      step: int, training step of the checkpoint.
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+      judgement: coco_metric.Judgement.
       model_dir: str, folder of the training's event files.
-
-    Returns:
-      str, path of the page.
+      file_pattern: str, glob of the TFRecord files with the images.
+      repeated_ids: set of int, ids of images that are not to be shown.
 
     Raises:
-      atomic_file.NotWritableError: that fails.
+      atomic_file.NotWritableError: a file cannot be written.
     """
     tf.logging.info("results by category:\n%s", category_table(judgement.categories))
 
-    def path_of(name, suffix):
-        return os.path.join(folder, f"{name}-{step}.{suffix}")
+    def save(name, content):
+        atomic_file.write_atomically(os.path.join(folder, name), content)
 
-    def save(name, suffix, data):
-        atomic_file.write_atomically(path_of(name, suffix), data)
-
-    _write_detections(path_of("detections", "json"), rows_by_image)
-    save("metrics", "json", _metrics_json(step, rows_by_image, judgement))
-    save("categories", "csv", _categories_csv(judgement.categories))
-    pngs, lacks = _plot(judgement, model_dir)
-    for name, png in pngs.items():
-        save(name, "png", png)
-    pictures = []
-    try:
-        pictures = report_images.best_and_worst(
-            coco_gt, rows_by_image, judgement.images, find_images
-        )
-    except ImportError as error:
-        lacks.append(f"images (Pillow cannot be imported: {error})")
-    page = report_page.render(step, model_dir, judgement, pngs, pictures, lacks)
-    save("report", "html", page.encode("utf-8", "replace"))
-    path = path_of("report", "html")
-    lacking = ", but without " + " and ".join(lacks) if lacks else ""
-    tf.logging.info("report of the evaluation: %s%s", path, lacking)
-    return path
-
-
-def _plot(judgement, model_dir):
-    """(dict from the plots' names to PNG bytes, list of what is lacking)."""
-    pngs, lacks = {}, []
-    try:
+    save(f"detections-{step}.json", _detections_json(judgement.detections))
+    save(f"metrics-{step}.json", _metrics_json(step, judgement))
+    save(f"categories-{step}.csv", _categories_csv(judgement.categories))
+    pngs, pictures, lacks = {}, [], []
+    with _needing("matplotlib", "plots", lacks):
         pngs["precision-recall"] = plots.precision_recall(judgement.precision)
         curves = plots.read_losses(model_dir)
         if curves:
             pngs["loss"] = plots.losses(curves)
         else:
             lacks.append("the loss curve (no event file of a training in model_dir)")
+    with _needing("Pillow", "images", lacks):
+        pictures = report_images.best_and_worst(
+            coco_gt, judgement, file_pattern, repeated_ids
+        )
+    for name, png in pngs.items():
+        save(f"{name}-{step}.png", png)
+    page = report_page.render(step, model_dir, judgement, pngs, pictures, lacks)
+    save(f"report-{step}.html", page.encode("utf-8", "replace"))
+    tf.logging.info(
+        "report of the evaluation: %s%s",
+        os.path.join(folder, f"report-{step}.html"),
+        ", but without " + " and ".join(lacks) if lacks else "",
+    )
+
+
+@contextlib.contextmanager
+def _needing(package, part, lacks):
+    """Adds a part of the page to `lacks` if its package cannot be imported."""
+    try:
+        yield
     except ImportError as error:
-        lacks.append(f"plots (matplotlib cannot be imported: {error})")
-    return pngs, lacks
-
-
-def encoded_images(file_pattern, image_ids):
-    """Finds images in TFRecords.
-
-    Args:
-      file_pattern: str, a glob over TFRecord files, see dataset_parser.
-      image_ids: iterable of int.
-
-    Returns:
-      dict from those of image_ids that were found to bytes, the JPEG or PNG.
-    """
-    wanted, found = set(image_ids), {}
-    for path in sorted(tf.gfile.Glob(file_pattern)):
-        for image_id, encoded in _images_of_file(path):
-            if image_id in wanted:
-                found[image_id] = encoded
-            if len(found) == len(wanted):
-                return found
-    return found
-
-
-def _images_of_file(path):
-    """Yields (image id, encoded image); passes over records that make no sense."""
-    # What is wrong with the records the evaluation itself has said already.
-    with contextlib.suppress(tf.errors.OpError):
-        for record in tf.python_io.tf_record_iterator(path):
-            with contextlib.suppress(message.DecodeError, ValueError, IndexError):
-                feature = tf.train.Example.FromString(record).features.feature
-                image_id = int(feature["image/source_id"].bytes_list.value[0])
-                yield image_id, feature["image/encoded"].bytes_list.value[0]
+        lacks.append(f"{part} ({package} cannot be imported: {error})")
 
 
 def category_table(categories):
-    """Lays the result of each category out as text.
+    """Formats the results of the categories as text.
 
     Args:
       categories: list of coco_metric.Category.
 
     Returns:
-      str, a line a category below two lines of head, in the order given.
+      str, two lines of head, then one line per category in the order given.
     """
     width = max([len("category")] + [len(category.name) for category in categories])
     lines = [f"{'category':{width}}     AP   AP50   boxes  detections"]
@@ -143,45 +104,31 @@ def category_table(categories):
     return "\n".join(lines)
 
 
-def _write_detections(path, rows_by_image):
-    """Writes COCO's results format, a detection a line.
+def _detections_json(detections):
+    """Returns COCO's results format, one detection per line.
 
-    Nothing is rounded: scores that become equal change their order, and with it AP.
+    Numbers are not rounded: rounding could make scores equal, which changes the order
+    of the detections and so AP.
     """
-    with atomic_file.AtomicFile(path) as file:
-        separator = "["
-        for image_id, rows in rows_by_image.items():
-            for _, x, y, width, height, score, category_id in rows.tolist():
-                file.write(
-                    f'{separator}{{"image_id":{image_id},'
-                    f'"category_id":{int(category_id)},'
-                    f'"bbox":[{x},{y},{width},{height}],"score":{score}}}'.encode()
-                )
-                separator = ",\n"
-        file.write(b"[]\n" if separator == "[" else b"]\n")
+    lines = []
+    for image_id, found in detections.items():
+        columns = (found.category_ids, found.boxes_xywh, found.scores)
+        for number, xywh, score in zip(*(column.tolist() for column in columns)):
+            entry = {"image_id": image_id, "category_id": number, "bbox": xywh}
+            lines.append(json.dumps(dict(entry, score=score)))
+    return ("[" + ",\n".join(lines) + "]\n").encode()
 
 
-def _metrics_json(step, rows_by_image, judgement):
-    """The figures, named as pycocotools names them; -1: no ground truth of the kind."""
+def _metrics_json(step, judgement):
+    """Returns the figures by pycocotools' names; -1: no ground truth of that size."""
     metrics = {
         "step": step,
-        "images": len(judgement.images),
-        "detections": sum(len(rows) for rows in rows_by_image.values()),
+        "images": len(judgement.image_ids),
+        "detections": sum(len(d.scores) for d in judgement.detections.values()),
         "metrics": {
-            name[len(_COCO_PREFIX) :]: value
-            for name, value in judgement.figures.items()
+            name.split("/")[1]: figure for name, figure in judgement.figures.items()
         },
-        "categories": [
-            {
-                "id": category.id,
-                "name": category.name,
-                "AP": category.ap,
-                "AP50": category.ap50,
-                "boxes": category.boxes,
-                "detections": category.detections,
-            }
-            for category in judgement.categories
-        ],
+        "categories": [dict(zip(_COLUMNS, c)) for c in judgement.categories],
     }
     return (json.dumps(metrics, indent=1) + "\n").encode()
 
@@ -189,9 +136,8 @@ def _metrics_json(step, rows_by_image, judgement):
 def _categories_csv(categories):
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["id", "name", "AP", "AP50", "boxes", "detections"])
+    writer.writerow(_COLUMNS)
     for category in categories:
-        figures = ["" if x < 0 else f"{x:.6f}" for x in (category.ap, category.ap50)]
-        counts = [category.boxes, category.detections]
-        writer.writerow([category.id, category.name] + figures + counts)
+        ap, ap50 = ("" if x < 0 else f"{x:.6f}" for x in (category.ap, category.ap50))
+        writer.writerow(category._replace(ap=ap, ap50=ap50))
     return file.getvalue().encode("utf-8", "replace")

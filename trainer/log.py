@@ -19,7 +19,7 @@ _HIDDEN_STARTS = (
     "Done running local_init_op",
     "Calling checkpoint listeners",
     # Speed and loss, which our own lines have.
-    "global_step",
+    "global_step/sec",
     "loss = ",
     "Loss for final step",
 )

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes lie where they should, in their colors, and pictures keep their size."""
+"""Boxes and labels are drawn where they should be, in their colors."""
 
 import pytest
 
@@ -25,23 +25,18 @@ def test_a_box_is_an_outline_at_its_ltrb(picture):
     assert picture.getpixel((100, 80)) == GRAY
 
 
-def test_later_boxes_lie_over_earlier_ones(picture):
-    box = [50, 100, 120, 260]
-    drawn = drawing.draw(picture, [box, box], ["", ""], [RED, GREEN])
-    assert drawn.getpixel((180, 50)) == GREEN
-
-
-def test_what_reaches_outside_is_cut_off(picture):
-    boxes = [[-40, -30, 500, 700], [-9, 310, -5, 320], [150, 100, 150, 100]]
-    drawn = drawing.draw(picture, boxes, ["all", "outside", "empty"], [RED] * 3)
+def test_later_boxes_lie_over_earlier_ones_and_boxes_are_clipped(picture):
+    boxes = [[-9, 310, -5, 320], [150, 100, 150, 100], [-40, -30, 500, 700]]
+    labels, colors = ["outside", "empty", ""], [RED, RED, GREEN]
+    drawn = drawing.draw(picture, boxes + boxes[-1:], labels + [""], colors + [RED])
     assert drawn.size == (300, 200)
     assert drawn.getpixel((0, 190)) == drawn.getpixel((299, 190)) == RED
 
 
-def test_a_label_stands_above_its_box_or_inside_at_the_upper_edge(picture):
+def test_a_label_is_above_its_box_or_inside_at_the_upper_edge(picture):
     boxes = [[100, 20, 150, 200], [0, 20, 60, 200]]
     drawn = drawing.draw(picture, boxes, ["dog 0.95", "cat 0.50"], [RED, GREEN])
-    # Letters cover some of it, the rest has the box's color.
+    # The letters cover a part of the label; the rest has the color of the box.
     for (left, upper), color in (((23, 88), RED), ((23, 4), GREEN)):
         pixels = list(drawn.crop((left, upper, left + 30, upper + 8)).getdata())
         assert pixels.count(color) > len(pixels) / 4
@@ -49,7 +44,7 @@ def test_a_label_stands_above_its_box_or_inside_at_the_upper_edge(picture):
 
 @pytest.mark.parametrize("label", ["é 狗 🐕", "x" * 200])
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
-def test_any_text_and_picture_is_drawn(mode, label):
+def test_any_text_is_drawn_on_any_picture(mode, label):
     drawn = drawing.draw(Image.new(mode, (40, 30)), [[5, 5, 20, 30]], [label], [RED])
     assert (drawn.mode, drawn.size) == ("RGB", (40, 30))
 

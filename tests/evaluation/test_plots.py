@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Losses are read from the event files of a training, however often it was resumed."""
+"""Losses are read from all event files of a training, and plotted."""
 
 import io
 
@@ -12,7 +12,7 @@ from evaluation import plots
 
 
 def write_run(folder, second, points):
-    """An event file as of that second, from dict of step to dict of tag to value."""
+    """Writes an event file of that second; points: dict of step to losses by tag."""
     path = folder / f"events.out.tfevents.17000000{second:02}.host"
     with tf.python_io.TFRecordWriter(str(path)) as writer:
         writer.write(tf.Event(file_version="brain.Event:2").SerializeToString())
@@ -25,39 +25,31 @@ def write_run(folder, second, points):
     return path
 
 
-def test_a_resumed_run_replaces_the_steps_it_did_again(tmp_path):
-    write_run(tmp_path, 1, {s: {"loss": s / 100} for s in (1, 101, 201, 301)})
+def test_a_resumed_run_replaces_the_steps_it_repeated(tmp_path):
+    # A pattern's special characters in the folder's name do not matter.
+    folder = tmp_path / "run[1]"
+    folder.mkdir()
+    write_run(folder, 1, {s: {"loss": s / 100} for s in (1, 101, 201, 301)})
     # Killed after step 301, resumed from the checkpoint of step 150.
-    write_run(tmp_path, 2, {s: {"loss": s} for s in (151, 251)})
-    assert plots.read_losses(str(tmp_path)) == {
+    write_run(folder, 2, {s: {"loss": s} for s in (151, 251)})
+    assert plots.read_losses(str(folder)) == {
         "loss": ([1, 101, 151, 251], [np.float32(0.01), np.float32(1.01), 151, 251])
     }
 
 
 def test_a_run_without_any_loss_changes_nothing(tmp_path):
+    assert plots.read_losses(str(tmp_path / "none")) == {}
     write_run(tmp_path, 1, {1: {"loss": 4, "learning_rate": 1}, 101: {"box_loss": 2}})
     write_run(tmp_path, 2, {})
     expected = {"loss": ([1], [4.0]), "box_loss": ([101], [2.0])}
     assert plots.read_losses(str(tmp_path)) == expected
 
 
-def test_the_file_of_a_killed_run_counts_as_far_as_it_goes(tmp_path):
+def test_the_file_of_a_killed_run_is_read_up_to_its_end(tmp_path):
     path = write_run(tmp_path, 1, {1: {"loss": 4}, 101: {"loss": 3}, 201: {"loss": 2}})
     path.write_bytes(path.read_bytes()[:-7])
     (tmp_path / "events.out.tfevents.1700000002.host").write_bytes(b"no event at all")
     assert plots.read_losses(str(tmp_path)) == {"loss": ([1, 101], [4.0, 3.0])}
-
-
-def test_a_folder_may_have_a_name_that_looks_like_a_pattern(tmp_path):
-    folder = tmp_path / "run[1]"
-    folder.mkdir()
-    write_run(folder, 1, {1: {"loss": 4}})
-    assert plots.read_losses(str(folder)) == {"loss": ([1], [4.0])}
-
-
-def test_a_folder_without_a_training_has_no_losses(tmp_path):
-    assert plots.read_losses(str(tmp_path)) == {}
-    assert plots.read_losses(str(tmp_path / "none")) == {}
 
 
 def colors(png):

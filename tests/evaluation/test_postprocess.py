@@ -1,8 +1,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Postprocessing: equal to its definition, step by step, whatever is in the batch.
+"""Detections equal those of the definition, independent of the rest of the batch.
 
-What the published reference gives is compared in test_golden.py.
+test_golden.py compares them with the published reference.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ N = anchors.NUM_DEFAULT_BOXES
 
 
 def trained_logits(seed, num_classes, objects):
-    """Logits like a trained model's: background, but for some default boxes a class."""
+    """Logits like a trained model's: all background but for some default boxes."""
     print(f"seed {seed}")
     random = np.random.RandomState(seed)
     logits = random.standard_normal((N, num_classes))
@@ -29,9 +29,9 @@ def trained_logits(seed, num_classes, objects):
 
 
 def one_crowded_class(seed):
-    """500 default boxes of class 2 whose boxes hardly overlap: more than 200 remain."""
+    """500 default boxes of class 2 that hardly overlap: more than 200 remain."""
     logits, offsets = trained_logits(seed, 4, 0)
-    # Level 3 has four boxes a cell; only the first of each second cell.
+    # Level 3 has four boxes per cell; take the first one of every second cell.
     rows = np.arange(0, 4 * 38 * 38, 8)[:500]
     logits[rows] = 0
     logits[rows, 2] = np.linspace(0, 4, 500)
@@ -40,7 +40,7 @@ def one_crowded_class(seed):
 
 
 def equal_scores(seed, objects=150):
-    """A model that is very sure: many scores of several classes are exactly 1."""
+    """Very confident logits: many scores of several classes are exactly 1."""
     logits, offsets = trained_logits(seed, 6, objects)
     logits[logits.argmax(axis=1) > 0] *= 40
     return logits, offsets
@@ -57,7 +57,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def detect():
-    """Function from arrays [B, N, C] and [B, N, 4] to what `detections` gives."""
+    """Function from arrays [B, N, C] and [B, N, 4] to the outputs of `detections`."""
     with tf.Graph().as_default():
         logits = tf.placeholder(tf.float32, [None, N, None])
         offsets = tf.placeholder(tf.float32, [None, N, 4])
@@ -69,7 +69,7 @@ def detect():
 
 
 def decoded(offsets):
-    """Boxes of one image as suppression takes them."""
+    """Boxes of one image, ltrb, as they are before suppression."""
     with tf.Graph().as_default(), tf.Session() as session:
         boxes = session.run(anchors.decode_offsets(tf.constant(offsets)))
     boxes = np.where(boxes < 0, np.float32(1e-5), boxes)
@@ -87,7 +87,7 @@ def iou(box, others):
 
 
 def by_definition(logits, offsets):
-    """(score, class, box) rows of one image, in order, one class after the other."""
+    """Rows (score, class, box) of one image in order, computed class by class."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = exponentials / exponentials.sum(axis=1, keepdims=True)
     boxes, rows = decoded(offsets), []

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A model without training that finds a few objects, and what the evaluation says."""
+"""An untrained model that detects a few objects, and its evaluation."""
 
 import json
 
@@ -15,19 +15,19 @@ from dataset import categories
 from devices import base, selection
 from evaluation import postprocess
 
-# Ids with gaps: classes and ids must not be taken for each other.
+# Ids with gaps, so that a confusion of classes and ids would show.
 LABELS = categories.LabelMap({3: "bolt", 7: "nut", 20: "screw", 41: "washer"})
-# Height and width of pictures for it.
+# Height and width of the pictures.
 SIZES = ((120, 200), (333, 250), (300, 300), (61, 480), (500, 40))
 
-# Tried out: each picture has some dozen detections, with scores of up to 0.6.
+# Found by trial: each picture has some dozen detections, with scores of up to 0.6.
 _BACKGROUND_BIAS = 7.5
 _LAST_SCALE = 5.0
 _SMALLEST_GAMMA = 0.3
 
 
 def write_checkpoint(folder, label_map=LABELS, step=12):
-    """Writes model.ckpt-STEP; weights are drawn, always the same, and confident.
+    """Writes model.ckpt-STEP with random weights, which are always the same.
 
     Returns:
       str, the prefix of its files.
@@ -63,13 +63,13 @@ def _weights(variable, random, num_classes):
         return 1 + 0.1 * np.abs(x)
     x *= 0.1
     if "class_net" in name:
-        # Most default boxes see nothing but background.
+        # Most default boxes are background.
         x.reshape([-1, num_classes])[:, 0] += _BACKGROUND_BIAS
     return x
 
 
 def check_same(found, expected):
-    """Compares rows of numbers in any order: near ties may be in either."""
+    """Compares rows of numbers in any order, because near ties may change places."""
     assert len(found) == len(expected)
     found, expected = np.array(found), np.array(expected)
     if len(found):
@@ -89,14 +89,14 @@ def picture(size, seed=0):
 
 
 def write_label_map(path, label_map=LABELS):
-    """Writes the json that --label_map takes; gives its path."""
+    """Writes a json for --label_map; returns its path."""
     entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
     path.write_text(json.dumps({"categories": entries}))
     return str(path)
 
 
 def write_pictures(folder):
-    """Writes a JPEG or PNG of each of SIZES; gives their paths."""
+    """Writes a JPEG or PNG of each of SIZES; returns their paths."""
     paths = []
     for number, size in enumerate(SIZES):
         kind = "png" if number % 2 else "jpeg"

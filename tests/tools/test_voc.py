@@ -158,23 +158,23 @@ def test_difficult_objects_neither_count_as_missed_nor_as_wrong(voc):
 
     def ap(rows):
         """AP of detections (image id, class, score, ltrb in pixels)."""
-        predictions = [
-            {
+        found = {}
+        for image_id, number, score, box in rows:
+            prediction = {
                 "source_id": image_id,
                 "raw_shape": [HEIGHT, WIDTH, 3],
                 "boxes": np.array([box], float) / [HEIGHT, WIDTH, HEIGHT, WIDTH],
                 "scores": [score],
                 "classes": [number],
             }
-            for image_id, number, score, box in rows
-        ]
-        merged = {}
-        for prediction in predictions:
-            found = coco_metric.collect([prediction], label_map)
-            for image_id, array in found.items():
-                merged.setdefault(image_id, []).append(array)
-        merged = {key: np.concatenate(value) for key, value in merged.items()}
-        return coco_metric.compute_map(merged, coco_metric.create_coco(path))["COCO/AP"]
+            one = coco_metric.to_detections(prediction, label_map)
+            found.setdefault(image_id, []).append(one)
+        found = {key: coco_metric.concatenate(parts) for key, parts in found.items()}
+        judgement = coco_metric.judge(
+            {key: d._replace(image_id=key) for key, d in found.items()},
+            coco_metric.create_coco(path),
+        )
+        return judgement.figures["COCO/AP"]
 
     easy = [
         (12, 12, 0.9, (0, 0, 30, 50)),

@@ -37,7 +37,7 @@ def names(*kinds):
 
 def test_all_flags_are_of_a_kind_that_is_tested_here():
     kinds = {flag.flag_type() for flag in settings.own_flags()}
-    assert kinds == {"int", "float", "string", "string enum", "bool"}
+    assert kinds == {"int", "float", "string", "string enum", "bool", "multi string"}
 
 
 def test_flags_have_the_published_hyperparameters_as_defaults():

@@ -63,7 +63,7 @@ def test_postprocessing_is_measured_on_saved_predictions(pattern, tmp_path):
         run("suppression_speed.py", *flags),
     ):
         assert "rounds; one core, 5 images in batches of 4, " in output
-        assert int(re.search(r"(\d+) detections an image", output).group(1)) > 0
+        assert int(re.search(r"(\d+) detections per image", output).group(1)) > 0
 
 
 def test_detection_is_compared_with_the_network_alone(tmp_path):

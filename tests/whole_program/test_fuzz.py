@@ -155,13 +155,16 @@ def test_damaged_annotations_are_refused_with_a_line(tmp_path, jpeg, source):
         "categories": [{"id": 3, "name": "car"}],
     }
     path = tmp_path / "val.json"
-    rows = {1: np.array([[1.0, 2, 2, 30, 20, 0.9, 3]])}
+    prediction = {
+        **{"source_id": 1, "raw_shape": [40, 60, 3], "scores": [0.9], "classes": [3]},
+        "boxes": [[0.05, 0.03, 0.55, 0.53]],
+    }
     accepted = 0
     for _ in range(10 * EXAMPLES):
         path.write_bytes(damaged_json(dataset, source))
         try:
             coco_gt = coco_metric.create_coco(str(path))
-            figures = coco_metric.compute_map(rows, coco_gt)
+            figures = coco_metric.compute_map([prediction], coco_gt)
             assert all(-1 <= value <= 1 for value in figures.values())
         except ValueError as error:
             assert "\n" not in str(error)

@@ -37,7 +37,7 @@ def names(*kinds):
 
 def test_all_flags_are_of_a_kind_that_is_tested_here():
     kinds = {flag.flag_type() for flag in settings.own_flags()}
-    assert kinds == {"int", "float", "string", "string enum", "bool"}
+    assert kinds == {"int", "float", "string", "string enum", "bool", "multi string"}
 
 
 def test_flags_have_the_published_hyperparameters_as_defaults():
@@ -55,6 +55,7 @@ VALUES = {
     "float": ["much", "", "-1", "1e99", "nan", "inf", "-inf"],
     "string enum": ["", "often", "-1"],
     "bool": ["", "often", "-1"],
+    "multi string": ["", "aoe_mode", "=1", "a.b.c=1"],
 }
 
 

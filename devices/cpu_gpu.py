@@ -7,7 +7,7 @@ import os
 
 import tensorflow.compat.v1 as tf
 
-from devices import base
+from devices import base, npu_arguments
 
 _PROFILE_STEPS = 100
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -28,6 +28,8 @@ def create(device, cluster, options):
       ValueError: one line; there is no GPU, or an option does not fit the device.
     """
     scale = base.parse_loss_scale(options.loss_scale)
+    if npu_arguments.parse(options.npu_config):
+        tf.logging.warning("--npu_config is ignored: it is for NPUs")
     if cluster.num_ranks > 1 and device != "cpu":
         _hide_other_gpus(os.environ, cluster.local_rank)
     has_gpu = device != "cpu" and _has_gpu()
@@ -69,8 +71,6 @@ class SingleDevice(base.Device):
             tf.logging.warning(
                 "--iterations_per_loop is for NPUs: one step per session run here"
             )
-        if self._options.npu_config:
-            tf.logging.warning("--npu_config is for NPUs, and ignored here")
         return 1
 
     def optimizer_wrapper(self):

@@ -141,7 +141,7 @@ class Npu(base.Device):
         optimizer.name = "NpuOptimizer"
         optimizer.parameter_map["use_off_line"].b = True
         name, mode = npu_arguments.precision(self._arguments)
-        optimizer.parameter_map[name].s = mode.encode()
+        optimizer.parameter_map[name].s = str(mode).encode()
         return config
 
     def iterations_per_loop(self, *step_counts):

@@ -11,6 +11,7 @@ The connections are those of multiprocessing.connection, authenticated with JOB_
 Only plain bytes are received; nothing is unpickled.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -50,12 +51,9 @@ class _Peer:
         _start_thread(self._receive)
 
     def send(self, kind, payload=b""):
-        with self._lock:
-            try:
-                self._connection.send_bytes(kind + payload)
-            except OSError:
-                # The receiving thread sees the same error and handles it.
-                pass
+        # The receiving thread sees the same errors and handles them.
+        with self._lock, contextlib.suppress(OSError):
+            self._connection.send_bytes(kind + payload)
 
     def _receive(self):
         kind = None
@@ -78,13 +76,7 @@ class Ranks:
     """This rank's connections to the other ranks; without any, it is the only rank."""
 
     def __init__(self, rank=0, connections=None):
-        """Initializes the connections; see `connect`.
-
-        Args:
-          rank: int, this rank.
-          connections: dict from rank to multiprocessing Connection, of all other ranks
-            on rank 0 and of rank 0 elsewhere.
-        """
+        """Initializes one rank; connections: dict from rank to Connection."""
         self._rank = rank
         self._is_closed = False
         self._stop_at = None
@@ -276,12 +268,9 @@ def _listener(num_ranks, address):
 
 def _accept_all(listener, key, arrivals):
     while True:
-        try:
-            connection = listener.accept()
-        except OSError:
-            # This one has disconnected already; the others still come.
-            continue
-        _start_thread(_welcome, connection, key, arrivals)
+        # After an error, because one has disconnected already, the others still come.
+        with contextlib.suppress(OSError):
+            _start_thread(_welcome, listener.accept(), key, arrivals)
 
 
 def _welcome(connection, key, arrivals):

@@ -277,20 +277,27 @@ def test_a_variable_that_the_adapter_would_obey_is_refused(
 
 
 @pytest.mark.slow
-def test_the_adapter_is_imported_for_an_npu_only(tmp_path):
+def test_the_adapter_is_imported_for_an_npu_only_and_refused_values_are_named(tmp_path):
     script = """
+import sys
+from console.errors import UserError
 from devices import base, selection
 with selection.create("cpu"):
-    pass
+    assert "npu_bridge" not in sys.modules
+options = base.Options(npu_config=["aoe_mode=2"])
 try:
-    selection.create("auto", base.Options(base_port=1, loss_scale="0.5"))
-except ValueError as error:
+    with selection.create("auto", options) as device:
+        device.predictor(lambda features, labels, mode, params: None, sys.argv[1], {})
+except UserError as error:
     print(error)
 """
-    result, calls = run(["-c", script], tmp_path)
+    result, calls = run(["-c", script, str(tmp_path)], tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "--loss_scale=0.5" in result.stdout
-    assert calls == []
+    assert "--npu_config=aoe_mode=2: the adapter refuses: aoe_mode" in result.stdout
+    assert "quotes keep a number as text" in result.stdout
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, shutdown_system, exit"
+    )
 
 
 def test_the_ports_are_not_those_of_hccl():

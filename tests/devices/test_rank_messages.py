@@ -119,15 +119,9 @@ def test_ranks_that_do_not_appear_or_have_another_job_id_are_named():
         for rank, job in ((0, "ours"), (1, "another"), (2, "ours"))
     ]
     outputs = [process.communicate(timeout=60)[0] for process in running]
-    where = f"at 127.0.0.1:{port} after 3 s"
-    assert (
-        f"rank 0: no connection with rank 1 {where}; 2 of 4 ranks are missing"
-        in outputs[0]
-    )
-    assert (
-        f"rank 1: no connection with rank 0 {where} (digest sent was rejected)"
-        in (outputs[1])
-    )
+    missing = f"with rank 1 at 127.0.0.1:{port} after 3 s; 2 of 4 ranks are missing"
+    assert f"rank 0: no connection {missing}" in outputs[0]
+    assert "rank 1: no connection with rank 0" in outputs[1]
     assert [process.returncode for process in running] == [1, 1, 75]
 
 

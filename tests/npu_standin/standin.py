@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 _LARGEST_K = 4096
 _MISSING_ON_THE_DEVICE = ("NonMaxSuppression", "CombinedNonMaxSuppression")
 
-# Of this process; "system" is "imported", "started" or "stopped".
+# The state of this process; "system" is "imported", "started" or "stopped".
 state = {"system": "imported"}
 
 

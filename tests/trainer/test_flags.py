@@ -55,6 +55,7 @@ VALUES = {
     "float": ["much", "", "-1", "1e99", "nan", "inf", "-inf"],
     "string enum": ["", "often", "-1"],
     "bool": ["", "often", "-1"],
+    "multi string": ["", "aoe_mode", "=1", "a.b.c=1"],
 }
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for Huawei's npu_bridge, which exists on Ascend machines only.
 
-It has the names that this project uses, and refuses what the real package refuses.
+It has the names that this project uses, and raises errors where the real package does.
 The training itself runs on the CPU.
 """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that start and stop the device, each run once a process."""
+"""Operations that start and stop the device, each run once per process."""
 
 import standin
 import tensorflow.compat.v1 as tf

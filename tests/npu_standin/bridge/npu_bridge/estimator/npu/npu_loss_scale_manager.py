@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The factor of the loss; TensorFlow 1.15's adapter only."""
+"""Factors of the loss; only the adapter of TensorFlow 1.15 has them."""
 
 import standin
 
@@ -9,7 +9,7 @@ if __name__.startswith("npu_device"):
 
 
 class FixedLossScaleManager:
-    """Always the same factor."""
+    """A constant factor."""
 
     def __init__(self, loss_scale, enable_overflow_check=True):
         if loss_scale < 1:
@@ -19,7 +19,7 @@ class FixedLossScaleManager:
 
 
 class ExponentialUpdateLossScaleManager:
-    """A factor that grows, and shrinks after overflows."""
+    """A factor that grows slowly and shrinks after overflows."""
 
     def __init__(
         self,
@@ -30,6 +30,6 @@ class ExponentialUpdateLossScaleManager:
         decr_ratio=0.8,
     ):
         if not (init_loss_scale >= 1 and incr_ratio > 1 and 0 < decr_ratio < 1):
-            raise ValueError("loss scale, its growth or decay make no sense")
+            raise ValueError("loss scale, growth or decay out of range")
         self.loss_scale = init_loss_scale
         standin.record("ExponentialUpdateLossScaleManager", loss_scale=init_loss_scale)

@@ -1,8 +1,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Loss scaling; TensorFlow 1.15's adapter only.
+"""Loss scaling; only the adapter of TensorFlow 1.15 has it.
 
-NPU_STANDIN_OVERFLOWS, like 2,5, lists the runs in which a gradient overflows.
+NPU_STANDIN_OVERFLOWS, for example 2,5, lists the runs in which a gradient overflows.
 """
 
 import os

@@ -181,7 +181,7 @@ def test_a_process_converts_real_coco_annotations(tmp_path, coco_sample):
         [sys.executable, str(commands.ROOT / "tools" / "create_tf_record.py"), *given],
         cwd="/",
         stdout=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
         timeout=300,
     )
     assert result.returncode == 0
@@ -217,7 +217,10 @@ def put_folder_in_place_of_a_shard(content, image_dir):
         (in_first("annotations", bbox=[1, 2]), "is wrong: not enough values"),
         (in_first("annotations", bbox=None), "annotation None has no bbox"),
         (in_first("annotations", bbox=[10**400] * 4), "is wrong: int too large"),
-        (in_first("annotations", iscrowd=2**80), "iscrowd 1208925819614629174706176 is"),
+        (
+            in_first("annotations", iscrowd=2**80),
+            "iscrowd 12089258196146291747",
+        ),
         (in_first("annotations", category_id="18"), "category_id '18' is not a number"),
         (in_first("annotations", image_id="1"), "image_id '1' is not a number"),
         (in_first("categories", id=2**64), "id 18446744073709551616 is not within"),
@@ -350,7 +353,7 @@ def long_run(tmp_path, dataset):
         + arguments(tmp_path, content, image_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,
+        text=True,
         start_new_session=True,
     )
     try:

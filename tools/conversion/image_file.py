@@ -45,8 +45,8 @@ _TURNS = {
     8: Image.ROTATE_90,
 }
 
-# Pillow warns beyond 89 million pixels; this module raises an error before that.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Pillow's warnings, of broken EXIF data and of many pixels, do not name the file.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def load(path: str, size=None, ignore_exif: bool = False):

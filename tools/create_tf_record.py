@@ -52,9 +52,7 @@ def _define_flags():
         "output_prefix", None, "Folder and start of the shards' names: DIR/train2017."
     )
     flags.DEFINE_integer("num_shards", 16, "Files to write.", 1, shards.MAX_SHARDS)
-    flags.DEFINE_integer(
-        "workers", os.cpu_count(), "Threads that read images.", lower_bound=1
-    )
+    flags.DEFINE_integer("workers", os.cpu_count(), "Threads.", lower_bound=1)
     flags.DEFINE_integer(
         "max_images", 0, "Convert only the first N images by id; 0: all.", lower_bound=0
     )

@@ -68,14 +68,8 @@ def _define_flags():
     flags.DEFINE_string("output_dir", None, "Folder to create.")
     flags.DEFINE_integer("num_train", 400, "Training pictures.", lower_bound=1)
     flags.DEFINE_integer("num_val", 80, "Evaluation pictures.", lower_bound=1)
-    flags.DEFINE_integer(
-        # The bounds are those of NumPy's generator.
-        "seed",
-        0,
-        "Seed for drawing the pictures.",
-        lower_bound=0,
-        upper_bound=2**32 - 1,
-    )
+    # NumPy's generator accepts no other seeds.
+    flags.DEFINE_integer("seed", 0, "Seed of the pictures.", 0, 2**32 - 1)
 
 
 def draw(random):
@@ -199,20 +193,13 @@ def _make_split(folder, split, count, first_id, seed):
 def _describe(dataset, image_id, name, picture, objects):
     """Adds a picture and its objects to a COCO json."""
     height, width = picture.shape[:2]
-    dataset["images"].append(
-        {"id": image_id, "file_name": name, "width": width, "height": height}
-    )
+    image = dict(id=image_id, file_name=name, width=width, height=height)
+    dataset["images"].append(image)
     for category_id, box, area in objects:
-        dataset["annotations"].append(
-            {
-                "id": len(dataset["annotations"]) + 1,
-                "image_id": image_id,
-                "category_id": category_id,
-                "bbox": box,
-                "area": area,
-                "iscrowd": 0,
-            }
-        )
+        number = len(dataset["annotations"]) + 1
+        annotation = dict(id=number, image_id=image_id, category_id=category_id)
+        annotation.update(bbox=box, area=area, iscrowd=0)
+        dataset["annotations"].append(annotation)
 
 
 def main(_):

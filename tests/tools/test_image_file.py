@@ -133,7 +133,7 @@ def test_other_formats_become_jpegs_of_the_same_pixels(load, difference, kind):
         (picture("P"), {"transparency": bytes(range(256))}),
         (sixteen_bits(), {}),
     ],
-    ids="rgb gray bits palette rgba gray_alpha clear_color clear_colors 16_bits".split(),
+    ids="rgb gray bits palette rgba gray_alpha clear_one clear_colors 16_bits".split(),
 )
 def test_a_png_becomes_a_jpeg_of_what_tensorflow_sees(
     load, decode, image, options, recwarn

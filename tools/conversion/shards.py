@@ -13,9 +13,9 @@ import concurrent.futures
 import contextlib
 import fcntl
 import glob
-import itertools
 import os
 import shutil
+import threading
 from typing import NamedTuple, Optional
 
 from console import progress
@@ -28,8 +28,6 @@ TURNED = "images turned upright as their EXIF data says"
 _COUNT_OF_CHANGE = {"converted": CONVERTED, "turned": TURNED}
 # The names of the shards have five digits.
 MAX_SHARDS = 99999
-# Per thread; enough that no thread waits while a record is written.
-_IMAGES_AHEAD = 4
 
 
 class Object(NamedTuple):
@@ -140,7 +138,7 @@ def convert(
       entries: list of Entry.
       output_prefix: folder of the shards and start of their names.
       num_shards: number of shards.
-      workers: number of threads that read images.
+      workers: number of threads; each writes one shard at a time.
       ignore_exif: see image_file.load.
 
     Returns:
@@ -166,66 +164,80 @@ def convert(
 
 
 def _write_all(entries, paths, workers, ignore_exif):
-    """Writes the shards one after the other; threads read the images ahead."""
-    import tensorflow.compat.v1 as tf
-
-    counts, problems = collections.Counter(), []
-    parts = [entries[i :: len(paths)] for i in range(len(paths))]
-    serialized = _serialize_ahead(
-        itertools.chain.from_iterable(parts), workers, ignore_exif
-    )
-    with progress.progress_bar(len(entries)) as bar, contextlib.closing(serialized):
-        for path, part in zip(paths, parts):
+    with progress.progress_bar(len(entries)) as bar:
+        run = _Run(ignore_exif, bar)
+        with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:
-                with tf.python_io.TFRecordWriter(path) as writer:
-                    for future in itertools.islice(serialized, len(part)):
-                        _write_record(future, writer, counts, problems, bar)
-            except tf.errors.OpError as error:
-                raise UserError(
-                    f"--output_prefix: cannot write {error.message}"
-                ) from error
-    _refuse_all(problems)
-    return counts
+                futures = [
+                    executor.submit(run.write_shard, path, entries[i :: len(paths)])
+                    for i, path in enumerate(paths)
+                ]
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+            finally:
+                # After Ctrl-C or an error, each thread only finishes its current image.
+                run.is_over = True
+    refuse(
+        sorted(run.problems),
+        "repair it or remove it from the annotations; no shard was changed",
+        are_shown=True,
+    )
+    return run.counts
 
 
-def _write_record(future, writer, counts, problems, bar):
-    """Writes the result of `serialize`, or prints why the image cannot be used."""
-    try:
-        record, changes = future.result()
-    except UserError as error:
-        problems.append(" ".join(str(error).split()))
-        bar.write(problems[-1])
-        if len(problems) == MAX_LISTED:
-            _refuse_all(problems)
-    else:
-        writer.write(record)
-        counts.update(_COUNT_OF_CHANGE[change] for change in changes)
-    bar.update(1)
+class _Run:
+    """One conversion. Its threads call write_shard, and share its state.
 
+    Threads suffice: reading files and decoding images release Python's global lock. The
+    main thread only waits, because TensorFlow 1.15 may swallow a KeyboardInterrupt.
 
-def _refuse_all(problems):
-    remedy = "repair it or remove it from the annotations; no shard was changed"
-    refuse(problems, remedy, are_shown=True)
-
-
-def _serialize_ahead(entries, workers, ignore_exif):
-    """Yields a future of `serialize` for each entry, in order, a few images ahead.
-
-    Threads suffice: reading files and decoding images release Python's global lock.
+    Attributes:
+      counts: collections.Counter of CONVERTED and TURNED.
+      problems: list of str, one line for each image that cannot be used.
+      is_over: bool, whether the threads must stop.
     """
-    pending = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(workers) as executor:
+
+    def __init__(self, ignore_exif, bar):
+        """Initializes the run; bar is the progress bar of all images."""
+        self.counts, self.problems, self.is_over = collections.Counter(), [], False
+        self._ignore_exif, self._bar = ignore_exif, bar
+        self._lock = threading.Lock()
+
+    def write_shard(self, path, entries):
+        """Writes one shard, or a part of it if the run is over before.
+
+        Raises:
+          UserError: the shard cannot be written.
+        """
+        import tensorflow.compat.v1 as tf
+
         try:
-            for entry in entries:
-                pending.append(executor.submit(serialize, entry, ignore_exif))
-                if len(pending) > _IMAGES_AHEAD * workers:
-                    yield pending.popleft()
-            while pending:
-                yield pending.popleft()
-        finally:
-            # After Ctrl-C or an error.
-            for future in pending:
-                future.cancel()
+            with tf.python_io.TFRecordWriter(path) as writer:
+                for entry in entries:
+                    if self.is_over:
+                        break
+                    self._write(entry, writer)
+        except tf.errors.OpError as error:
+            raise UserError(f"--output_prefix: cannot write {error.message}") from error
+
+    def _write(self, entry, writer):
+        try:
+            record, changes = serialize(entry, self._ignore_exif)
+        except UserError as error:
+            self._add_problem(" ".join(str(error).split()))
+            return
+        writer.write(record)
+        with self._lock:
+            self.counts.update(_COUNT_OF_CHANGE[change] for change in changes)
+            self._bar.update(1)
+
+    def _add_problem(self, text):
+        """Prints why an image cannot be used; MAX_LISTED problems end the run."""
+        with self._lock:
+            if len(self.problems) < MAX_LISTED:
+                self.problems.append(text)
+                self._bar.write(text)
+            self.is_over |= len(self.problems) == MAX_LISTED
 
 
 @contextlib.contextmanager

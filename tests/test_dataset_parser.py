@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import dataset_parser
 import records
-from dataset import augmentation, bad_records
+from dataset import augmentation, bad_records, coco_json
 
 # Black to white from left to right, red from top to bottom: 40 high, 60 wide.
 Y, X = np.mgrid[0:40, 0:60]
@@ -225,10 +225,10 @@ def test_flipping_mirrors_image_and_boxes(jpeg):
 
 
 def test_real_photographs_go_in(tmp_path, coco_sample):
-    from conversion import coco_json, shards
+    from conversion import annotations, shards
 
-    dataset = coco_json.read_annotations(coco_sample + "/instances.json")
-    entries, _ = coco_json.plan(dataset, coco_sample + "/images", max_images=9)
+    dataset = coco_json.load(coco_sample + "/instances.json")
+    entries, _ = annotations.plan(dataset, coco_sample + "/images", max_images=9)
     shards.convert(entries, str(tmp_path / "coco"), num_shards=1, workers=1)
     ids = read_ids(str(tmp_path / "coco-*"))
     assert sorted(ids[ids > 0]) == sorted(i["id"] for i in dataset["images"])[:9]

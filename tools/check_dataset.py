@@ -23,9 +23,8 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command, progress
-from console.errors import UserError
-from conversion import coco_json
-from dataset import categories
+from console.errors import UserError, blaming
+from dataset import categories, coco_json
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +49,8 @@ def main(patterns):
     paths = _paths(patterns)
     label_map = _label_map()
     _check_sheet()
-    dataset = coco_json.read_annotations(FLAGS.json, "json") if FLAGS.json else None
+    with blaming("--json:"):
+        dataset = coco_json.load(FLAGS.json) if FLAGS.json else None
     # Import TensorFlow, which takes seconds.
     from detection import model_file
     from inspection import findings, record_check

@@ -1,13 +1,13 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Draws a small dataset of simple shapes, to try training and evaluation with.
+"""Draws a small dataset of simple shapes for trying out training and evaluation.
 
   python3 tools/make_sample_dataset.py --output_dir=sample_dataset
 
-writes, in some seconds, JPEGs of one to four shapes before a soft background, their
-COCO jsons (instances_train2017.json, instances_val2017.json) and the TFRecords
-train2017-* and val2017-*. Each shape stands for a category of COCO. The same flags
-give the same bytes.
+writes JPEGs with one to four shapes on a soft background, their COCO jsons
+(instances_train2017.json, instances_val2017.json) and the TFRecords train2017-* and
+val2017-*. This takes a few seconds. Each shape stands for a category of COCO. The same
+flags give the same bytes.
 """
 
 import colorsys
@@ -20,24 +20,24 @@ import tempfile
 import numpy as np
 from absl import flags
 
-# The rooms lie in the folder above this one.
+# The modules of the project are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.errors import UserError
-from conversion import coco_json, shards
+from console.errors import UserError, blaming
+from conversion import annotations, shards
 from dataset import categories
 
 FLAGS = flags.FLAGS
 
-# Settings of a finished sample; written last.
+# File with the settings of the sample; written last.
 _MARKER = "sample.json"
 _SHARDS = {"train2017": 4, "val2017": 2}
 _SMALLEST_SIDE, _LARGEST_SIDE = 240, 480
 _MAX_OBJECTS = 4
-# Of the picture's shorter side.
+# Relative to the shorter side of the picture.
 _MIN_EXTENT, _MAX_EXTENT = 0.25, 0.6
-# Free pixels around every object, so that none hides another.
+# Free pixels around every object, so that objects do not overlap.
 _GAP = 6
 _TRIES = 50
 
@@ -51,11 +51,11 @@ def _octagon(y, x):
 
 
 def _triangle(y, x):
-    """It points up."""
+    """The tip is at the top."""
     return abs(x) <= (y + 1) / 2
 
 
-# COCO's category id: the shape, as a mask over y and x in -1..1, and the hue, 0..1.
+# COCO's category id: the shape, a mask over y and x in -1..1, and its hue in 0..1.
 SHAPES = {
     13: (_octagon, 0.0),  # stop sign, red
     37: (_disc, 0.15),  # sports ball, yellow
@@ -65,11 +65,11 @@ _HUE_SPREAD = 0.04
 
 
 def _define_flags():
-    flags.DEFINE_string("output_dir", None, "Folder to make.")
+    flags.DEFINE_string("output_dir", None, "Folder to create.")
     flags.DEFINE_integer("num_train", 400, "Training pictures.", lower_bound=1)
     flags.DEFINE_integer("num_val", 80, "Evaluation pictures.", lower_bound=1)
-    # What NumPy's generator takes.
-    flags.DEFINE_integer("seed", 0, "Another seed, other pictures.", 0, 2**32 - 1)
+    # NumPy's generator accepts no other seeds.
+    flags.DEFINE_integer("seed", 0, "Seed of the pictures.", 0, 2**32 - 1)
 
 
 def draw(random):
@@ -91,14 +91,14 @@ def draw(random):
     objects = []
     for _ in range(random.randint(1, _MAX_OBJECTS + 1)):
         placed = _place(random, is_taken)
-        # A later object may find no room; the first always does.
+        # There is always room for the first object, but not always for the others.
         if placed is not None:
             objects.append(_paint(random, pixels, is_taken, *placed))
     return np.clip(pixels, 0, 255).astype(np.uint8), objects
 
 
 def _background(random, height, width):
-    """A gradient between the grayish colors of the four corners, with noise."""
+    """Returns a gradient between four grayish colors in the corners, with noise."""
     corners = random.uniform(60, 190) + random.uniform(-25, 25, [2, 2, 3])
     y = np.linspace(0, 1, height)[:, None, None]
     x = np.linspace(0, 1, width)[None, :, None]
@@ -108,7 +108,7 @@ def _background(random, height, width):
 
 
 def _place(random, is_taken):
-    """Finds room: (top, left, height, width) in pixels, or None."""
+    """Finds room for an object: (top, left, height, width) in pixels, or None."""
     height, width = is_taken.shape
     for _ in range(_TRIES):
         extent = random.uniform(_MIN_EXTENT, _MAX_EXTENT) * min(height, width)
@@ -125,7 +125,7 @@ def _place(random, is_taken):
 
 
 def _paint(random, pixels, is_taken, top, left, height, width):
-    """Paints a shape in place; gives (category id, box, area)."""
+    """Paints a shape into pixels and is_taken; returns (category id, box, area)."""
     category_id = sorted(SHAPES)[random.randint(len(SHAPES))]
     y = (np.arange(height) + 0.5)[:, None] / height * 2 - 1
     x = (np.arange(width) + 0.5)[None, :] / width * 2 - 1
@@ -146,28 +146,33 @@ def _paint(random, pixels, is_taken, top, left, height, width):
 
 
 def _color(random, hue):
-    """A strong color near a hue, RGB in 0..255."""
+    """Returns a saturated color near a hue, RGB in 0..255."""
     hue = (hue + random.uniform(-_HUE_SPREAD, _HUE_SPREAD)) % 1
     saturation, value = random.uniform(0.75, 1), random.uniform(0.7, 1)
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def make_split(folder, split, count, first_id, seed):
+def _make_split(folder, split, count, first_id, seed):
     """Draws the pictures of one split; writes them, their json and their TFRecords.
 
     Args:
-      folder: str, root of the sample.
+      folder: str, folder of the sample.
       split: "train2017" or "val2017".
-      count: int, pictures.
-      first_id: int, image id of the first.
-      seed: what numpy.random.RandomState takes.
+      count: int, number of pictures.
+      first_id: int, image id of the first picture.
+      seed: seed of numpy.random.RandomState.
     """
     import tensorflow.compat.v1 as tf
 
-    images, annotations = [], []
-    random = np.random.RandomState(seed)
     image_dir = os.path.join(folder, "images", split)
     os.makedirs(image_dir)
+    names = categories.COCO.names.items()
+    dataset = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": number, "name": name} for number, name in names],
+    }
+    random = np.random.RandomState(seed)
     with tf.Graph().as_default(), tf.Session() as session:
         pixels = tf.placeholder(tf.uint8, [None, None, 3])
         jpeg = tf.image.encode_jpeg(pixels, quality=92)
@@ -176,61 +181,51 @@ def make_split(folder, split, count, first_id, seed):
             name = f"{image_id:012d}.jpg"
             with open(os.path.join(image_dir, name), "wb") as file:
                 file.write(session.run(jpeg, {pixels: picture}))
-            height, width = picture.shape[:2]
-            images.append(
-                {"id": image_id, "file_name": name, "width": width, "height": height}
-            )
-            for category_id, box, area in objects:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": category_id,
-                        "bbox": box,
-                        "area": area,
-                        "iscrowd": 0,
-                    }
-                )
-    names = categories.COCO.names.items()
-    dataset = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in names],
-    }
+            _describe(dataset, image_id, name, picture, objects)
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
-    entries, counts = coco_json.plan(dataset, image_dir)
+    entries, counts = annotations.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
     shards.convert(entries, prefix, _SHARDS[split], workers=1)
-    coco_json.print_counts(counts, split)
+    annotations.print_counts(counts, split)
+
+
+def _describe(dataset, image_id, name, picture, objects):
+    """Adds a picture and its objects to a COCO json."""
+    height, width = picture.shape[:2]
+    image = dict(id=image_id, file_name=name, width=width, height=height)
+    dataset["images"].append(image)
+    for category_id, box, area in objects:
+        number = len(dataset["annotations"]) + 1
+        annotation = dict(id=number, image_id=image_id, category_id=category_id)
+        annotation.update(bbox=box, area=area, iscrowd=0)
+        dataset["annotations"].append(annotation)
 
 
 def main(_):
-    """Makes the sample, unless it is there already."""
+    """Creates the sample, unless it exists already."""
     if not FLAGS.output_dir:
         raise UserError("--output_dir is missing")
-    # Of a link, what it leads to: a folder cannot be renamed to a link's name.
+    # The target of a link: a folder cannot be renamed to the name of a link.
     folder = os.path.realpath(FLAGS.output_dir)
     settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
     is_empty = os.path.isdir(folder) and not os.listdir(folder)
     if os.path.exists(folder) and not is_empty:
         _check_finished(folder, settings)
         return
-    try:
+    with blaming(f"--output_dir={folder}:", OSError):
         _make(folder, settings)
-    except OSError as error:
-        raise UserError(f"--output_dir={folder}: {error}") from error
 
 
 def _make(folder, settings):
-    # Beside its place and renamed at the end: an interrupted run leaves nothing
-    # that looks like a sample.
+    # Written beside its final place and renamed at the end, so that an interrupted run
+    # does not leave half of a sample.
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     partial = tempfile.mkdtemp(prefix=".sample-", dir=os.path.dirname(folder))
     try:
         num_train, seed = settings["num_train"], settings["seed"]
-        make_split(partial, "train2017", num_train, 1, [seed, 0])
-        make_split(partial, "val2017", settings["num_val"], num_train + 1, [seed, 1])
+        _make_split(partial, "train2017", num_train, 1, [seed, 0])
+        _make_split(partial, "val2017", settings["num_val"], num_train + 1, [seed, 1])
         with open(os.path.join(partial, _MARKER), "w") as file:
             json.dump(settings, file)
         os.chmod(partial, 0o755)
@@ -247,9 +242,9 @@ def _check_finished(folder, settings):
         is_same = False
     if not is_same:
         raise UserError(
-            f"--output_dir={folder} holds something else; name another folder"
+            f"--output_dir={folder} contains something else; choose another folder"
         )
-    print(f"the sample is there: {folder}")
+    print(f"the sample exists already: {folder}")
 
 
 if __name__ == "__main__":

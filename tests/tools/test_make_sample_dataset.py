@@ -5,28 +5,19 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
+import commands
 import make_sample_dataset
 from dataset import categories
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOL = os.path.join(ROOT, "tools", "make_sample_dataset.py")
-
 
 def make(folder, *flags):
-    return subprocess.run(
-        [sys.executable, TOOL, f"--output_dir={folder}", "--num_train=6", "--num_val=3"]
-        + list(flags),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    given = [f"--output_dir={folder}", "--num_train=6", "--num_val=3", *flags]
+    return commands.run("make_sample_dataset.py", given, "/")
 
 
 def digests(folder):
@@ -37,28 +28,36 @@ def digests(folder):
     }
 
 
-def test_same_seed_same_bytes_and_another_seed_other_pictures(tmp_path):
-    for name, flags in (("a", []), ("b", []), ("c", ["--seed=5"])):
-        assert make(tmp_path / name, *flags).returncode == 0
-    first, again, other = (digests(tmp_path / name) for name in "abc")
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """Folder of a sample; tests must not change it."""
+    folder = tmp_path_factory.mktemp("samples") / "sample"
+    assert make(folder).returncode == 0
+    # Nothing else is left in the parent folder.
+    assert os.listdir(str(folder.parent)) == ["sample"]
+    return folder
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_pictures(
+    tmp_path, sample
+):
+    make(tmp_path / "again")
+    make(tmp_path / "other", "--seed=5")
+    first, again, other = map(digests, (sample, tmp_path / "again", tmp_path / "other"))
     assert first == again
     assert first.keys() == other.keys()
     assert first["instances_val2017.json"] != other["instances_val2017.json"]
     assert "train2017-00000-of-00004.tfrecord" in first
     assert "val2017-00001-of-00002.tfrecord" in first
-    # Nothing else is left in the parent folder.
-    assert sorted(os.listdir(str(tmp_path))) == ["a", "b", "c"]
 
 
-def test_json_describes_the_pictures(tmp_path):
-    make(tmp_path / "s")
-    with open(str(tmp_path / "s" / "instances_train2017.json")) as file:
-        dataset = json.load(file)
+def test_the_json_describes_the_pictures(sample):
+    dataset = json.loads((sample / "instances_train2017.json").read_text())
     names = {c["id"]: c["name"] for c in dataset["categories"]}
     assert names == categories.COCO.names
     assert len(dataset["images"]) == 6
     for image in dataset["images"]:
-        path = tmp_path / "s" / "images" / "train2017" / image["file_name"]
+        path = sample / "images" / "train2017" / image["file_name"]
         with Image.open(str(path)) as picture:
             assert picture.format == "JPEG"
             assert picture.size == (image["width"], image["height"])
@@ -80,9 +79,9 @@ def test_boxes_fit_the_shapes_to_the_pixel():
             kinds.add(category_id)
             assert 0 <= x and x + w <= width and 0 <= y and y + h <= height
             assert w * h * 0.4 < area < w * h * 0.9
-            # Every row and column of the box holds some of the object, whose color
-            # differs from the background by more than its noise (6); the frame
-            # around the box holds none.
+            # Every row and column of the box contains a part of the object, whose color
+            # differs from the background by more than the noise (6). The frame around
+            # the box does not.
             inside = pixels[y : y + h, x : x + w].astype(int)
             border = border_of(pixels.astype(int), x - 1, y - 1, x + w, y + h)
             distance = np.abs(inside[:, :, None] - border.mean(0)).max(axis=(2, 3))
@@ -94,7 +93,7 @@ def test_boxes_fit_the_shapes_to_the_pixel():
 
 
 def border_of(pixels, left, top, right, bottom):
-    """Colors along the frame of a box, [pixels, 3], where it lies in the image."""
+    """Colors along the frame of a box, [pixels, 3], inside the image."""
     height, width = pixels.shape[:2]
     rows = slice(max(top, 0), bottom + 1)
     columns = slice(max(left, 0), right + 1)
@@ -103,13 +102,12 @@ def border_of(pixels, left, top, right, bottom):
     return np.concatenate(parts)
 
 
-def test_a_finished_sample_is_kept_as_it_is(tmp_path):
-    make(tmp_path / "s")
-    before = digests(tmp_path / "s")
-    result = make(tmp_path / "s")
+def test_a_finished_sample_is_kept_as_it_is(sample):
+    before = digests(sample)
+    result = make(sample)
     assert result.returncode == 0
-    assert "the sample is there" in result.stdout
-    assert digests(tmp_path / "s") == before
+    assert "the sample exists already" in result.stdout
+    assert digests(sample) == before
 
 
 def test_a_link_to_an_empty_folder_gets_the_sample(tmp_path):
@@ -120,27 +118,22 @@ def test_a_link_to_an_empty_folder_gets_the_sample(tmp_path):
     assert (tmp_path / "disk" / "sample.json").is_file()
 
 
-def test_a_file_of_that_name_or_above_it_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--output_dir={}/file", "/file contains something else; choose another"),
+        ("--output_dir={}/file/s", "/file/s: "),
+        ("--output_dir={}", " contains something else; choose another folder"),
+        (f"--seed={2**32}", "--seed=4294967296"),
+        ("--output_dir=", "--output_dir is missing"),
+    ],
+    ids="file below_a_file other_folder seed no_folder".split(),
+)
+def test_a_bad_flag_is_one_line_and_changes_nothing(tmp_path, flag, message):
     (tmp_path / "file").write_text("mine")
-    for folder in ("file", "file/s"):
-        result = make(tmp_path / folder)
-        assert result.returncode == 2
-        assert len(result.stderr.splitlines()) == 1
-        assert f"--output_dir={tmp_path / folder}" in result.stderr
+    result = make(tmp_path / "s", flag.format(tmp_path))
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+    assert os.listdir(str(tmp_path)) == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_seed_that_numpy_does_not_take_is_one_line(tmp_path):
-    result = make(tmp_path / "s", f"--seed={2**32}")
-    assert result.returncode == 2
-    assert "--seed=4294967296" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_a_folder_of_something_else_is_not_touched(tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("mine")
-    result = make(tmp_path / "mine")
-    assert result.returncode == 2
-    assert "holds something else; name another folder" in result.stderr
-    assert os.listdir(str(tmp_path / "mine")) == ["notes.txt"]

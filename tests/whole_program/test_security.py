@@ -13,17 +13,14 @@ SOURCES = sorted(
     for path in ROOT.rglob("*.py")
     if path.relative_to(ROOT).parts[0] not in ("tests", ".venv")
 )
-_FORBIDDEN_CALLS = {"eval", "exec", "system", "popen", "literal_eval"}
+# A connection of multiprocessing unpickles what recv() receives.
+_FORBIDDEN_CALLS = {"eval", "exec", "system", "popen", "literal_eval", "recv"}
 _FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
-# A connection of multiprocessing unpickles what recv() gets. Here it is a pipe without
-# a name, which only a process and its own children hold.
-_OWN_PIPES = {"worker_pool.py"}
 
 
-def problems(source, has_own_pipes=False):
+def problems(source):
     """Lines of a source that run or unpickle what they are given."""
     found = []
-    forbidden = _FORBIDDEN_CALLS | (set() if has_own_pipes else {"recv"})
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names]
@@ -36,14 +33,14 @@ def problems(source, has_own_pipes=False):
         keywords = {k.arg: k.value for k in node.keywords}
         allows = getattr(keywords.get("allow_pickle"), "value", False)
         runs_shell = getattr(keywords.get("shell"), "value", False)
-        if name in forbidden or allows or runs_shell:
+        if name in _FORBIDDEN_CALLS or allows or runs_shell:
             found.append(node.lineno)
     return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_source_runs_or_unpickles_what_it_reads(path):
-    assert problems(path.read_text(encoding="utf-8"), path.name in _OWN_PIPES) == []
+    assert problems(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(

@@ -2,34 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a Pascal VOC folder (Everingham et al., IJCV 2010) as a COCO dataset.
 
-Layout: JPEGImages, Annotations (one xml an image) and ImageSets/Main/*.txt.
+Layout: JPEGImages, Annotations (one xml per image) and ImageSets/Main/*.txt.
 
-Boxes: VOC counts pixels from 1 and its corners belong to the box, so [xmin, ymin,
-xmax, ymax] becomes COCO's [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1].
+Boxes: VOC counts pixels from 1, and the corners are inclusive. So [xmin, ymin, xmax,
+ymax] becomes COCO's [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1].
 
-Difficult objects keep "difficult": 1 and get "iscrowd": 1, the only field by which
-pycocotools ignores a box: it is neither wanted nor do detections on it count as wrong,
-as in VOC's own evaluation. ("ignore": 1 is there for other tools; pycocotools
-overwrites it.) Training takes them like any other, as Liu et al. do.
+Difficult objects keep "difficult": 1 and get "iscrowd": 1, the only field that makes
+pycocotools ignore a box: as in VOC's own evaluation, neither missing nor detecting it
+is an error. ("ignore": 1 is for other tools; pycocotools overwrites it.) Training uses
+difficult objects like any other, as Liu et al. do.
 
-Categories: VOC's 20 names get ids 1..20. With any other name among the annotations of
-the folder's images, whatever the set, all their names get 1..K in alphabetical order:
-so every set has the same ids.
+Categories: VOC's 20 names get the ids 1 to 20. If the annotations of any image in the
+folder use another name, then all names in the folder get the ids 1 to K in alphabetical
+order instead. So the ids are the same for every image set.
 
-Image ids: the digits of the names ("2007_000027" is 2007000027) where they tell all
-images apart, else 1, 2, 3, ... in the order of the names.
+Image ids: the digits of the names ("2007_000027" is 2007000027) if these differ for all
+images of the set; else 1, 2, 3, ... in the order of the names.
 """
 
 import collections
 import math
 import os
 import re
-import xml.etree.ElementTree
-from typing import NamedTuple
-from xml.parsers import expat
+from typing import NamedTuple, Optional
+from xml.etree import ElementTree
 
 from console.errors import MAX_LISTED, UserError, refuse
-from conversion import coco_json, image_file
+from conversion import annotations, image_file
 
 NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair"),
@@ -38,23 +37,23 @@ NAMES = (
 )
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# VOC's own have a few thousand bytes.
+# The files of VOC have a few thousand bytes.
 _MAX_XML_BYTES = 2**24
-# VOC's own are four deep.
+# The files of VOC are four elements deep. Expat's time is quadratic in the depth.
 _MAX_DEPTH = 100
 
 
 class Annotation(NamedTuple):
-    """One xml.
+    """The contents of one xml.
 
     Attributes:
-      file_name: of the image, "" where none is given.
-      size: (width, height), None where none is given.
+      file_name: name of the image file, "" if the xml does not tell.
+      size: (width, height), None if the xml does not tell.
       objects: list of (name, difficult 0 or 1, [xmin, ymin, xmax, ymax]).
     """
 
     file_name: str
-    size: tuple
+    size: Optional[tuple]
     objects: list
 
 
@@ -62,51 +61,39 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     """Reads the images of one set.
 
     Args:
-      folder: VOC2007, for one.
+      folder: VOC2007, for example.
       image_set: name of a file in ImageSets/Main, without ".txt".
-      label_map: categories.LabelMap that gives the ids; None: see the module.
-      max_images: keep the first so many by id; 0 for all.
-      ignore_exif: see image_file.
+      label_map: categories.LabelMap with the ids; None: see the module.
+      max_images: number of images to use, in the order of their ids; 0 for all.
+      ignore_exif: see image_file.load.
 
     Returns:
-      (dataset, counts): dict of a COCO json; its file names are relative to
-      JPEGImages, its boxes clipped to their images. And a collections.Counter, see
-      coco_source.
+      (dataset, counts): dict of a COCO json, whose file names are relative to
+      JPEGImages, and whose boxes are clipped to their images; and a
+      collections.Counter, see annotations.plan.
 
     Raises:
       UserError: one line that names the file.
     """
-    images = _stems(folder, "JPEGImages")
-    names = _image_names(folder, image_set, images)
+    files = _image_files(folder)
+    names = _image_names(folder, image_set, files)
     ids = _image_ids(names)
     names = sorted(names, key=ids.get)[: max_images or None]
-    xml_files = _stems(folder, "Annotations")
-    annotations = _of_each(names, lambda name: _annotation_of(folder, name, xml_files))
+    images = _read_images(folder, names, files, ignore_exif)
     if label_map is not None:
         category_ids = _ids_of_label_map(label_map)
     else:
-        # What else lies in Annotations belongs to no image.
-        others = sorted(n for n in images if n + ".xml" in xml_files.get(n, ()))
-        others = [name for name in others if name not in annotations]
-        category_ids = _category_ids(folder, xml_files, annotations, others)
-    file_names = _of_each(
-        names, lambda name: _file_name(folder, name, images, annotations[name])
-    )
-    sizes = _of_each(
-        names,
-        lambda name: _frame(folder, file_names[name], annotations[name], ignore_exif),
-    )
+        category_ids = _category_ids(folder, images, files)
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
-    for name in names:
-        annotation, size = annotations.pop(name), sizes[name]
-        image = {"id": ids[name], "file_name": file_names[name]}
-        image["width"], image["height"] = size
-        dataset["images"].append(image)
-        for fields in _coco_objects(annotation, size, category_ids, counts):
+    for name, (file_name, (width, height), objects) in images.items():
+        fields = {"id": ids[name], "file_name": file_name}
+        dataset["images"].append(dict(fields, width=width, height=height))
+        for annotation in _coco_objects(objects, (width, height), category_ids, counts):
             number = len(dataset["annotations"]) + 1
-            fields.update(id=number, image_id=ids[name])
-            dataset["annotations"].append(fields)
+            dataset["annotations"].append(
+                dict(annotation, id=number, image_id=ids[name])
+            )
     dataset["categories"] = [
         {"id": number, "name": name}
         for name, number in sorted(category_ids.items(), key=lambda item: item[1])
@@ -114,74 +101,61 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     return dataset, counts
 
 
-def _of_each(names, function):
-    """dict from name to function(name); tells of all names where it fails."""
-    results, problems = {}, []
-    for name in names:
-        try:
-            results[name] = function(name)
-        except UserError as error:
-            problems.append(str(error))
-            if len(problems) == MAX_LISTED:
-                break
-    refuse(problems, "mend it or take it out of the set")
-    return results
-
-
-def _stems(folder, part):
-    """dict from name without extension to the sorted file names."""
-    path = os.path.join(folder, part)
-    stems = collections.defaultdict(list)
+def _image_files(folder):
+    """Returns a dict from name without extension to list of file names."""
+    path = os.path.join(folder, "JPEGImages")
+    files = collections.defaultdict(list)
     try:
         for file_name in sorted(os.listdir(path)):
-            stems[os.path.splitext(file_name)[0]].append(file_name)
+            files[os.path.splitext(file_name)[0]].append(file_name)
     except OSError as error:
         raise UserError(
             f"--voc_dir={folder}: cannot read {path}: {error.strerror}; the folder "
-            "must hold JPEGImages, Annotations and ImageSets, as VOC2007 does"
+            "must contain JPEGImages, Annotations and ImageSets, as VOC2007 does"
         ) from error
-    return stems
+    return files
 
 
-def _image_names(folder, image_set, images):
-    """Names in the order of the file, each once."""
-    main = os.path.join(folder, "ImageSets", "Main")
-    path = os.path.join(main, image_set + ".txt")
+def _image_names(folder, image_set, files):
+    """Returns the names in an image set, each once, in the order of its file."""
+    path = os.path.join(folder, "ImageSets", "Main", image_set + ".txt")
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
     except (OSError, ValueError) as error:
-        sets = sorted(f[:-4] for f in _listing(main) if f.endswith(".txt"))
         raise UserError(
-            f"--image_set={image_set}: cannot read {path}: {error}; there are: "
-            + (", ".join(sets) or "none")
+            f"--image_set={image_set}: cannot read {path}: {error}; the folder has: "
+            + (", ".join(_image_sets(os.path.dirname(path))) or "none")
         ) from error
     names, missing = [], []
     for line in filter(None, lines):
-        # The sets of one class ("dog_train") say in a second column whether it is in.
-        name = line if line in images else re.sub(r"\s+-?[01]$", "", line)
+        # In the set of one class ("dog_train"), a second column tells whether the image
+        # shows it.
+        name = line if line in files else re.sub(r"\s+-?[01]$", "", line)
         stem = os.path.splitext(name)[0]
-        if name not in images and images.get(stem) == [name]:
-            name = stem  # others' sets list files
-        (names if name in images else missing).append(name)
+        if name not in files and files.get(stem) == [name]:
+            # Other datasets list file names.
+            name = stem
+        (names if name in files else missing).append(name)
     refuse(
         [
-            f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages has no "
-            "such image"
+            f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages does not "
+            "have that image"
             for name in missing
         ],
-        "put it there or take it out of the set",
+        "put it there or remove it from the set",
     )
     if not names:
-        raise UserError(f"--image_set={image_set}: {path} lists no image")
+        raise UserError(f"--image_set={image_set}: {path} does not list any image")
     return list(dict.fromkeys(names))
 
 
-def _listing(folder):
+def _image_sets(folder):
     try:
-        return os.listdir(folder)
+        files = os.listdir(folder)
     except OSError:
         return []
+    return sorted(name[:-4] for name in files if name.endswith(".txt"))
 
 
 def _image_ids(names):
@@ -193,33 +167,47 @@ def _image_ids(names):
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _annotation_of(folder, name, xml_files):
-    if name + ".xml" not in xml_files.get(name, ()):
-        raise UserError(
-            f"--voc_dir={folder}: Annotations/{name}.xml is missing; an image without "
-            "objects needs one, too"
-        )
-    return read_xml(os.path.join(folder, "Annotations", name + ".xml"))
+def _read_images(folder, names, files, ignore_exif):
+    """Reads the annotations of some images, and reports all that are unusable.
+
+    Returns:
+      dict from name to Annotation, in which file_name and size are those of the image.
+    """
+    images, problems = {}, []
+    for name in names:
+        try:
+            annotation = read_xml(_xml_path(folder, name))
+            file_name = _file_name(folder, name, files[name], annotation)
+            size = annotation.size or _size_of_file(folder, file_name, ignore_exif)
+            images[name] = Annotation(file_name, size, annotation.objects)
+        except UserError as error:
+            problems.append(str(error))
+            if len(problems) == MAX_LISTED:
+                break
+    refuse(problems, "repair it or remove it from the set")
+    return images
 
 
-def _file_name(folder, name, images, annotation):
-    """The image of that name; where several differ in the extension, the xml's."""
-    found = images[name]
+def _xml_path(folder, name):
+    return os.path.join(folder, "Annotations", name + ".xml")
+
+
+def _file_name(folder, name, found, annotation):
+    """Returns the file of an image; the xml chooses among several extensions."""
     if annotation.file_name in found:
         return annotation.file_name
     if len(found) > 1:
         raise UserError(
             f"--voc_dir={folder}: JPEGImages has {' and '.join(found)}; "
-            f"Annotations/{name}.xml must tell which in its <filename>"
+            f"Annotations/{name}.xml must name one of them in its <filename>"
         )
     return found[0]
 
 
-def _frame(folder, file_name, annotation, ignore_exif):
-    """(width, height) of the image that the boxes refer to."""
+def _size_of_file(folder, file_name, ignore_exif):
     path = os.path.join(folder, "JPEGImages", file_name)
     try:
-        return image_file.frame(path, annotation.size, ignore_exif)
+        return image_file.load(path, ignore_exif=ignore_exif)[1]
     except (ValueError, OSError) as error:
         raise UserError(f"--voc_dir: {path} {error}") from error
 
@@ -231,47 +219,48 @@ def _ids_of_label_map(label_map):
     return ids
 
 
-def _category_ids(folder, xml_files, annotations, others):
-    """dict from name to category id, see the module.
+def _category_ids(folder, images, files):
+    """Returns a dict from name to category id; see the module.
 
     Args:
-      annotations: dict from name of an image to Annotation.
-      others: names of images outside the set.
+      folder: the VOC folder.
+      images: dict from name to Annotation, the images of the set.
+      files: see _image_files; those outside the set count as well.
     """
-    places = {}
-    for image, annotation in annotations.items():
-        _note_names(places, image, annotation)
-    for image in others:
-        try:
-            _note_names(places, image, _annotation_of(folder, image, xml_files))
-        except UserError as error:
-            raise UserError(
-                f"{error}; it is outside the set, but its names decide on the ids: "
-                "mend it, or give --label_map"
-            ) from error
-    own = sorted(set(places).difference(NAMES))
+    objects = {name: image.objects for name, image in images.items()}
+    for name in sorted(set(files).difference(images)):
+        path = _xml_path(folder, name)
+        if os.path.exists(path):
+            try:
+                objects[name] = read_xml(path).objects
+            except UserError as error:
+                raise UserError(
+                    f"{error}; it is outside the set, but its names decide on the ids: "
+                    "repair it, or give --label_map"
+                ) from error
+    # The last image in reverse order is the first one with the name.
+    image_of = {
+        object_name: image
+        for image, boxes in reversed(list(objects.items()))
+        for object_name, _, _ in boxes
+    }
+    own = sorted(set(image_of).difference(NAMES))
     if own:
         print(
-            f"{folder}: {own[0]!r} in Annotations/{places[own[0]]}.xml is none of "
-            f"VOC's names; the folder's {len(places)} names get ids of their own"
+            f"{folder}: {own[0]!r} in Annotations/{image_of[own[0]]}.xml is not one of "
+            f"VOC's names; the {len(image_of)} names in the folder get their own ids"
         )
-    names = sorted(places) if own else NAMES
+    names = sorted(image_of) if own else NAMES
     return {name: number for number, name in enumerate(names, 1)}
 
 
-def _note_names(places, image, annotation):
-    """Adds, for each name that is new, the image where it occurs."""
-    for name, _, _ in annotation.objects:
-        places.setdefault(name, image)
-
-
-def _coco_objects(annotation, size, category_ids, counts):
-    """Yields COCO annotations without their ids; counts what is left out."""
-    for name, difficult, (xmin, ymin, xmax, ymax) in annotation.objects:
+def _coco_objects(objects, size, category_ids, counts):
+    """Yields COCO annotations without ids; counts the boxes that are left out."""
+    for name, difficult, (xmin, ymin, xmax, ymax) in objects:
         box = [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
-        corners = coco_json.clip(box, size, counts)
+        corners = annotations.clip(box, size, counts)
         if name not in category_ids:
-            counts[coco_json.UNKNOWN_CATEGORY] += 1
+            counts[annotations.UNKNOWN_CATEGORY] += 1
         elif corners is not None:
             left, top, right, bottom = corners
             yield {
@@ -285,10 +274,10 @@ def _coco_objects(annotation, size, category_ids, counts):
 
 
 def read_xml(path: str) -> Annotation:
-    """Reads one annotation, which may come from anybody: no entity is expanded.
+    """Reads one annotation, which may be hostile.
 
     Args:
-      path: of the xml.
+      path: path of the xml.
 
     Returns:
       Annotation.
@@ -300,57 +289,58 @@ def read_xml(path: str) -> Annotation:
         with open(path, "rb") as file:
             text = file.read(_MAX_XML_BYTES + 1)
         if len(text) > _MAX_XML_BYTES:
-            raise ValueError(f"more than {_MAX_XML_BYTES} bytes")
+            raise ValueError(f"it has more than {_MAX_XML_BYTES} bytes")
         return _annotation(_parse(text))
-    # LookupError: of an encoding that Python does not have.
-    except (OSError, ValueError, LookupError, expat.ExpatError) as error:
-        raise UserError(f"--voc_dir: {path} is no VOC annotation: {error}") from error
+    except FileNotFoundError as error:
+        raise UserError(
+            f"--voc_dir: {path} is missing; an image without objects needs one as well"
+        ) from error
+    # LookupError: the xml declares an encoding that Python does not have.
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
+        raise UserError(
+            f"--voc_dir: {path} is not a VOC annotation: {error}"
+        ) from error
+
+
+class _BoundedBuilder(ElementTree.TreeBuilder):
+    """Builds the elements of an xml that is small however it is written."""
+
+    _depth = 0
+
+    def doctype(self, *unused):
+        # It could declare entities; Expat limits their size only since version 2.4.
+        raise ValueError("it declares a document type, which VOC does not need")
+
+    def start(self, tag, attributes):
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise ValueError(f"its elements are more than {_MAX_DEPTH} deep")
+        return super().start(tag, attributes)
+
+    def end(self, tag):
+        self._depth -= 1
+        return super().end(tag)
 
 
 def _parse(text):
-    """The root element. A document type, where entities are declared, is refused."""
-    builder = xml.etree.ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    open_elements = []
-
-    def start(name, attributes):
-        open_elements.append(name)
-        # Expat's time grows with the square of the depth.
-        if len(open_elements) > _MAX_DEPTH:
-            raise ValueError(f"its elements lie more than {_MAX_DEPTH} deep")
-        builder.start(name, attributes)
-
-    def end(name):
-        open_elements.pop()
-        builder.end(name)
-
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.Parse(text, True)
-    return builder.close()
-
-
-def _refuse_doctype(*unused):
-    raise ValueError("it declares a document type, which VOC does not need")
+    """Returns the root element."""
+    return ElementTree.fromstring(text, ElementTree.XMLParser(target=_BoundedBuilder()))
 
 
 def _annotation(root):
     if root.tag != "annotation":
-        raise ValueError(f"its outermost element is {root.tag[:40]}, not annotation")
+        raise ValueError(f"its root element is {root.tag[:40]}, not annotation")
     sides = [_number(root, "size/" + name, 0) for name in ("width", "height")]
     objects = []
     for element in root.findall("object"):
         name = element.findtext("name", "").strip()
         if not name:
             raise ValueError("an object has no name")
-        # Own children only: a person's head and hands have boxes as well.
+        # Direct children only: the head and hands of a person have boxes as well.
         box = [_number(element, "bndbox/" + side) for side in _SIDES]
         difficult = int(_number(element, "difficult", 0) != 0)
         objects.append((name, difficult, box))
-    # Some tools write a size of 0 where they do not know it.
+    # Some tools write a size of 0 if they do not know it.
     size = tuple(map(int, sides)) if all(sides) else None
     return Annotation(root.findtext("filename", "").strip(), size, objects)
 
@@ -366,5 +356,5 @@ def _number(element, path, default=None):
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{path} is {text.strip()!r}, no number")
+        raise ValueError(f"{path} is {text.strip()!r}, which is not a number")
     return number

@@ -1,28 +1,32 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Writes TFRecord shards with all cores, all of them or none.
+"""Writes images and their boxes to TFRecord shards: all of them or none.
 
-Shards grow in a hidden folder beside their place and are renamed when all are whole.
-A run that fails or is killed before changes no shard; what it leaves behind, no glob of
-the shards matches, and the next run removes it. One that is killed in the moment of the
-renaming may leave some of the new shards beside some of the old ones, each whole.
+The shards are written to a hidden folder beside their final place, and renamed when all
+of them are complete. A run that fails or is killed before that changes no shard; the
+next run removes what is left in the hidden folder. A run that is killed while renaming
+may leave some new shards beside some old ones, each of them complete.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import fcntl
 import glob
 import os
 import shutil
+import threading
 from typing import NamedTuple, Optional
 
+from console import progress
 from console.errors import MAX_LISTED, UserError, refuse
-from conversion import image_file, worker_pool
+from conversion import image_file
 
-# Counted by `convert`.
+# Keys of the counts that `convert` returns.
 CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
 TURNED = "images turned upright as their EXIF data says"
-# What the shards' names have digits for.
+_COUNT_OF_CHANGE = {"converted": CONVERTED, "turned": TURNED}
+# The names of the shards have five digits.
 MAX_SHARDS = 99999
 
 
@@ -31,11 +35,11 @@ class Object(NamedTuple):
 
     Attributes:
       box: (ymin, xmin, ymax, xmax) in 0..1 of height and width.
-      category_id: the dataset's number.
-      name: of the category.
-      is_crowd: 1 when evaluation neither wants nor punishes detections of it.
-      area: pixels.
-      difficult: Pascal VOC's flag; None in datasets that have none.
+      category_id: number of the category in the dataset.
+      name: name of the category.
+      is_crowd: 1 if evaluation ignores the box and detections of it.
+      area: in pixels.
+      difficult: Pascal VOC's flag; None in datasets that do not have it.
     """
 
     box: tuple
@@ -47,12 +51,12 @@ class Object(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One image, to become a record.
+    """One image, which becomes one record.
 
     Attributes:
-      path: of the file.
-      file_name: the dataset's name for it.
-      image_id: whole number.
+      path: path of the file.
+      file_name: name of the file in the dataset.
+      image_id: integer.
       size: (width, height) that the boxes refer to, in pixels.
       objects: tuple of Object.
     """
@@ -65,20 +69,19 @@ class Entry(NamedTuple):
 
 
 def serialize(entry: Entry, ignore_exif: bool = False):
-    """Makes one record.
+    """Creates one record.
 
     Args:
       entry: the image.
-      ignore_exif: see image_file.
+      ignore_exif: see image_file.load.
 
     Returns:
       (record, changes): bytes of a tf.train.Example with the features of the usual
-      COCO converters; and what image_file.load had to do.
+      COCO converters; and the changes of image_file.load.
 
     Raises:
-      UserError: when the image cannot be read or has another size.
+      UserError: the image cannot be read, or has another size.
     """
-    # Imported here: the processes that only plan do not need it.
     import tensorflow.compat.v1 as tf
 
     try:
@@ -103,62 +106,19 @@ def serialize(entry: Entry, ignore_exif: bool = False):
     for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
         put("image/object/bbox/" + name, "float", [o.box[i] for o in objects])
     put("image/object/class/label", "int64", [o.category_id for o in objects])
-    # Json takes half surrogates, which no encoding does.
+    # JSON allows unpaired surrogates, which UTF-8 cannot encode.
     names = [o.name.encode(errors="replace") for o in objects]
     put("image/object/class/text", "bytes", names)
     put("image/object/is_crowd", "int64", [o.is_crowd for o in objects])
     put("image/object/area", "float", [o.area for o in objects])
     if objects and objects[0].difficult is not None:
         put("image/object/difficult", "int64", [o.difficult for o in objects])
-    # Maps have no order of their own; without this the bytes differ from run to run.
+    # The order of the features is random otherwise, and the bytes differ between runs.
     return example.SerializeToString(deterministic=True), changes
 
 
-def write_shard(path: str, entries: list, ignore_exif: bool, bar):
-    """Writes one shard.
-
-    Args:
-      path: of the shard.
-      entries: list of Entry.
-      ignore_exif: see image_file.
-      bar: see worker_pool.run.
-
-    Returns:
-      (counts, problems): collections.Counter of CONVERTED and TURNED; and a list of
-      str, why images cannot be used, so that all can be mended at once. If there are
-      any the shard is of no use, and MAX_LISTED end it.
-
-    Raises:
-      UserError: when it cannot be written.
-    """
-    import tensorflow.compat.v1 as tf
-
-    reasons = {"converted": CONVERTED, "turned": TURNED}
-    counts, problems = collections.Counter(), []
-    try:
-        with tf.python_io.TFRecordWriter(path) as writer:
-            for entry in entries:
-                try:
-                    record, changes = serialize(entry, ignore_exif)
-                    writer.write(record)
-                    counts.update(reasons[change] for change in changes)
-                except UserError as error:
-                    problems.append(" ".join(str(error).split()))
-                    bar.write(problems[-1])
-                    if len(problems) == MAX_LISTED:
-                        break
-                bar.update(1)
-    except tf.errors.OpError as error:
-        raise UserError(f"--output_prefix: cannot write {error.message}") from error
-    return counts, problems
-
-
-def _write_job(job, bar):
-    return write_shard(*job, bar)
-
-
 def shard_paths(output_prefix: str, num_shards: int) -> list:
-    """Names of the shards, as TFRecord datasets usually have them."""
+    """Returns the paths of the shards, named as in other TFRecord datasets."""
     return [
         f"{output_prefix}-{shard:05d}-of-{num_shards:05d}.tfrecord"
         for shard in range(num_shards)
@@ -172,61 +132,117 @@ def convert(
     workers: int,
     ignore_exif: bool = False,
 ):
-    """Writes all shards or none; image i goes into shard i modulo their number.
+    """Writes all shards or none; image i goes into shard i modulo num_shards.
 
     Args:
       entries: list of Entry.
-      output_prefix: folder and start of the names.
-      num_shards: files to write.
-      workers: processes.
-      ignore_exif: see image_file.
+      output_prefix: folder of the shards and start of their names.
+      num_shards: number of shards.
+      workers: number of threads; each writes one shard at a time.
+      ignore_exif: see image_file.load.
 
     Returns:
       collections.Counter of CONVERTED and TURNED.
 
     Raises:
-      UserError: when the output cannot be written, shards of another number lie
-        there, another run is writing them, or images cannot be used.
+      UserError: the shards cannot be written, there are shards of another run, another
+        run is writing the same shards, or images cannot be used.
     """
     check_other_shards(output_prefix, num_shards)
     folder, name = os.path.split(output_prefix)
     try:
         with _partial_folder(os.path.join(folder, ".partial-" + name)) as partial:
-            partials = shard_paths(os.path.join(partial, name), num_shards)
-            jobs = [
-                (path, entries[i::num_shards], ignore_exif)
-                for i, path in enumerate(partials)
-            ]
-            counts = _write_all(jobs, min(workers, num_shards), len(entries))
-            for path, place in zip(partials, shard_paths(output_prefix, num_shards)):
-                os.replace(path, place)
+            partial_paths = shard_paths(os.path.join(partial, name), num_shards)
+            counts = _write_all(entries, partial_paths, workers, ignore_exif)
+            for source, target in zip(
+                partial_paths, shard_paths(output_prefix, num_shards)
+            ):
+                os.replace(source, target)
     except OSError as error:
         raise UserError(f"--output_prefix={output_prefix}: {error}") from error
     return counts
 
 
-def _write_all(jobs, workers, total):
-    counts, problems = collections.Counter(), []
-    results = worker_pool.run(
-        *(_write_job, jobs, workers, total), preload=["tensorflow.compat.v1"]
-    )
-    with contextlib.closing(results):
-        for changes, found in results:
-            counts.update(changes)
-            problems += found
-            if len(problems) >= MAX_LISTED:
-                break
+def _write_all(entries, paths, workers, ignore_exif):
+    with progress.progress_bar(len(entries)) as bar:
+        run = _Run(ignore_exif, bar)
+        with concurrent.futures.ThreadPoolExecutor(workers) as executor:
+            try:
+                futures = [
+                    executor.submit(run.write_shard, path, entries[i :: len(paths)])
+                    for i, path in enumerate(paths)
+                ]
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+            finally:
+                # After Ctrl-C or an error, each thread only finishes its current image.
+                run.is_over = True
     refuse(
-        sorted(problems),
-        "mend it or take it out of the annotations; no shard was changed",
+        sorted(run.problems),
+        "repair it or remove it from the annotations; no shard was changed",
         are_shown=True,
     )
-    return counts
+    return run.counts
+
+
+class _Run:
+    """One conversion. Its threads call write_shard, and share its state.
+
+    Threads suffice: reading files and decoding images release Python's global lock. The
+    main thread only waits, because TensorFlow 1.15 may swallow a KeyboardInterrupt.
+
+    Attributes:
+      counts: collections.Counter of CONVERTED and TURNED.
+      problems: list of str, one line for each image that cannot be used.
+      is_over: bool, whether the threads must stop.
+    """
+
+    def __init__(self, ignore_exif, bar):
+        """Initializes the run; bar is the progress bar of all images."""
+        self.counts, self.problems, self.is_over = collections.Counter(), [], False
+        self._ignore_exif, self._bar = ignore_exif, bar
+        self._lock = threading.Lock()
+
+    def write_shard(self, path, entries):
+        """Writes one shard, or a part of it if the run is over before.
+
+        Raises:
+          UserError: the shard cannot be written.
+        """
+        import tensorflow.compat.v1 as tf
+
+        try:
+            with tf.python_io.TFRecordWriter(path) as writer:
+                for entry in entries:
+                    if self.is_over:
+                        break
+                    self._write(entry, writer)
+        except tf.errors.OpError as error:
+            raise UserError(f"--output_prefix: cannot write {error.message}") from error
+
+    def _write(self, entry, writer):
+        try:
+            record, changes = serialize(entry, self._ignore_exif)
+        except UserError as error:
+            self._add_problem(" ".join(str(error).split()))
+            return
+        writer.write(record)
+        with self._lock:
+            self.counts.update(_COUNT_OF_CHANGE[change] for change in changes)
+            self._bar.update(1)
+
+    def _add_problem(self, text):
+        """Prints why an image cannot be used; MAX_LISTED problems end the run."""
+        with self._lock:
+            if len(self.problems) < MAX_LISTED:
+                self.problems.append(text)
+                self._bar.write(text)
+            self.is_over |= len(self.problems) == MAX_LISTED
 
 
 @contextlib.contextmanager
 def _partial_folder(path):
-    """A folder for one run at a time, empty at the start and gone in the end."""
+    """Creates an empty folder for one run at a time, and removes it at the end."""
     os.makedirs(path, exist_ok=True)
     lock = os.open(path, os.O_RDONLY)
     try:
@@ -234,37 +250,35 @@ def _partial_folder(path):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{path}: another run is writing the same shards; wait for it"
+                f"{path}: another run is writing the same shards; wait for it to end"
             ) from None
         for name in os.listdir(path):
             os.remove(os.path.join(path, name))
         try:
             yield path
         finally:
-            # Here, not in the processes: the pool ends those in the middle of a file.
             shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(lock)
 
 
 def check_other_shards(output_prefix: str, num_shards: int):
-    """Refuses to write beside the shards of another run.
+    """Checks that the new shards will not lie beside shards of another run.
 
     Args:
-      output_prefix: folder and start of the names.
-      num_shards: files to write.
+      output_prefix: folder of the shards and start of their names.
+      num_shards: number of shards.
 
     Raises:
-      UserError: when shards of another number lie there, or a folder in the place of
-        one.
+      UserError: there are shards of another number, or a folder in place of a shard.
     """
     present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
     others = sorted(set(present) - set(shard_paths(output_prefix, num_shards)))
     if others:
         raise UserError(
-            f"--output_prefix={output_prefix}: {len(others)} files of another run lie "
-            f"there, {others[0]} first, and would be read together with the new ones; "
-            "move them away"
+            f"--output_prefix={output_prefix}: there are {len(others)} files of "
+            f"another run, the first is {others[0]}; they would be read together with "
+            "the new ones: move them away"
         )
     for path in filter(os.path.isdir, present):
         raise UserError(

@@ -89,12 +89,7 @@ def _read(path):
     """(content, orientation) of a file: bytes, and int as in EXIF."""
     with open(path, "rb") as file:
         content = file.read()
-    try:
-        header = image_file.read_header(content)
-    except ValueError:
-        # Whoever decodes it says so.
-        header = None
-    return content, header.orientation if header else 1
+    return content, image_file.exif_orientation(content)
 
 
 def _upright(pixels, orientation):

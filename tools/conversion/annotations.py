@@ -1,0 +1,220 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the images and the boxes of a COCO instances json together.
+
+A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner.
+"""
+
+import collections
+import contextlib
+import os
+
+from console.errors import UserError, blaming, refuse
+from conversion import shards
+from dataset import categories
+
+# Keys of the counts that `plan` returns.
+NO_SIZE = "boxes of no size or outside their image"
+UNKNOWN_IMAGE = "boxes of an image that the json does not list"
+UNKNOWN_CATEGORY = "boxes of a category that is not listed"
+CLIPPED = "boxes clipped to their image"
+WITHOUT_BOX = "images without a box (evaluated, not trained on)"
+DIFFICULT = "boxes that are difficult (trained on, ignored by evaluation)"
+
+# pycocotools stores ids as float64, which is exact up to here.
+_LARGEST_IMAGE_ID = 2**53
+# Some of COCO's own boxes end up to 0.01 pixels outside their image, due to rounding.
+_ROUNDING = 0.02
+
+
+def plan(dataset: dict, image_dir: str, max_images: int = 0):
+    """Brings images and boxes together, and checks that all image files exist.
+
+    Args:
+      dataset: the json, as dataset.coco_json.load returns it.
+      image_dir: folder of the images.
+      max_images: number of images to use, in the order of their ids; 0 for all.
+
+    Returns:
+      (entries, counts): list of shards.Entry in the order of the image ids; and a
+      collections.Counter with the keys above, "images", "boxes" and "crowd".
+
+    Raises:
+      UserError: an entry of the json is wrong, or image files are missing.
+    """
+    with blaming("--annotations:"):
+        names = categories.read_names(dataset["categories"])
+    images = _sorted_images(dataset["images"])
+    root = os.path.realpath(image_dir)
+    if not os.path.isdir(root):
+        raise UserError(f"--image_dir={image_dir}: there is no such folder")
+    annotations = _group_by_image(dataset["annotations"])
+    has_difficult = any("difficult" in a for a in dataset["annotations"])
+    counts, entries = collections.Counter(), []
+    for image in images[: max_images or None]:
+        with _naming(f"image {image['id']}"):
+            size, path = _size_of(image), _path_of(image, root)
+        own = annotations.get(image["id"], ())
+        objects = _objects(own, size, names, has_difficult, counts)
+        entries.append(
+            shards.Entry(path, image["file_name"], image["id"], size, objects)
+        )
+    listed = {image["id"] for image in images}
+    counts[UNKNOWN_IMAGE] = sum(
+        len(group) for number, group in annotations.items() if number not in listed
+    )
+    missing = [entry for entry in entries if not os.path.isfile(entry.path)]
+    refuse(
+        [f"--image_dir: {e.path}, image {e.image_id}, is missing" for e in missing],
+        "put it there or remove it from the annotations",
+    )
+    counts["images"] = len(entries)
+    return entries, counts
+
+
+@contextlib.contextmanager
+def _naming(entry):
+    """Names the entry of the json in which an error occurs."""
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(f"--annotations: {entry} has no {error.args[0]}") from error
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise UserError(f"--annotations: {entry} is wrong: {error}") from error
+
+
+def _sorted_images(images):
+    """Checks the images' ids; returns the images in the order of their ids."""
+    if not images:
+        raise UserError("--annotations: the list of images is empty")
+    for image in images:
+        number = image.get("id") if isinstance(image, dict) else None
+        # A bool is an int in Python.
+        if type(number) is not int or not 0 <= number <= _LARGEST_IMAGE_ID:
+            raise UserError(
+                f"--annotations: image id {number!r:.80} must be an integer from 0 to "
+                f"{_LARGEST_IMAGE_ID}"
+            )
+    if len({image["id"] for image in images}) < len(images):
+        raise UserError("--annotations: an image id occurs twice")
+    return sorted(images, key=lambda image: image["id"])
+
+
+def _group_by_image(annotations):
+    """Returns a dict from image id to list of annotations."""
+    groups = collections.defaultdict(list)
+    for annotation in annotations:
+        if not isinstance(annotation, dict):
+            raise UserError(
+                f"--annotations: annotation {annotation!r:.80} is not a dict"
+            )
+        with _naming(_name_of(annotation)):
+            for key in ("image_id", "category_id"):
+                # Equality with ids of other types would always be false.
+                if not isinstance(annotation[key], (int, float)):
+                    raise ValueError(
+                        f"its {key} {annotation[key]!r:.80} is not a number"
+                    )
+        groups[annotation["image_id"]].append(annotation)
+    return groups
+
+
+def _name_of(annotation):
+    return f"annotation {annotation.get('id')!r:.80}"
+
+
+def _size_of(image):
+    size = (image.get("width"), image.get("height"))
+    if not all(type(side) is int and side > 0 for side in size):
+        raise ValueError(f"width and height {size} must be integers above 0")
+    return size
+
+
+def _path_of(image, root):
+    file_name = image["file_name"]
+    if not isinstance(file_name, str) or "\0" in file_name:
+        raise ValueError(f"the file name {file_name!r:.80} is not a string")
+    # The name must stay in the folder; a link in the folder may lead elsewhere.
+    path = os.path.abspath(os.path.join(root, file_name))
+    if os.path.commonpath([root, path]) != root:
+        raise ValueError(f"the file name {file_name} leaves {root}")
+    return path
+
+
+def _objects(annotations, size, names, has_difficult, counts):
+    """Returns the boxes of an image as a tuple of shards.Object, and counts them."""
+    objects = []
+    for annotation in annotations:
+        if annotation["category_id"] not in names:
+            counts[UNKNOWN_CATEGORY] += 1
+            continue
+        with _naming(_name_of(annotation)):
+            box = clip(annotation["bbox"], size, counts)
+            if box is not None:
+                objects.append(_object(annotation, box, size, names, has_difficult))
+    counts["boxes"] += len(objects)
+    counts["crowd"] += sum(o.is_crowd and not o.difficult for o in objects)
+    counts[DIFFICULT] += sum(o.difficult or 0 for o in objects)
+    counts[WITHOUT_BOX] += not objects
+    return tuple(objects)
+
+
+def _object(annotation, box, size, names, has_difficult):
+    (left, top, right, bottom), (width, height) = box, size
+    return shards.Object(
+        box=(top / height, left / width, bottom / height, right / width),
+        category_id=int(annotation["category_id"]),
+        name=names[annotation["category_id"]],
+        is_crowd=_flag(annotation, "iscrowd"),
+        area=float(annotation.get("area", (right - left) * (bottom - top))),
+        difficult=_flag(annotation, "difficult") if has_difficult else None,
+    )
+
+
+def _flag(annotation, name):
+    value = annotation.get(name, 0)
+    # Scripts that convert VOC's xml often keep the flags as strings.
+    if value not in (0, 1, "0", "1"):
+        raise ValueError(f"{name} {value!r:.80} is neither 0 nor 1")
+    return int(value)
+
+
+def clip(box, size, counts):
+    """Clips a box to its image; decides whether the box can be used at all.
+
+    Args:
+      box: list of four numbers, [x, y, width, height].
+      size: (width, height) of the image.
+      counts: collections.Counter; NO_SIZE or CLIPPED is incremented if it applies.
+
+    Returns:
+      (left, top, right, bottom), floats; None if nothing of the box is left.
+
+    Raises:
+      TypeError, ValueError, OverflowError: the box is not four numbers.
+    """
+    x, y, width, height = (float(number) for number in box)
+    left, right = max(x, 0.0), min(x + width, size[0])
+    top, bottom = max(y, 0.0), min(y + height, size[1])
+    # Written so that the condition is true for NaN as well.
+    if not (left < right and top < bottom):
+        counts[NO_SIZE] += 1
+        return None
+    outside = max(left - x, top - y, x + width - right, y + height - bottom)
+    counts[CLIPPED] += outside > _ROUNDING
+    return left, top, right, bottom
+
+
+def print_counts(counts: collections.Counter, output_prefix: str):
+    """Prints what was written to the shards, and what was left out and why."""
+    print(
+        f"{output_prefix}: {counts['images']} images, {counts['boxes']} boxes, "
+        f"{counts['crowd']} of them crowd"
+    )
+    for reason in (WITHOUT_BOX, CLIPPED):
+        print(f"  {counts[reason]} {reason}")
+    for reason in (DIFFICULT, shards.CONVERTED, shards.TURNED):
+        if counts[reason]:
+            print(f"  {counts[reason]} {reason}")
+    for reason in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY):
+        print(f"  left out: {counts[reason]} {reason}")

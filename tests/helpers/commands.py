@@ -41,7 +41,7 @@ def run(name, arguments, cwd):
     for file in (output, errors):
         file.seek(0)
         texts.append(file.read())
-    return subprocess.CompletedProcess(argv, exit_info.value.code, *texts)
+    return subprocess.CompletedProcess(argv, exit_info.value.code or 0, *texts)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@
 
 takes picture files (JPEG or PNG), folders (the .jpg, .jpeg and .png files directly in
 them) and glob patterns, and a model: a checkpoint, a folder of checkpoints (its newest
-one), or an export of export_model.py. It writes to --output_dir
+one), or the folder of an export of export_model.py. It writes to --output_dir
 
 - the pictures with boxes, category names and scores, under their own names, and in
   their own subfolders if the pictures come from several folders (--nodraw for none);

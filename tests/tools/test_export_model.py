@@ -110,8 +110,8 @@ _PLAIN_OPERATIONS = set(
 
 
 @pytest.mark.slow
-def test_the_raw_graph_has_static_shapes_and_plain_operations(made):
-    with tf.Graph().as_default() as graph:
+def test_the_raw_graph_is_static_plain_and_computes_the_same(made):
+    with tf.Graph().as_default() as graph, tf.Session() as session:
         graph_def = load_frozen(made / "export" / "raw.pb")
         inputs = [node.name for node in graph_def.node if node.op == "Placeholder"]
         assert inputs == ["input"]
@@ -120,12 +120,14 @@ def test_the_raw_graph_has_static_shapes_and_plain_operations(made):
             # Batch norm has further outputs, for its gradient.
             shape = operation.outputs[0].shape
             assert shape.is_fully_defined(), operation.name
-        shapes = [
-            graph.get_tensor_by_name(name).shape.as_list()
-            for name in ("input:0", "class_logits:0", "box_offsets:0")
-        ]
+        images = np.random.RandomState(1).uniform(size=[2, 300, 300, 3])
+        outputs = ["class_logits:0", "box_offsets:0"]
+        found = session.run(outputs, {"input:0": images})
+    network = model_file.open_model(str(made / "model"), str(made / "labels.json"))
     boxes = anchors.NUM_DEFAULT_BOXES
-    assert shapes == [[2, 300, 300, 3], [2, boxes, 5], [2, boxes, 4]]
+    assert [x.shape for x in found] == [(2, boxes, 5), (2, boxes, 4)]
+    for ours, theirs in zip(found, network(images)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.slow

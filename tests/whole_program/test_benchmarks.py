@@ -72,7 +72,7 @@ def test_postprocessing_is_measured_on_saved_predictions(pattern, tmp_path):
 def test_detection_is_compared_with_the_network_alone(made_once):
     made = made_once("model", models.make)
     paths = [str(path) for path in (made / "pictures").iterdir()]
-    flags = [f"--model={made / 'export' / 'raw.pb'}", "--turns=1"]
+    flags = [f"--model={made / 'export'}", "--turns=1", "--batch_size=2"]
     output = run("detection_speed.py", *paths, *flags)
     assert re.search(r"^5 pictures, batch 2, .* ratio \d\.\d{3}, ", output)
 

@@ -12,7 +12,7 @@ from detection import model_file
 from evaluation import postprocess
 
 OUTPUTS = ("boxes", "classes", "scores", "num_detections")
-DETECT_FILE = "detect.pb"
+SAVED_MODEL_DIR = "saved_model"
 RAW_FILE = "raw.pb"
 
 
@@ -57,9 +57,9 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
         tf.get_variable_scope().set_use_resource(True)
         images, resized, outputs = build_detector(label_map)
         model_file.restore(session, checkpoint_path, label_map)
-        saved_model = os.path.join(folder, model_file.SAVED_MODEL_DIR)
+        saved_model = os.path.join(folder, SAVED_MODEL_DIR)
         _write_saved_model(session, images, resized, outputs, saved_model)
-        _freeze(session, OUTPUTS, os.path.join(folder, DETECT_FILE))
+        _freeze(session, OUTPUTS, os.path.join(folder, model_file.DETECT_FILE))
     with tf.Graph().as_default(), _session() as session:
         model_file.build_network(model_file.image_input(batch_size), label_map)
         model_file.restore(session, checkpoint_path, label_map)

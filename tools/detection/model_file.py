@@ -28,15 +28,15 @@ DEVICES = ("auto", "cpu", "gpu")
 # network's outputs, see `build_network`.
 INPUT = "input"
 RAW_OUTPUTS = ("class_logits", "box_offsets")
+_TENSORS = [name + ":0" for name in RAW_OUTPUTS]
 
-# Files in the folder of an export.
+# Files in the folder of an export that `open_model` reads.
+DETECT_FILE = "detect.pb"
 LABEL_MAP_FILE = "label_map.json"
-SAVED_MODEL_DIR = "saved_model"
-_SAVED_MODEL_FILE = "saved_model.pb"
 
 # Values of --model, for help texts and error messages.
 CHECKPOINTS = "a checkpoint (model.ckpt-N) or a folder of checkpoints"
-MODELS = CHECKPOINTS + ", or an export of export_model.py"
+MODELS = CHECKPOINTS + ", or the folder of an export of export_model.py"
 
 
 def quiet_tensorflow():
@@ -107,7 +107,7 @@ def build_network(images, label_map):
     return tuple(tf.identity(spec.predictions[name], name) for name in RAW_OUTPUTS)
 
 
-def image_input(batch_size=None):
+def image_input(batch_size):
     """Creates the placeholder INPUT: float32 [B, 300, 300, 3] in 0..1.
 
     Args:
@@ -165,8 +165,6 @@ class Network:
 
     Attributes:
       label_map: categories.LabelMap.
-      batch_size: int, B; None if any batch size works.
-      num_classes: int, C according to the outputs.
     """
 
     def __init__(self, session, label_map):
@@ -176,14 +174,9 @@ class Network:
           session: tf.Session on a graph with the tensors INPUT and RAW_OUTPUTS.
           label_map: categories.LabelMap.
         """
-        graph = session.graph
-        images = graph.get_tensor_by_name(INPUT + ":0")
-        outputs = [graph.get_tensor_by_name(name + ":0") for name in RAW_OUTPUTS]
         self.label_map = label_map
-        self.batch_size = images.shape.as_list()[0]
-        self.num_classes = outputs[0].shape.as_list()[-1]
         # A callable saves half a millisecond per batch.
-        self._run = session.make_callable(outputs, feed_list=[images])
+        self._run = session.make_callable(_TENSORS, feed_list=[INPUT + ":0"])
 
     def __call__(self, images):
         """Runs the network.
@@ -201,8 +194,8 @@ def open_model(path, label_map_path=None, config=None):
     """Opens a model.
 
     Args:
-      path: str: a checkpoint or a folder of checkpoints, see `find_checkpoint`; the
-        folder of an export, the SavedModel in it, or one of its frozen graphs.
+      path: str: a checkpoint or a folder of checkpoints, see `find_checkpoint`, or the
+        folder of an export.
       label_map_path: str, json with the model's categories; None for the label map of
         the export, or else COCO's.
       config: tf.ConfigProto of the session.
@@ -214,57 +207,37 @@ def open_model(path, label_map_path=None, config=None):
       UserError: there is no such model, it cannot be read, or it has another number of
         classes than the label map.
     """
-    if os.path.isfile(os.path.join(path, SAVED_MODEL_DIR, _SAVED_MODEL_FILE)):
-        path = os.path.join(path, SAVED_MODEL_DIR)
+    is_export = os.path.isfile(os.path.join(path, DETECT_FILE))
+    if is_export and not label_map_path:
+        label_map_path = os.path.join(path, LABEL_MAP_FILE)
+    with blaming("--label_map:"):
+        label_map = categories.read_label_map(label_map_path)
     session = tf.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
-        if os.path.isfile(os.path.join(path, _SAVED_MODEL_FILE)):
-            return _open_export(session, path, label_map_path, _load_saved_model)
-        if os.path.isfile(path) and path.endswith(".pb"):
-            return _open_export(session, path, label_map_path, _load_frozen_graph)
-        return _open_checkpoint(session, path, label_map_path)
-
-
-def _read_label_map(path):
-    with blaming("--label_map:"):
-        return categories.read_label_map(path)
-
-
-def _open_checkpoint(session, path, label_map_path):
-    label_map = _read_label_map(label_map_path)
-    checkpoint_path = find_checkpoint(path, MODELS)
-    build_network(image_input(), label_map)
-    restore(session, checkpoint_path, label_map)
+        if is_export:
+            _import_frozen_graph(os.path.join(path, DETECT_FILE), label_map)
+        else:
+            checkpoint_path = find_checkpoint(path, MODELS)
+            build_network(image_input(None), label_map)
+            restore(session, checkpoint_path, label_map)
     return Network(session, label_map)
 
 
-def _open_export(session, path, label_map_path, load):
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), LABEL_MAP_FILE)
-    if not label_map_path and os.path.isfile(beside):
-        label_map_path = beside
-    label_map = _read_label_map(label_map_path)
+def _import_frozen_graph(path, label_map):
+    """Imports an exported graph into the default graph."""
     try:
-        load(session, path)
-        network = Network(session, label_map)
+        with open(path, "rb") as file:
+            graph_def = tf.GraphDef.FromString(file.read())
+        logits, _ = tf.import_graph_def(graph_def, name="", return_elements=_TENSORS)
     # For other files TensorFlow and protobuf raise exceptions of many classes.
     except Exception as error:
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise UserError(
-            f"--model={path} is not an export of tools/export_model.py: {reason}"
+            f"--model: {path} is not an export of tools/export_model.py: {reason}"
         ) from error
-    if network.num_classes != label_map.num_classes:
+    num_classes = logits.shape.as_list()[-1]
+    if num_classes != label_map.num_classes:
         raise UserError(
-            f"--model={path} has a network with {network.num_classes - 1} categories, "
-            f"not {label_map.num_classes - 1}; give its --label_map"
+            f"--model: {path} was exported with {num_classes - 1} categories, not "
+            f"{label_map.num_classes - 1}; give its --label_map"
         )
-    return network
-
-
-def _load_saved_model(session, path):
-    tf.saved_model.load(session, [tf.saved_model.SERVING], path)
-
-
-def _load_frozen_graph(session, path):
-    del session
-    with open(path, "rb") as file:
-        tf.import_graph_def(tf.GraphDef.FromString(file.read()), name="")

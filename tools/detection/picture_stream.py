@@ -131,7 +131,7 @@ def detect(network, paths, batch_size, decoder):
     Args:
       network: model_file.Network.
       paths: iterable of str.
-      batch_size: int, B; ignored if the network has a fixed batch size.
+      batch_size: int, B.
       decoder: Decoder.
 
     Yields:
@@ -139,7 +139,6 @@ def detect(network, paths, batch_size, decoder):
       postprocess.Detector, or None if the picture cannot be read. At most two batches
       are in memory at a time.
     """
-    batch_size = network.batch_size or batch_size
     paths = iter(paths)
     suppress = postprocess.Detector()
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:

@@ -4,7 +4,7 @@
 
   python3 tools/export_model.py --model=training/D0/result_npu --output_dir=export
 
-takes about ten seconds. It takes a checkpoint (model.ckpt-N) or a folder of checkpoints
+takes about ten seconds. It reads a checkpoint (model.ckpt-N) or a folder of checkpoints
 (its newest one), and writes into a new folder
 
   saved_model/    SavedModel for TensorFlow and TensorFlow Serving

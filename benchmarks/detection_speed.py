@@ -1,14 +1,15 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measures detection in picture files against the network's forward pass alone.
+"""Compares the speed of detection in picture files with that of the network alone.
 
   python3 benchmarks/detection_speed.py PICTURES... --model=training/D0/result_npu
 
-takes files, folders, globs and models as tools/detect.py does; best a trained model,
-for what suppression costs depends on what is found. Detection is reading, decoding,
-resizing, network and suppression, without drawing; the forward pass runs the same
-number of batches on pictures in memory. The two take turns, so that both see the same
-machine; the fastest turn of each counts. About a minute and a half for 128 photographs
+takes files, folders, glob patterns and models as tools/detect.py does. Use a trained
+model: the cost of suppression depends on the detections. It prints images/s of
+detection (reading, decoding, resizing, network and suppression, without drawing),
+images/s of the network for the same number of batches in memory, their ratio, and the
+peak memory in GiB. The two measurements alternate, so that the load of the machine
+affects both; the fastest of each counts. 128 photographs take about a minute and a half
 on two cores. Run it on an idle machine.
 """
 
@@ -24,7 +25,7 @@ sys.path[:0] = [_ROOT, os.path.join(_ROOT, "tools")]
 
 import detect as detect_tool
 from console.command import run
-from console.errors import UserError
+from console.errors import UserError, check
 from detection import model_file, picture_stream
 from devices import base
 
@@ -32,32 +33,38 @@ FLAGS = flags.FLAGS
 
 
 def _define_flags():
-    flags.DEFINE_string("model", None, "Checkpoint, folder of such, or an export.")
-    flags.DEFINE_string("label_map", None, "Json with the model's categories.")
-    flags.DEFINE_integer("batch_size", 8, "Pictures a run.", lower_bound=1)
-    flags.DEFINE_integer("turns", 3, "Measurements of each.", lower_bound=1)
+    flags.DEFINE_string("model", None, f"Model to run: {model_file.MODELS}.")
+    flags.DEFINE_string(
+        "label_map",
+        None,
+        "Json with the model's categories; default: that of the export, else COCO's.",
+    )
+    flags.DEFINE_integer(
+        "batch_size", 8, "Pictures per run of the network.", lower_bound=1
+    )
+    flags.DEFINE_integer("turns", 3, "Measurements of each kind.", lower_bound=1)
     flags.DEFINE_enum(
         "precision_mode",
         base.PRECISION_MODES[0],
         base.PRECISION_MODES,
-        "Whether products may use 16 bits.",
+        "Whether convolutions may use 16 bits, as for ssd_main.py.",
     )
 
 
 def measure(network, paths, batch_size, turns):
-    """Times detection and forward pass in turns.
+    """Measures detection and the network in alternation.
 
     Args:
       network: model_file.Network.
       paths: list of str, pictures that can be read.
       batch_size: int.
-      turns: int, at least 1.
+      turns: int, measurements of each, at least 1.
 
     Returns:
-      (detection, forward): pictures a second of each, floats.
+      (detection, forward): floats, images/s of each.
 
     Raises:
-      UserError: one of the first pictures cannot be read.
+      UserError: one of the first batch_size pictures cannot be read.
     """
     decoder = picture_stream.Decoder()
     pictures = [decoder(path) for path in paths[:batch_size]]
@@ -78,7 +85,7 @@ def measure(network, paths, batch_size, turns):
         )
 
     seconds = {detection: [], forward: []}
-    # TensorFlow prepares its kernels in the first runs.
+    # TensorFlow prepares its kernels during the first runs.
     network(images)
     network(images)
     for _ in range(turns):
@@ -90,20 +97,18 @@ def measure(network, paths, batch_size, turns):
 
 
 def main(arguments):
-    """Prints the two rates, their ratio and the peak memory."""
+    """Prints both speeds, their ratio and the peak memory."""
     model_file.quiet_tensorflow()
     paths = detect_tool.find_pictures(arguments)
-    if not FLAGS.model or not paths:
-        raise UserError("give pictures, and --model")
+    check(FLAGS.model and paths, "give pictures, and --model")
     config = model_file.session_config("cpu", FLAGS.precision_mode)
     network = model_file.open_model(FLAGS.model, FLAGS.label_map, config)
-    batch_size = network.batch_size or FLAGS.batch_size
-    detection, forward = measure(network, paths, batch_size, FLAGS.turns)
+    detection, forward = measure(network, paths, FLAGS.batch_size, FLAGS.turns)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{len(paths)} pictures, batch {batch_size}, {FLAGS.precision_mode}: detection "
-        f"{detection:.2f} images/s, forward pass alone {forward:.2f} images/s, ratio "
-        f"{detection / forward:.3f}, peak memory {memory:.1f} GiB"
+        f"{len(paths)} pictures, batch {FLAGS.batch_size}, {FLAGS.precision_mode}: "
+        f"detection {detection:.2f} images/s, forward pass alone {forward:.2f} "
+        f"images/s, ratio {detection / forward:.3f}, peak memory {memory:.1f} GiB"
     )
 
 

@@ -1,13 +1,14 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what a second rank on CPUs brings.
+"""Measures how the training on CPUs scales from one rank to two.
 
   python3 benchmarks/scaling.py
 
-Takes about five minutes on two cores. Runs the training on a batch kept in memory with
-one rank, then with two that average their gradients, each rank on one core of its own
-with one thread, and again. Prints images a second of the fastest step of each kind, and
-their ratio: of two ranks to twice one rank. Run it on an idle machine.
+takes about five minutes on two cores. It alternates between a training with one rank
+and one with two ranks that average their gradients; each rank runs on one core of its
+own, on a batch in memory. It prints images/s of the fastest step of each, and the
+scaling efficiency: images/s of two ranks, divided by twice that of one rank. Run it on
+an idle machine.
 """
 
 import os
@@ -28,18 +29,22 @@ import ssd_model
 from devices import base, selection
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("batch_size", 8, "Images a step of one rank.", lower_bound=1)
-flags.DEFINE_integer("steps", 6, "Steps of one run.", lower_bound=2)
-flags.DEFINE_integer("repeats", 2, "Runs of each kind.", lower_bound=1)
-flags.DEFINE_integer("base_port", 0, "For the ranks; 0: some.", lower_bound=0)
-flags.DEFINE_string("model_dir", None, "Of a rank; set by the benchmark itself.")
+flags.DEFINE_integer("batch_size", 8, "Images per step and rank.", lower_bound=1)
+flags.DEFINE_integer("steps", 6, "Steps per training.", lower_bound=2)
+flags.DEFINE_integer("repeats", 2, "Trainings with each number of ranks.", 1)
+flags.DEFINE_integer("base_port", 0, "First TCP port of the ranks; 0: random.", 0)
+flags.DEFINE_string("model_dir", None, "Set by the benchmark for its own ranks.")
 
 
 class StepTimer(tf.train.SessionRunHook):
-    """Notes when steps end."""
+    """Records when each step ends.
+
+    Attributes:
+      ends: list of float, seconds since the epoch.
+    """
 
     def __init__(self):
-        """Starts without a note."""
+        """Initializes an empty record."""
         self.ends = []
 
     def after_run(self, run_context, run_values):
@@ -49,7 +54,7 @@ class StepTimer(tf.train.SessionRunHook):
 
 
 def run_rank():
-    """Trains as the rank of the environment; prints the seconds of its fastest step."""
+    """Trains as rank RANK_ID of RANK_SIZE; prints the seconds of the fastest step."""
     timer = StepTimer()
     options = base.Options(base_port=FLAGS.base_port)
     with selection.create("cpu", options) as device:
@@ -84,7 +89,7 @@ def _batch_in_memory():
 
 
 def rate(num_ranks):
-    """Images a second of a run with some ranks, each pinned to a core."""
+    """Returns images/s of a training with num_ranks ranks."""
     base_port = FLAGS.base_port or random.randrange(10000, 32000)
     with tempfile.TemporaryDirectory() as model_dir:
         running = [
@@ -106,7 +111,7 @@ def rate(num_ranks):
 
 
 def main(_):
-    """Runs a rank, or the benchmark."""
+    """Runs the benchmark or, in its child processes, one rank."""
     if FLAGS.model_dir:
         run_rank()
         return
@@ -116,7 +121,7 @@ def main(_):
             rates[num_ranks].append(rate(num_ranks))
     one, two = max(rates[1]), max(rates[2])
     print(
-        f"batch {FLAGS.batch_size} a rank: one rank {one:.2f} images/s, two ranks "
+        f"batch {FLAGS.batch_size} per rank: one rank {one:.2f} images/s, two ranks "
         f"{two:.2f} images/s, ratio {two / (2 * one):.2f}"
     )
 
@@ -124,6 +129,6 @@ def main(_):
 if __name__ == "__main__":
     if "RANK_ID" in os.environ:
         cores = sorted(os.sched_getaffinity(0))
-        # Before TensorFlow counts them for its threads.
+        # TensorFlow counts the cores later, and starts one thread for each.
         os.sched_setaffinity(0, {cores[int(os.environ["RANK_ID"]) % len(cores)]})
     app.run(main)

@@ -1,13 +1,14 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measures a training step on a CPU against the CPU's own matrix product.
+"""Compares a training step on a CPU with a large matrix product on the same CPU.
 
   python3 benchmarks/train_step.py
 
-Takes about three minutes on two cores. For float32 and then for bfloat16 (where the CPU
-has it), each in a process of its own, it prints the rate of a large matrix product, the
-rate of the training step on a batch kept in memory, their ratio and the peak memory.
-Products and steps take turns, so that both see the same machine. Run it on an idle one.
+takes about three minutes on two cores. For float32 and then for bfloat16 (if the CPU
+has it), each in its own process, it prints GFLOP/s of the matrix product, GFLOP/s and
+images/s of the training step on a batch in memory, the ratio of the two, and the peak
+memory in GiB. Products and steps alternate, so that the load of the machine affects
+both; the fastest of each counts. Run it on an idle machine.
 """
 
 import os
@@ -27,20 +28,20 @@ import ssd_model
 from devices import base, selection
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("batch_size", 16, "Images a step.", lower_bound=1)
-flags.DEFINE_integer("steps", 6, "Steps that are measured.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
+flags.DEFINE_integer("steps", 6, "Steps to measure.", lower_bound=1)
 flags.DEFINE_enum(
-    "precision_mode", None, base.PRECISION_MODES, "Measure only this; default: both."
+    "precision_mode", None, base.PRECISION_MODES, "Measure this mode only."
 )
 
-# Forward 31.7; the backward pass takes two products for each one of the forward pass.
+# 31.7 in the forward pass, and twice as many in the backward pass.
 GFLOP_PER_IMAGE = 95.1
 MATMUL_SIDE = 4096
 MATMUL_GFLOP = 2 * MATMUL_SIDE**3 / 1e9
 
 
 def main(_):
-    """Runs one measurement, or one process for each precision."""
+    """Measures one precision mode, or starts one process for each."""
     if FLAGS.precision_mode:
         measure(FLAGS.precision_mode)
         return
@@ -50,7 +51,7 @@ def main(_):
 
 
 def measure(precision_mode):
-    """Prints the two rates, their ratio and the peak memory of this process."""
+    """Prints both rates, their ratio and the peak memory of this process."""
     config = selection.create(
         "cpu", base.Options(precision_mode=precision_mode)
     ).session_config()
@@ -76,16 +77,16 @@ def measure(precision_mode):
 
 
 def _take_turns(session, ops):
-    """Fewest seconds of each op, over runs that alternate.
+    """Returns the seconds of the fastest run of each op, over alternating runs.
 
-    Whatever else runs on the machine can only slow a run down.
+    The fastest counts because other load on the machine can only slow a run down.
     """
     seconds = [[] for _ in ops]
     for turn in range(FLAGS.steps + 2):
         for op, kept in zip(ops, seconds):
             start = time.time()
             session.run(op)
-            # The first runs also optimize the graph and grow the memory.
+            # The first runs also optimize the graph and allocate memory.
             if turn >= 2:
                 kept.append(time.time() - start)
     return [min(kept) for kept in seconds]
@@ -101,7 +102,7 @@ def _matrix_product(dtype):
 
 
 def _train_op(batch_size):
-    """The train_op on random images, each with a few random matches."""
+    """Returns the train_op on random images, each with a few random matches."""
     random = np.random.RandomState(0)
     num_boxes = anchors.NUM_DEFAULT_BOXES
     classes = random.randint(1, 81, [batch_size, num_boxes])

@@ -10,6 +10,10 @@ from absl import app, flags
 
 from console.errors import UserError
 
+# Hides TensorFlow's remarks on the processor. TensorFlow reads it while it is imported,
+# so commands import this module first.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
 
 class _Terminated(BaseException):
     """SIGTERM arrived; the counterpart of KeyboardInterrupt."""
@@ -34,8 +38,6 @@ def run(main_function, define_flags, takes_arguments=False):
     define_flags()
     app.define_help_flags()
     flags.FLAGS.set_gnu_getopt(takes_arguments)
-    # Hides TensorFlow's remarks on the processor; read when TensorFlow is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     # Names of files and categories may hold characters that the terminal lacks.
     sys.stdout.reconfigure(errors="backslashreplace")
     name = os.path.basename(sys.argv[0])

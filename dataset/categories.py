@@ -113,7 +113,7 @@ def read_label_map(path):
 
     Args:
       path: str, a json with a list "categories" of {"id": int, "name": str}, as every
-        COCO json has one.
+        COCO json has one; None or "" for COCO's categories.
 
     Returns:
       LabelMap.
@@ -121,6 +121,8 @@ def read_label_map(path):
     Raises:
       ValueError: one line; the file cannot be read, or its categories make no sense.
     """
+    if not path:
+        return COCO
     try:
         # Windows' editors put a mark in front.
         with open(path, encoding="utf-8-sig") as file:

@@ -1,23 +1,28 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Detects objects in picture files, draws them and lists them in a json.
+"""Detects objects in picture files, draws them, and lists them in a json.
 
   python3 tools/detect.py holiday.jpg photos 'more/**/*.png' \
     --model=training/D0/result_npu --output_dir=detections
 
-takes files, folders (the .jpg, .jpeg and .png directly in them) and globs, and a model:
-a checkpoint, a folder of checkpoints (its newest), or an export of export_model.py.
-Into --output_dir go the pictures with boxes, names and scores, under their own names
-(and in their own subfolders, where the pictures come from several), and
-detections.json: a list as COCO's results have it, best first for each picture,
+takes picture files (JPEG or PNG), folders (the .jpg, .jpeg and .png files directly in
+them) and glob patterns, and a model: a checkpoint, a folder of checkpoints (its newest
+one), or the folder of an export of export_model.py. It writes to --output_dir
+
+- the pictures with boxes, category names and scores, under their own names, and in
+  their own subfolders if the pictures come from several folders (--nodraw for none);
+- detections.json, a list of all detections in the order of the pictures, for each
+  picture by descending score, with the fields of COCO's results format:
 
   {"file_name": "photos/a.jpg", "category_id": 18, "category": "dog",
-   "bbox": [x, y, width, height] in pixels, "score": 0.93}
+   "bbox": [x, y, width, height], "score": 0.93}
 
-Boxes are as --mode=eval counts them: they may reach over the picture's edge. Pictures
-that EXIF data turns are seen, drawn and measured upright, as viewers show them. What
-can't be read is named and passed over; the exit status is then 1. Drawing needs Pillow;
---nodraw or a machine without it leaves the pictures out.
+A bbox is in pixels, from the upper left corner of the picture. As in --mode=eval, it
+may reach over the picture's edge. Pictures with an EXIF orientation are turned upright
+before anything else, as viewers show them.
+
+Pictures that cannot be read are named on the standard error and skipped; the exit
+status is then 1.
 """
 
 import collections
@@ -28,96 +33,116 @@ import os
 import sys
 import time
 
-import numpy as np
-import tensorflow.compat.v1 as tf
 from absl import flags
+from PIL import Image
 
-# The rooms lie in the folder above this one.
+# The folder above this one has the imported modules.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import atomic_file
-from console.command import run
-from console.errors import UserError
+from console import atomic_file, command
+from console.errors import UserError, blaming, check
 from detection import model_file, picture_stream
 from devices import base
-from evaluation import postprocess
+from evaluation import drawing, postprocess
 
 FLAGS = flags.FLAGS
 
 JSON_FILE = "detections.json"
-# Of what Pillow then writes, too.
+# Endings of pictures in a folder; also the formats of the drawn pictures.
 ENDINGS = (".jpg", ".jpeg", ".png")
 _JPEG_QUALITY = 92
+_NOT_FOUND = (
+    f"neither a file, a folder with {', '.join(ENDINGS)} files, nor a pattern that "
+    "matches a file"
+)
 
 
 def _define_flags():
-    flags.DEFINE_string("model", None, "Checkpoint, folder of such, or an export.")
-    flags.DEFINE_string("output_dir", "detections", "Folder for what is found.")
+    flags.DEFINE_string("model", None, f"Model to run: {model_file.MODELS}.")
+    flags.DEFINE_string("output_dir", "detections", "Folder for the results.")
     flags.DEFINE_string(
         "label_map",
         None,
-        "Json with the model's categories; default: the export's own, else COCO's.",
+        "Json with the model's categories; default: that of the export, else COCO's.",
     )
     flags.DEFINE_float(
         "min_score",
         0.3,
-        "Leave out what scores less; the evaluation takes 0.05.",
+        f"Lowest score to report; the evaluation uses {postprocess.MIN_SCORE}.",
         lower_bound=postprocess.MIN_SCORE,
         upper_bound=1.0,
     )
-    flags.DEFINE_integer("batch_size", 8, "Pictures a run.", lower_bound=1)
+    flags.DEFINE_integer(
+        "batch_size", 8, "Pictures per run of the network.", lower_bound=1
+    )
     flags.DEFINE_boolean("draw", True, "Write the pictures with their boxes.")
-    flags.DEFINE_enum("device", "auto", model_file.DEVICES, "What to run on.")
+    flags.DEFINE_enum(
+        "device", "auto", model_file.DEVICES, "Device; auto: a GPU if there is one."
+    )
     flags.DEFINE_enum(
         "precision_mode",
         base.PRECISION_MODES[0],
         base.PRECISION_MODES,
-        "Whether products may use 16 bits, as for ssd_main.py.",
+        "Whether convolutions may use 16 bits, as for ssd_main.py.",
     )
 
 
-def find_pictures(arguments):
-    """Lists the files that arguments mean.
-
-    Args:
-      arguments: list of str: files, folders, globs.
+def main(arguments):
+    """Detects objects in the pictures that the arguments name.
 
     Returns:
-      list of str, in the order of the arguments, each file once.
+      int, the exit status.
+    """
+    model_file.quiet_tensorflow()
+    check(FLAGS.model, "--model is missing; give %s", model_file.MODELS)
+    check(arguments, "no pictures are named; give files, folders or glob patterns")
+    paths = find_pictures(arguments)
+    targets = output_paths(paths, FLAGS.output_dir) if FLAGS.draw else {}
+    with blaming("--output_dir:", atomic_file.NotWritableError):
+        atomic_file.check_folder(FLAGS.output_dir)
+    config = model_file.session_config(FLAGS.device, FLAGS.precision_mode)
+    network = model_file.open_model(FLAGS.model, FLAGS.label_map, config)
+    start = time.time()
+    with blaming("--output_dir:", atomic_file.NotWritableError):
+        results, skipped = _detect_all(network, paths, targets)
+        json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
+        lines = ",\n".join(map(json.dumps, results))
+        atomic_file.write_atomically(json_path, f"[\n{lines}\n]\n".encode())
+    done = len(paths) - skipped
+    speed = done / max(time.time() - start, 1e-9)
+    print(f"{len(results)} objects in {done} pictures, {speed:.1f}/s: {json_path}")
+    if skipped:
+        _warn(f"{skipped} of {len(paths)} pictures skipped")
+    return 1 if skipped else 0
+
+
+def find_pictures(arguments):
+    """Finds the picture files that the arguments name.
+
+    Args:
+      arguments: list of str: files, folders, glob patterns.
+
+    Returns:
+      list of str in the order of the arguments, without repetitions.
 
     Raises:
-      UserError: there is no such file, a folder holds no picture, a glob matches none.
+      UserError: an argument names no picture.
     """
-    paths = []
+    paths = {}
     for argument in arguments:
         if os.path.isdir(argument):
-            found = _in_folder(argument)
+            with blaming(f"{argument}:", OSError):
+                names = sorted(filter(_is_picture, os.listdir(argument)))
+            found = [os.path.join(argument, name) for name in names]
         elif os.path.lexists(argument):
             found = [argument]
         else:
             found = sorted(glob.glob(argument, recursive=True))
-            found = [path for path in found if not os.path.isdir(path)]
-        if not found:
-            what = "there is no such file"
-            if os.path.isdir(argument):
-                what = f"the folder holds no {', '.join(ENDINGS)}"
-            elif glob.has_magic(argument):
-                what = "no file matches"
-            raise UserError(f"{argument}: {what}")
-        paths += found
-    firsts = collections.OrderedDict()
-    for path in paths:
-        firsts.setdefault(os.path.realpath(path), path)
-    return list(firsts.values())
-
-
-def _in_folder(folder):
-    try:
-        names = sorted(name for name in os.listdir(folder) if _is_picture(name))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from error
-    paths = [os.path.join(folder, name) for name in names]
-    return [path for path in paths if not os.path.isdir(path)]
+        found = [path for path in found if not os.path.isdir(path)]
+        check(found, "%s: %s", argument, _NOT_FOUND)
+        for path in found:
+            paths.setdefault(os.path.realpath(path), path)
+    return list(paths.values())
 
 
 def _is_picture(name):
@@ -125,64 +150,88 @@ def _is_picture(name):
 
 
 def output_paths(paths, output_dir):
-    """Names the drawn pictures.
+    """Chooses the paths of the drawn pictures.
 
     Args:
       paths: list of str, the pictures.
       output_dir: str.
 
     Returns:
-      dict from each of paths to a path in output_dir, all different: the part below
-      the folder that all pictures have in common, with .png where its ending is none
-      of a picture.
+      dict from each path to a different path in output_dir: the part of the path below
+      the folder that all pictures have in common, with .png added until it has an
+      ending of ENDINGS and is unique.
 
     Raises:
-      UserError: one of them is one of the pictures, which drawing would overwrite.
+      UserError: a drawn picture would overwrite one of the pictures.
     """
-    folders = [os.path.dirname(os.path.abspath(path)) for path in paths]
-    common = os.path.commonpath(folders)
-    targets = {
-        path: os.path.join(output_dir, os.path.relpath(os.path.abspath(path), common))
-        for path in paths
-    }
-    taken = set(targets.values())
-    for path, target in targets.items():
-        while not _is_picture(target) or (target in taken and target != targets[path]):
-            target += ".png"
-        targets[path] = target
+    absolute = [os.path.abspath(path) for path in paths]
+    common = os.path.commonpath([os.path.dirname(path) for path in absolute])
     originals = {os.path.realpath(path) for path in paths}
-    for target in targets.values():
+    targets, taken = {}, set()
+    for path, full in zip(paths, absolute):
+        target = os.path.join(output_dir, os.path.relpath(full, common))
+        while not _is_picture(target) or target in taken:
+            target += ".png"
         if os.path.realpath(target) in originals:
             raise UserError(
                 f"--output_dir={output_dir}: the drawn picture would overwrite "
                 f"{target}; name another folder"
             )
+        targets[path] = target
+        taken.add(target)
     return targets
 
 
+def _detect_all(network, paths, targets):
+    """Detects objects in all pictures, and draws and prints them one by one.
+
+    Returns:
+      (results, skipped): list of dict, see `to_results`, and the number of pictures
+      that could not be read.
+    """
+    decoder = picture_stream.Decoder()
+    all_results, skipped = [], 0
+    for picture, detection in picture_stream.detect(
+        network, paths, FLAGS.batch_size, decoder
+    ):
+        path, error = picture.path, picture.error
+        if not error:
+            results = to_results(path, detection, network.label_map, FLAGS.min_score)
+            if targets:
+                error = _draw(decoder, path, results, targets[path])
+        if error:
+            _warn(f"{path} skipped: {error}")
+            skipped += 1
+            continue
+        all_results += results
+        counts = collections.Counter(result["category"] for result in results)
+        summary = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+        print(f"{path}: {summary or 'nothing'}", flush=True)
+    return all_results, skipped
+
+
 def to_results(path, detection, label_map, min_score):
-    """Makes the entries of detections.json for one picture.
+    """Converts the detections of one picture to entries of detections.json.
 
     Args:
       path: str, the picture.
       detection: dict, see postprocess.Detector.
       label_map: categories.LabelMap.
-      min_score: float, leave out what scores less.
+      min_score: float, lowest score to report.
 
     Returns:
-      list of dict, see the module; best first.
+      list of dict, see the head of this file, by descending score.
     """
     height, width = (float(side) for side in detection["raw_shape"][:2])
     results = []
-    for box, score, number in zip(
-        detection["boxes"].astype(np.float64).tolist(),
-        detection["scores"].astype(np.float64).tolist(),
+    for (ymin, xmin, ymax, xmax), score, class_number in zip(
+        detection["boxes"].tolist(),
+        detection["scores"].tolist(),
         detection["classes"].tolist(),
     ):
         if score < min_score:
             break
-        ymin, xmin, ymax, xmax = box
-        category_id = label_map.category_of_class(number)
+        category_id = label_map.category_of_class(class_number)
         results.append(
             {
                 "file_name": path,
@@ -200,169 +249,32 @@ def to_results(path, detection, label_map, min_score):
     return results
 
 
-class JsonList:
-    """Writes a list of dicts to a file, one a line, without keeping them."""
-
-    def __init__(self, file):
-        self._file = file
-        self._separator = b"[\n"
-
-    def add(self, entries):
-        """Writes further entries."""
-        for entry in entries:
-            self._file.write(self._separator + json.dumps(entry).encode())
-            self._separator = b",\n"
-
-    def close(self):
-        """Ends the list."""
-        self._file.write(b"[]\n" if self._separator == b"[\n" else b"\n]\n")
-
-
-class Painter:
-    """Writes pictures with boxes, names and scores."""
-
-    def __init__(self, decoder, targets):
-        """Makes sure that Pillow is there.
-
-        Args:
-          decoder: picture_stream.Decoder.
-          targets: dict, see `output_paths`.
-
-        Raises:
-          ImportError: it is not.
-        """
-        import PIL.Image
-
-        from evaluation import drawing
-
-        self._image, self._drawing = PIL.Image, drawing
-        self._decoder, self._targets = decoder, targets
-
-    def paint(self, path, results):
-        """Writes one picture.
-
-        Args:
-          path: str, the picture.
-          results: list of dict, see `to_results`.
-
-        Raises:
-          OSError, tf.errors.OpError: the picture cannot be read any more.
-          atomic_file.NotWritableError: its drawing cannot be written.
-        """
-        boxes = []
-        for result in results:
-            x, y, width, height = result["bbox"]
-            boxes.append((y, x, y + height, x + width))
-        # The picture as it was detected in, not as Pillow would read it.
-        image = self._drawing.draw(
-            self._image.fromarray(self._decoder.pixels(path)),
-            # The best lie on top.
-            boxes[::-1],
-            [f"{r['category']} {r['score']:.2f}" for r in results][::-1],
-            [self._drawing.color_of(r["category_id"]) for r in results][::-1],
-        )
-        target = self._targets[path]
-        is_png = target.lower().endswith(".png")
-        encoded = io.BytesIO()
-        image.save(encoded, "png" if is_png else "jpeg", quality=_JPEG_QUALITY)
-        atomic_file.write_atomically(target, encoded.getvalue())
-
-
-def _make_painter(decoder, paths):
-    """A Painter, or None where nothing is to be drawn or can be."""
-    if not FLAGS.draw:
-        return None
-    targets = output_paths(paths, FLAGS.output_dir)
+def _draw(decoder, path, results, target):
+    """Writes a picture with its results; returns why it cannot be read, or None."""
     try:
-        return Painter(decoder, targets)
-    except ImportError as error:
-        _complain(
-            f"no pictures are drawn, {error}; pip install Pillow, or say --nodraw"
-        )
-        return None
+        # The pixels that the network saw; Pillow's decoder may differ.
+        image = Image.fromarray(decoder.pixels(path))
+    except (OSError, ValueError) as error:
+        return str(error)
+    # Results with higher scores are drawn later, over the others.
+    results = results[::-1]
+    corners = [(y, x, y + h, x + w) for x, y, w, h in (r["bbox"] for r in results)]
+    image = drawing.draw(
+        image,
+        corners,
+        [f"{result['category']} {result['score']:.2f}" for result in results],
+        [drawing.color_of(result["category_id"]) for result in results],
+    )
+    encoded = io.BytesIO()
+    kind = "png" if target.lower().endswith(".png") else "jpeg"
+    image.save(encoded, kind, quality=_JPEG_QUALITY)
+    atomic_file.write_atomically(target, encoded.getvalue())
+    return None
 
 
-def _complain(text):
+def _warn(text):
     print("detect.py: " + " ".join(text.split()), file=sys.stderr, flush=True)
 
 
-def detect_all(network, paths, decoder, painter, entries):
-    """Detects in all pictures, and writes down what is found as it comes.
-
-    Args:
-      network: model_file.Network.
-      paths: list of str.
-      decoder: picture_stream.Decoder.
-      painter: Painter or None.
-      entries: JsonList.
-
-    Returns:
-      (objects, broken): ints, how many were found, and how many pictures passed over
-      or not drawn.
-    """
-    objects = broken = 0
-    for picture, detection in picture_stream.detect(
-        network, paths, FLAGS.batch_size, decoder
-    ):
-        if detection is None:
-            _complain(f"{picture.path} passed over: {picture.error}")
-            broken += 1
-            continue
-        results = to_results(
-            picture.path, detection, network.label_map, FLAGS.min_score
-        )
-        entries.add(results)
-        objects += len(results)
-        if painter:
-            try:
-                painter.paint(picture.path, results)
-            except (OSError, tf.errors.OpError):
-                _complain(f"{picture.path} not drawn: it cannot be read any more")
-                broken += 1
-        print(f"{picture.path}: {_summary(results)}", flush=True)
-    return objects, broken
-
-
-def _summary(results):
-    counts = collections.Counter(result["category"] for result in results)
-    return ", ".join(f"{n} {name}" for name, n in counts.most_common()) or "nothing"
-
-
-def main(arguments):
-    """Detects as the flags say; gives the exit status."""
-    model_file.quiet_tensorflow()
-    if not FLAGS.model:
-        raise UserError("--model is missing: a checkpoint, a folder of such, an export")
-    if not arguments:
-        raise UserError("no pictures are named; give files, folders or globs")
-    paths = find_pictures(arguments)
-    decoder = picture_stream.Decoder()
-    painter = _make_painter(decoder, paths)
-    try:
-        atomic_file.check_folder(FLAGS.output_dir)
-    except atomic_file.NotWritableError as error:
-        raise UserError(f"--output_dir={error}") from error
-    network = model_file.open_model(
-        FLAGS.model,
-        FLAGS.label_map,
-        model_file.session_config(FLAGS.device, FLAGS.precision_mode),
-    )
-    json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
-    start = time.time()
-    try:
-        with atomic_file.AtomicFile(json_path) as file:
-            entries = JsonList(file)
-            objects, broken = detect_all(network, paths, decoder, painter, entries)
-            entries.close()
-    except atomic_file.NotWritableError as error:
-        raise UserError(f"--output_dir: {error}") from error
-    done = len(paths) - broken
-    speed = done / max(time.time() - start, 1e-9)
-    print(f"{objects} objects in {done} pictures, {speed:.1f} a second: {json_path}")
-    if broken:
-        _complain(f"{broken} of {len(paths)} pictures passed over")
-    return 1 if broken else 0
-
-
 if __name__ == "__main__":
-    run(main, _define_flags, takes_arguments=True)
+    command.run(main, _define_flags, takes_arguments=True)

@@ -1,12 +1,13 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""An untrained model that detects a few objects, and its evaluation."""
+"""An untrained model that detects some objects, and the evaluation's results for it."""
 
 import json
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import commands
 import dataset_parser
 import records
 import ssd_architecture
@@ -15,19 +16,63 @@ from dataset import categories
 from devices import base, selection
 from evaluation import postprocess
 
-# Ids with gaps, so that a confusion of classes and ids would show.
+# Ids with gaps, so that classes and ids cannot be confused.
 LABELS = categories.LabelMap({3: "bolt", 7: "nut", 20: "screw", 41: "washer"})
-# Height and width of the pictures.
+# Heights and widths of the pictures.
 SIZES = ((120, 200), (333, 250), (300, 300), (61, 480), (500, 40))
 
-# Found by trial: each picture has some dozen detections, with scores of up to 0.6.
+# Chosen by trial: each picture has some dozen detections, with scores up to 0.6.
 _BACKGROUND_BIAS = 7.5
 _LAST_SCALE = 5.0
 _SMALLEST_GAMMA = 0.3
 
 
+def make(folder):
+    """Fills a folder with a model and all that belongs to it; for made_once.
+
+    model is a folder with model.ckpt-12, labels.json its label map, export its export
+    (raw.pb: batches of 2), pictures a folder with a picture of each of SIZES, and
+    expected.json what `expected` returns.
+    """
+    for name in ("model", "pictures", "evaluation"):
+        (folder / name).mkdir()
+    checkpoint = write_checkpoint(folder / "model")
+    labels = write_label_map(folder / "labels.json")
+    flags = ["--model=model", "--output_dir=export", f"--label_map={labels}"]
+    result = commands.run("export_model.py", flags + ["--batch_size=2"], folder)
+    assert result.returncode == 0, result.stderr
+    assert "model/model.ckpt-12: exported to export" in result.stdout
+    paths = write_pictures(folder / "pictures")
+    detections = evaluate(checkpoint, paths, folder / "evaluation")
+    rows = {path: to_rows(d) for path, d in zip(paths, detections)}
+    # Only pictures with several classes can tell whether the order is right.
+    assert all(len({row[0] for row in some}) > 1 for some in rows.values())
+    (folder / "expected.json").write_text(json.dumps(rows))
+
+
+def expected(folder):
+    """What the evaluation detects in the pictures that `make` wrote.
+
+    Returns:
+      dict from each picture's path to rows, see `to_rows`.
+    """
+    return json.loads((folder / "expected.json").read_text())
+
+
+def to_rows(detection, label_map=LABELS):
+    """Rows [category id, score, ymin, xmin, ymax, xmax] of a postprocess.Detector."""
+    return [
+        [label_map.category_of_class(class_number), score] + box
+        for class_number, score, box in zip(
+            detection["classes"].tolist(),
+            detection["scores"].tolist(),
+            detection["boxes"].tolist(),
+        )
+    ]
+
+
 def write_checkpoint(folder, label_map=LABELS, step=12):
-    """Writes model.ckpt-STEP with random weights, which are always the same.
+    """Writes model.ckpt-STEP with random weights, always the same.
 
     Returns:
       str, the prefix of its files.
@@ -69,7 +114,7 @@ def _weights(variable, random, num_classes):
 
 
 def check_same(found, expected):
-    """Compares rows of numbers in any order, because near ties may change places."""
+    """Compares rows of numbers in any order, because scores may almost tie."""
     assert len(found) == len(expected)
     found, expected = np.array(found), np.array(expected)
     if len(found):
@@ -110,7 +155,7 @@ def evaluate(checkpoint_path, paths, folder, label_map=LABELS, batch_size=2):
     """Detects as --mode=eval does, from TFRecords, in float32.
 
     Returns:
-      list of dict, see postprocess.Detector, for each of paths.
+      list of dict, see postprocess.Detector, one for each of paths.
     """
     encoded = []
     for path in paths:

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from google.protobuf.internal import encoder
+from PIL import Image
 
 import anchors
+import commands
 import dataset_parser
 import records
+from dataset import record_rules
 from evaluation import drawing
-from inspection import contact_sheet
+from inspection import contact_sheet, faults
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOL = os.path.join(ROOT, "tools", "check_dataset.py")
+TOOL = str(commands.ROOT / "tools" / "check_dataset.py")
 
 Y, X = np.mgrid[0:90, 0:120]
 JPEG = records.encode_image(np.stack([Y * 2, X * 2, X + Y], axis=-1).astype(np.uint8))
@@ -29,39 +31,31 @@ BOX = [0.1, 0.2, 0.6, 0.9]
 SIZE = {"height": 90, "width": 120}
 
 
-def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, **size):
-    """A record that says the size of its image."""
+def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, change=None, **size):
+    """A record that states its image's size; change is a function of its features."""
     example = tf.train.Example.FromString(
         records.record(number, encoded, list(boxes), list(labels))
     )
+    feature = example.features.feature
     for name, value in dict(SIZE, **size).items():
-        feature = example.features.feature["image/" + name]
-        feature.int64_list.value[:] = [value]
+        feature["image/" + name].int64_list.value[:] = [value]
+    if change:
+        change(feature)
     return example.SerializeToString()
 
 
-def changed(number, change):
-    """A record whose features went through a function."""
-    example = tf.train.Example.FromString(record(number))
-    change(example.features.feature)
-    return example.SerializeToString()
+def without(name):
+    return lambda feature: feature.pop(name)
 
 
-def labels_as_texts(feature):
-    feature["image/object/class/label"].bytes_list.value[:] = [b"dog"]
+def with_text(name, text):
+    return lambda feature: feature[name].bytes_list.MergeFrom(
+        tf.train.BytesList(value=[text])
+    )
 
 
-def named(feature):
-    feature["image/object/class/text"].bytes_list.value[:] = [b"dinosaur"]
-
-
-CUT = JPEG[: len(JPEG) // 2]
-# Pixels of the last rows are lost, and an end put there: libjpeg makes up the rest.
-SHORT = JPEG[: len(JPEG) * 3 // 4] + b"\xff\xd9"
-
-
-def write_json(path, numbers, category_ids=(18,)):
-    """A COCO json that the records are compared with."""
+def write_json(path, numbers, category_ids=(18,), change=None):
+    """A COCO json to compare with the records; change is a function of its dict."""
     dataset = {
         "images": [dict(SIZE, id=number) for number in numbers],
         "annotations": [
@@ -70,24 +64,14 @@ def write_json(path, numbers, category_ids=(18,)):
         ],
         "categories": [{"id": 18, "name": "dog"}],
     }
-    path.write_text(json.dumps(dataset))
+    if change:
+        change(dataset)
+    # With the byte order mark of editors on Windows.
+    path.write_text(json.dumps(dataset), encoding="utf-8-sig")
 
 
-def check(*arguments, cwd, env=None):
-    return subprocess.run(
-        [sys.executable, TOOL, *arguments],
-        cwd=str(cwd),
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def complaints(result):
-    """Lines of the standard error but those that tell how far it is."""
-    lines = result.stderr.splitlines()
-    return [line for line in lines if not re.match(r"\d+ of \d+ bytes$", line)]
+def check(*arguments, cwd):
+    return commands.run("check_dataset.py", arguments, cwd)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +80,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faulty")
     cases = [
         record(1),
-        record(2, encoded=CUT),
+        record(2, encoded=JPEG[: len(JPEG) // 2]),
         record(3, encoded=b"\xff"),
         record(4, [[0.5, 0.2, 0.4, 0.9]]),
         record(5, [[0.1, 0.2, 0.6, 1.9], BOX], [18, 18]),
@@ -111,13 +95,13 @@ def folder(tmp_path_factory):
         record(1),
         record(99),
         b"\xff no example",
-        record(13, encoded=SHORT),
+        record(13),
         record(14, [], []),
         records.record("-1", b"GIF89a", [BOX], [12]),
-        changed(0, lambda feature: feature.pop("image/source_id")),
-        changed(15, lambda feature: feature.pop("image/encoded")),
-        changed(16, labels_as_texts),
-        changed(17, named),
+        record(0, change=without("image/source_id")),
+        record(15, change=without("image/encoded")),
+        record(16, change=with_text("image/object/class/label", b"dog")),
+        record(17, change=with_text("image/object/class/text", b"dinosaur")),
     ]
     records.write(folder / "val", cases)
     for name, change in [
@@ -135,154 +119,96 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def faulty(folder):
     """The outcome of its check."""
-    return check(
-        *("val", "cut", "flipped", "none", "--json=val.json", "--sheet="), cwd=folder
-    )
+    files = ["val", "cut", "flipped", "none"]
+    return check(*files, "--json=val.json", "--sheet=", cwd=folder)
 
 
-# Kind and consequence, number, and the places.
+def found_faults(result):
+    """dict from each kind of fault that was printed to the list of its places."""
+    found = {}
+    for kind in re.split(r"\n(?=\d)", result.stdout.split("--max_bad_records):")[1])[
+        1:
+    ]:
+        title, *places = kind.splitlines()
+        count, name, consequence = re.match(r"(\d+) (.*?): (.*)", title).groups()
+        assert int(count) == len(places) and consequence == faults.CONSEQUENCES[name]
+        found[name] = [place.strip() for place in places]
+    return found
+
+
+# Kinds of fault, and how their places start.
 FAULTS = {
-    "images that cannot be decoded: training leaves the record out where it meets": [
+    faults.BAD_IMAGE: [
         "val, record 1 (image 2): its image is cut off",
         "val, record 2 (image 3): its image is neither a JPEG nor a PNG",
         "val, record 18 (image -1): its image is neither",
     ],
-    "images that decode with a complaint: training and evaluation use what": [
-        "val, record 16 (image 13): its image is damaged: Corrupt JPEG data"
-    ],
-    "boxes that end before they start: training leaves the record out": [
+    record_rules.BACKWARD: [
         "val, record 3 (image 4): its box [ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9]"
     ],
-    "boxes outside their image, or of no numbers: training leaves the record out": [
+    record_rules.OUTSIDE: [
         "val, record 4 (image 5): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.9]",
         "val, record 5 (image 6): its box [ymin 0.1, xmin nan, ymax 0.6, xmax 0.9]",
     ],
-    "boxes that reach a little out of their image: training clips the box": [
+    faults.BEYOND: [
         "val, record 6 (image 7): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.05]"
     ],
-    "boxes of no size: training makes some default box find it, and never crops its "
-    "image": [
+    faults.EMPTY: [
         "val, record 7 (image 8): its box [ymin 0.1, xmin 0.2, ymax 0.1, xmax 0.9]"
     ],
-    "boxes of a category that is not in the label map: training leaves the box out": [
+    faults.UNKNOWN: [
         "val, record 8 (image 9): it has a box of category id 12",
         "val, record 18 (image -1): it has a box of category id 12",
     ],
-    "categories that a record names otherwise than the label map: training goes by": [
-        "val, record 22 (image 17): category 18 is 'dinosaur' there, 'dog' in the label"
+    faults.OTHER_NAME: [
+        "val, record 22 (image 17): category 18 is 'dinosaur' there, 'dog' in the"
     ],
-    "records whose image is missing or of another type: training leaves the record": [
-        "val, record 20 (image 15): it has no image/encoded"
-    ],
-    "records whose boxes or labels are of another type: training leaves the record": [
+    record_rules.WRONG_IMAGE: ["val, record 20 (image 15): it has no image/encoded"],
+    record_rules.WRONG_BOX_FEATURE: [
         "val, record 21 (image 16): its image/object/class/label is of type bytes_list"
     ],
-    "records whose boxes and labels differ in number: training leaves the record": [
-        "val, record 9 (image 10): it has 1 labels, but [2, 2, 2, 2] values"
-    ],
-    "images with width and height exchanged: training goes by the pixels": [
+    record_rules.UNEQUAL: ["val, record 9 (image 10): it has 1 labels, but"],
+    faults.EXCHANGED: [
         "val, record 10 (image 11): it has 120 x 90 pixels, but its features say 90 x "
     ],
-    "images of another size than said: training goes by the pixels": [
+    faults.OTHER_SIZE: [
         "val, record 11 (image 12): it has 120 x 90 pixels, but its features say 120 x"
     ],
-    "ids that are missing or no number: training does not mind, evaluation stops": [
-        "val, record 12 (image cat): its image/source_id b'cat' is no number",
-        "val, record 18 (image -1): its image/source_id b'-1' is no number",
+    record_rules.BAD_ID: [
+        "val, record 12 (image cat): its image/source_id b'cat' is",
+        "val, record 18 (image -1): its image/source_id b'-1' is",
         "val, record 19: it has no image/source_id",
     ],
-    "ids that occur again: training takes each, evaluation only the last": [
+    faults.REPEATED: [
         "val, record 13 (image 1): it has the id of val, record 0",
         "flipped, record 0 (image 20): it has the id of cut, record 0",
     ],
-    "ids that the json lacks: evaluation leaves the image out": [
-        "val, record 14 (image 99): it is not in the json"
-    ],
-    "records that are no tf.train.Example: training leaves the record out": [
-        "val, record 15: it is no tf.train.Example"
-    ],
-    "files that cannot be read to their end: training leaves out what is behind": [
+    faults.NOT_IN_JSON: ["val, record 14 (image 99): it is not in the json"],
+    record_rules.NO_EXAMPLE: ["val, record 15: it is"],
+    faults.CUT: [
         "cut, record 1: the file's last",
         "flipped, record 1: the file's last",
         "none, record 0: the file's last 21 bytes cannot be read",
     ],
-    "images of the json without a record: evaluation counts": ["image 55"],
-    "categories of the json's boxes that the label map lacks: evaluation counts": [
-        "val.json: category id 91, of 2 annotations"
-    ],
-    "annotation ids of the json that are 0, missing or not the only one: evaluation": [
-        "val.json: id 91, of 2 annotations"
-    ],
+    faults.NO_RECORD: ["image 55"],
+    faults.CATEGORIES: ["val.json: category id 91, of 2 annotations"],
+    faults.ANNOTATION_IDS: ["val.json: id 91, of 2 annotations"],
 }
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_is_counted_placed_and_explained(faulty, kind):
-    lines = faulty.stdout.splitlines()
-    places = sorted(FAULTS[kind])
-    (row,) = [i for i, x in enumerate(lines) if x.startswith(f"{len(places)} {kind}")]
-    shown = sorted(line.strip() for line in lines[row + 1 : row + 1 + len(places)])
-    assert all(map(str.startswith, shown, places)), shown
+def test_each_fault_is_placed_and_nothing_else_is_a_fault(faulty):
+    assert faulty.returncode == 1
+    found = found_faults(faulty)
+    assert sorted(found) == sorted(FAULTS)
+    for kind, starts in FAULTS.items():
+        places = sorted(found[kind])
+        assert len(places) == len(starts), places
+        assert all(map(str.startswith, places, sorted(starts))), places
+    progress = faulty.stderr.splitlines()
+    assert all(line.endswith(" bytes") for line in progress), progress
 
 
-def test_other_categories_and_files_without_records_are_faults(tmp_path):
-    records.write(tmp_path / "val", [])
-    write_json(tmp_path / "val.json", [])
-    text = (tmp_path / "val.json").read_text()
-    (tmp_path / "val.json").write_text(text.replace("dog", "bolt"))
-    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
-    assert result.returncode == 1
-    assert "1 files without any record: training and evaluation stop" in result.stdout
-    assert "val.json: category 18 is 'bolt' there, 'dog' in the" in result.stdout
-
-
-def test_what_evaluation_would_say_of_the_json_is_a_fault(tmp_path):
-    records.write(tmp_path / "val", [record(1)])
-    write_json(tmp_path / "val.json", [1, 1, 2], [18])
-    dataset = json.loads((tmp_path / "val.json").read_text())
-    strange = {"image_id": 7, "category_id": 18}
-    dataset["annotations"] += [dict(strange, id=5), dict(strange, id=6)]
-    dataset["categories"] *= 2
-    (tmp_path / "val.json").write_text(json.dumps(dataset))
-    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
-    assert result.returncode == 1
-    for line in (
-        "1 jsons with an entry that makes no sense: evaluation stops at once",
-        "    val.json: an entry is wrong: KeyError('bbox')",
-        "1 image ids of the json that occur again: the converter stops; evaluation "
-        "takes them for one",
-        "    val.json: image id 1, of 2 images",
-        "1 image ids of annotations that the json does not list: training and "
-        "evaluation leave the annotations out",
-        "    val.json: image id 7, of 2 annotations",
-        "1 jsons whose categories make no sense: the converter stops, and so does "
-        "--label_map",
-        "    val.json: category id 18 occurs twice",
-        "    image 2",
-    ):
-        assert line in result.stdout.splitlines()
-
-
-def test_files_without_records_among_others_are_named_and_no_fault(tmp_path):
-    records.write(tmp_path / "val0", [record(1)])
-    records.write(tmp_path / "val1", [])
-    # With the mark that Windows' editors put in front.
-    write_json(tmp_path / "val.json", [1])
-    text = (tmp_path / "val.json").read_text()
-    (tmp_path / "val.json").write_text(text, encoding="utf-8-sig")
-    result = check("val?", "--json=val.json", "--sheet=", cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "no record in 1 files, val1 first" in result.stdout
-
-
-def test_nothing_else_is_a_fault(faulty):
-    lines = faulty.stdout.splitlines()
-    assert not complaints(faulty) and faulty.returncode == 1
-    start = [i for i, line in enumerate(lines) if line.startswith("faults;")][0]
-    kinds = [line for line in lines[start + 1 :] if not line.startswith(" ")]
-    assert len(kinds) == len(FAULTS)
-
-
+@pytest.mark.slow
 def test_training_leaves_out_what_is_said(faulty, folder):
     with tf.Graph().as_default():
         pattern = str(folder / "[vcfn][aulo]*[!n]")
@@ -294,25 +220,78 @@ def test_training_leaves_out_what_is_said(faulty, folder):
     assert "; 2 records have no box of these categories" in faulty.stdout
 
 
-def test_a_box_of_no_size_is_trained_on_in_the_whole_image(tmp_path):
-    box = [0.1, 0.2, 0.1, 0.9]
-    records.write(tmp_path / "train", [record(8, [box])])
+def without_bbox(dataset):
+    del dataset["annotations"][0]["bbox"]
+
+
+def with_other_faults(dataset):
+    dataset["images"] *= 2
+    strange = {"image_id": 7, "category_id": 18, "bbox": [0, 0, 9, 9]}
+    dataset["annotations"] += [dict(strange, id=5), dict(strange, id=6)]
+    dataset["categories"] = 2 * [{"id": 18, "name": "bolt"}]
+
+
+OTHER_NAME = "val.json: category 18 is 'bolt' there, 'dog' in the label map"
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        # Evaluation would stop here, so the json is not compared with the records.
+        (
+            without_bbox,
+            {faults.REFUSED: ["val.json: an entry is wrong: KeyError('bbox')"]},
+        ),
+        (
+            with_other_faults,
+            {
+                faults.IMAGE_IDS: ["val.json: image id 2, of 2 images"],
+                faults.UNKNOWN_IMAGES: ["val.json: image id 7, of 2 annotations"],
+                faults.BAD_CATEGORIES: ["val.json: category id 18 occurs twice"],
+                faults.OTHER_NAMES: [OTHER_NAME, OTHER_NAME],
+                faults.NOT_IN_JSON: ["val, record 0 (image 1): it is not in the json"],
+                faults.NO_RECORD: ["image 2"],
+            },
+        ),
+    ],
+)
+def test_faults_of_the_json(tmp_path, change, expected):
+    records.write(tmp_path / "val", [record(1)])
+    write_json(tmp_path / "val.json", [2], change=change)
+    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    assert found_faults(result) == expected
+
+
+def test_files_without_records_are_a_fault_only_if_no_file_has_one(tmp_path):
+    records.write(tmp_path / "val0", [record(1)])
+    records.write(tmp_path / "val1", [])
+    result = check("val?", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "1 files without a record, the first is val1" in result.stdout
+    result = check("val1", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    assert list(found_faults(result)) == [faults.NO_RECORDS]
+
+
+@pytest.mark.slow
+def test_a_box_of_width_0_is_trained_on_in_the_whole_image(tmp_path):
+    records.write(tmp_path / "train", [record(8, [[0.1, 0.2, 0.1, 0.9]])])
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(str(tmp_path / "train"), True)
-        drawn = records.elements(reader({"batch_size": 8}), limit=1)
-    ((_, labels),) = drawn
+        ((_, labels),) = records.elements(reader({"batch_size": 8}), limit=1)
     row, default_box = np.nonzero(labels["classes"])
     assert set(row) == set(range(8))
     offsets = labels["boxes"][row, default_box]
     boxes = anchors.DefaultBoxes()("xywh")[default_box]
-    # Of a window, another part of the picture's width would remain.
+    # In a random window, the box would span another part of the width.
     widths = np.exp(offsets[:, 3] / 5) * boxes[:, 2]
     np.testing.assert_allclose(widths, 0.7, rtol=1e-4)
     assert (offsets[:, 2] < -50).all() and np.isfinite(offsets).all()
 
 
-def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
-    image = pytest.importorskip("PIL.Image")
+@pytest.mark.slow
+def test_a_sound_dataset_has_no_fault_and_gets_a_sheet(tmp_path):
     records.write(
         tmp_path / "val", [record(1), record(2, [BOX, [0, 0, 1, 1]], [18, 1])]
     )
@@ -323,11 +302,11 @@ def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
     assert "no fault found" in result.stdout
     counts = [line.split() for line in result.stdout.splitlines()]
     assert ["18", "dog", "2", "2"] in counts and ["1", "person", "1", "1"] in counts
-    with image.open(str(tmp_path / "contact_sheet.png")) as sheet:
+    with Image.open(str(tmp_path / "contact_sheet.png")) as sheet:
         # Five panels of 300 pixels, 8 apart, in each of two rows.
         assert sheet.format == "PNG" and sheet.size == (5 * 308 + 8, 2 * 348 + 8)
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
-    # Of the first panel: 120 x 90 pixels in 300 x 225, and the lower side of a box.
+    # The first panels: 120 x 90 pixels in 300 x 225, and the lower side of a box.
     for top in (8 + 20, 8 + 348 + 20):
         panel = pixels[top:][:300, 8:308]
         assert (panel[240] == 225).all()
@@ -336,36 +315,30 @@ def test_a_sound_dataset_has_no_problem_and_gets_a_sheet(tmp_path):
         assert (panel[int(BOX[2] * 224) + 4, 100:250] != drawing.color_of(0)).any()
 
 
-def test_ids_of_any_kind_have_a_row_in_the_sheet(tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    ids = ["2008_000008.jpg", "\u56fe\n\0\u7247", "x" * 3000000]
-    cases = [record(number) for number in ids]
-    cases.append(changed(0, lambda feature: feature.pop("image/source_id")))
-    records.write(tmp_path / "val", cases)
-    result = check("val", cwd=tmp_path)
-    assert result.returncode == 1 and not complaints(result)
-    assert "training leaves out 0 records" in result.stdout
-    assert len(result.stdout) < 3000
-    with image.open(str(tmp_path / "contact_sheet.png")) as sheet:
-        assert sheet.size[1] == 4 * 348 + 8
-
-
-def test_a_record_that_tensorflow_alone_cannot_parse_ends_no_sheet(tmp_path):
-    pytest.importorskip("PIL.Image")
+def value_before_key():
+    """A valid record that TensorFlow's own parser refuses."""
 
     def field(tag, data):
         return bytes([tag]) + encoder._VarintBytes(len(data)) + data
 
     features = tf.train.Example.FromString(record(1)).features.feature
     image = features["image/encoded"].SerializeToString()
-    # An entry of the map with its value in front of its key.
     entry = field(0x12, image) + field(0x0A, b"image/encoded")
-    rest = changed(1, lambda feature: feature.pop("image/encoded"))
-    records.write(tmp_path / "val", [rest + field(0x0A, field(0x0A, entry))])
+    return record(1, change=without("image/encoded")) + field(0x0A, field(0x0A, entry))
+
+
+@pytest.mark.slow
+def test_records_with_unusual_ids_or_encodings_have_a_row_in_the_sheet(tmp_path):
+    ids = ["2008_000008.jpg", "\u56fe\n\0\u7247", "x" * 3000000]
+    cases = [record(number) for number in ids] + [value_before_key()]
+    cases.append(record(0, change=without("image/source_id")))
+    records.write(tmp_path / "val", cases)
     result = check("val", cwd=tmp_path)
-    assert result.returncode in (0, 1), result.stderr
-    assert "Traceback" not in result.stderr
-    assert (tmp_path / "contact_sheet.png").exists()
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "training leaves out 0 records" in result.stdout
+    assert len(result.stdout) < 3000
+    with Image.open(str(tmp_path / "contact_sheet.png")) as sheet:
+        assert sheet.size[1] == 5 * 348 + 8
 
 
 def test_default_boxes_of_the_same_target_belong_together():
@@ -374,21 +347,8 @@ def test_default_boxes_of_the_same_target_belong_together():
     assert contact_sheet.group_boxes(boxes, np.array([1, 1, 2])) == [0, 1, 2]
 
 
-def test_a_machine_without_pillow_is_told_and_checks(tmp_path):
-    records.write(tmp_path / "val", [record(1)])
-    (tmp_path / "PIL").mkdir()
-    (tmp_path / "PIL" / "__init__.py").write_text("raise ImportError('none')")
-    env = dict(os.environ, PYTHONPATH=str(tmp_path))
-    result = check("val", cwd=tmp_path, env=env)
-    assert result.returncode == 0, result.stderr
-    assert "no contact sheet: it needs Pillow" in result.stdout
-    assert not (tmp_path / "contact_sheet.png").exists()
-
-
-@pytest.mark.parametrize(
-    "number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
+@pytest.mark.slow
+def test_sigterm_ends_the_check_without_a_traceback(tmp_path):
     records.write(tmp_path / "val", [record(1)] * 1000)
     # Together, they take most of a minute.
     for i in range(50):
@@ -401,9 +361,9 @@ def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
         universal_newlines=True,
     )
     assert process.stderr.readline().endswith(" bytes\n")
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == status and "Traceback" not in errors
+    assert process.returncode == 143 and "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -412,17 +372,14 @@ def test_a_signal_ends_the_check_without_a_traceback(tmp_path, number, status):
         ([], "name the files"),
         (["none*"], "none*: no file matches"),
         (["val", "--json=none.json"], "--json: cannot read none.json"),
-        (["val", "--label_map=none.json"], "--label_map"),
+        (["val", "--label_map=none.json"], "--label_map: cannot read none.json"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
-        (["val", "--sheet=."], "--sheet=. is no file"),
-        (["val", "--sheet=val"], "--sheet=val is there and no PNG"),
-        (["val", "--json=wrong.json"], "--json=wrong.json: a wrong entry"),
+        (["val", "--sheet=."], "--sheet: [Errno 21] Is a directory: '.'"),
+        (["val", "--sheet=val"], "--sheet=val exists and is not a PNG"),
         (["val", "--sheet_images=0"], "--sheet_images"),
     ],
 )
 def test_a_wrong_flag_is_one_line(tmp_path, arguments, message):
-    sections = {"images": [{}], "annotations": [], "categories": []}
-    (tmp_path / "wrong.json").write_text(json.dumps(sections))
     records.write(tmp_path / "val", [record(1)])
     result = check(*arguments, cwd=tmp_path)
     assert result.returncode == 2

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks run on today's code, however short."""
+"""Each benchmark runs, with as little work as possible, and prints its figures."""
 
 import os
 import re
@@ -10,16 +10,17 @@ import sys
 import numpy as np
 import pytest
 
+import commands
 import models
 import records
 from dataset import categories
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory):
-    """Six records of a picture with a box."""
+    """Path of a file of six records, each with a picture and a box."""
     folder = tmp_path_factory.mktemp("benchmark")
     encoded = records.encode_image(np.full([40, 60, 3], 80, np.uint8))
     box = [0.1, 0.2, 0.8, 0.9]
@@ -31,10 +32,12 @@ def pattern(tmp_path_factory):
 
 
 def run(name, *flags):
-    """Runs a benchmark; gives what it printed."""
-    script = os.path.join(ROOT, "benchmarks", name)
+    """Runs a benchmark; returns what it printed."""
     result = subprocess.run(
-        [sys.executable, script, *flags], capture_output=True, text=True, timeout=300
+        [sys.executable, str(commands.ROOT / "benchmarks" / name), *flags],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout
@@ -66,12 +69,11 @@ def test_postprocessing_is_measured_on_saved_predictions(pattern, tmp_path):
         assert int(re.search(r"(\d+) detections per image", output).group(1)) > 0
 
 
-def test_detection_is_compared_with_the_network_alone(tmp_path):
-    models.write_checkpoint(tmp_path)
-    labels = models.write_label_map(tmp_path / "labels.json")
-    paths = models.write_pictures(tmp_path)
-    flags = [f"--model={tmp_path}", f"--label_map={labels}", "--turns=1"]
-    output = run("detection_speed.py", *paths, *flags, "--batch_size=2")
+def test_detection_is_compared_with_the_network_alone(made_once):
+    made = made_once("model", models.make)
+    paths = [str(path) for path in (made / "pictures").iterdir()]
+    flags = [f"--model={made / 'export'}", "--turns=1", "--batch_size=2"]
+    output = run("detection_speed.py", *paths, *flags)
     assert re.search(r"^5 pictures, batch 2, .* ratio \d\.\d{3}, ", output)
 
 

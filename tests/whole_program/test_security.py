@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the sources must not do with what they read."""
+"""No source executes or unpickles the data that it reads."""
 
 import ast
 import pathlib
@@ -55,5 +55,5 @@ def test_no_source_runs_or_unpickles_what_it_reads(path):
         "eval(text)",
     ],
 )
-def test_such_a_line_is_found(line):
+def test_a_forbidden_line_is_found(line):
     assert problems(line) == [1]

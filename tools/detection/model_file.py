@@ -1,48 +1,49 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Models from files, for the tools and benchmarks; picture_stream.py runs them.
+"""Opens models from files: checkpoints, and exports of tools/export_model.py.
 
-A model is a checkpoint, a training's model_dir, or what tools/export_model.py wrote.
-Only its network is run here; suppression is always that of postprocess.py, so that all
-of them give what --mode=eval gives for the same weights and precision.
+An opened model runs the network only. Suppression is always that of postprocess.py, so
+that every kind of file gives the detections that --mode=eval gives for the same weights
+and precision.
 
-Glossary: B images a batch, N = 8732 default boxes, C classes; boxes are ltrb,
-[ymin, xmin, ymax, xmax] in 0..1 of height and width.
+Glossary: B images per batch, N = 8732 default boxes, C classes with background.
 """
 
 import logging
 import os
 import warnings
 
-from console.errors import UserError
-
-# Read when TensorFlow is imported: what it says below warnings is not for users.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-
 import tensorflow.compat.v1 as tf
 
 import anchors
 import ssd_model
+from console.errors import UserError, blaming
 from dataset import categories
 from devices import base, selection
 from trainer import checkpoints
 
 DEVICES = ("auto", "cpu", "gpu")
 
-# Names that every exported graph has: 300 x 300 pixels in 0..1, and the raw outputs.
+# Tensors of every exported graph: the input, float32 [B, 300, 300, 3] in 0..1, and the
+# network's outputs, see `build_network`.
 INPUT = "input"
 RAW_OUTPUTS = ("class_logits", "box_offsets")
+_TENSORS = [name + ":0" for name in RAW_OUTPUTS]
 
-# Of an export's folder.
+# Files in the folder of an export that `open_model` reads.
+DETECT_FILE = "detect.pb"
 LABEL_MAP_FILE = "label_map.json"
-SAVED_MODEL_DIR = "saved_model"
-_SAVED_MODEL_FILE = "saved_model.pb"
+
+# Values of --model, for help texts and error messages.
+CHECKPOINTS = "a checkpoint (model.ckpt-N) or a folder of checkpoints"
+MODELS = CHECKPOINTS + ", or the folder of an export of export_model.py"
 
 
 def quiet_tensorflow():
-    """Leaves only those of TensorFlow's messages that a user can do something about."""
+    """Hides the messages of TensorFlow that users of a command cannot act on."""
     tf.disable_eager_execution()
     tf.logging.set_verbosity(tf.logging.WARN)
+    # Deprecation notices of TensorFlow 1.15, and of tf.layers in TensorFlow 2.
     logging.getLogger("tensorflow").addFilter(
         lambda record: "Instructions for updating" not in record.getMessage()
     )
@@ -50,50 +51,30 @@ def quiet_tensorflow():
 
 
 def session_config(device="auto", precision_mode=base.PRECISION_MODES[0]):
-    """Gives the configuration that the evaluation uses on a CPU or GPU.
+    """Returns the session configuration that the evaluation uses on a CPU or GPU.
 
     Args:
-      device: one of DEVICES; "auto" is a GPU where TensorFlow finds one.
+      device: one of DEVICES; "auto" is a GPU if TensorFlow finds one, else the CPU.
       precision_mode: one of base.PRECISION_MODES.
 
     Returns:
       tf.ConfigProto.
 
     Raises:
-      UserError: there is no GPU, but one is asked for.
+      UserError: device is "gpu", but there is none.
     """
     options = base.Options(precision_mode=precision_mode)
-    kinds = ("gpu", "cpu") if device == "auto" else (device,)
-    for kind in kinds:
+    if device == "auto":
         try:
-            return selection.create(kind, options).session_config()
-        except ValueError as error:
-            reason = str(error)
-    raise UserError(reason)
-
-
-def read_label_map(path):
-    """Reads the categories that a flag names.
-
-    Args:
-      path: str, see categories.read_label_map; None or "" for COCO's.
-
-    Returns:
-      categories.LabelMap.
-
-    Raises:
-      UserError: it can't be read, or makes no sense.
-    """
-    if not path:
-        return categories.COCO
-    try:
-        return categories.read_label_map(path)
-    except ValueError as error:
-        raise UserError(f"--label_map: {error}") from error
+            return selection.create("gpu", options).session_config()
+        except ValueError:
+            device = "cpu"
+    with blaming():
+        return selection.create(device, options).session_config()
 
 
 def resize(pixels):
-    """Resizes as the evaluation does: bilinear, without half-pixel centers.
+    """Resizes images as the evaluation does: bilinear, without half-pixel centers.
 
     Args:
       pixels: uint8 [..., height, width, 3].
@@ -106,17 +87,16 @@ def resize(pixels):
 
 
 def build_network(images, label_map):
-    """Builds the network of the evaluation in the default graph.
+    """Builds the network in the default graph, as the evaluation runs it.
 
     Args:
       images: float32 [B, 300, 300, 3] in 0..1.
       label_map: categories.LabelMap.
 
     Returns:
-      (class_logits, box_offsets): float32 [B, N, C] and [B, N, 4]; their operations
-      are named so.
+      (class_logits, box_offsets): float32 [B, N, C] and [B, N, 4], named RAW_OUTPUTS.
     """
-    # What the evaluation hands through from its records plays no part here.
+    # The evaluation passes these features on from its records.
     unused = {"source_id": tf.zeros([1], tf.int64), "raw_shape": tf.zeros([1, 3])}
     spec = ssd_model.ssd_model_fn(
         dict(unused, image=images),
@@ -127,24 +107,32 @@ def build_network(images, label_map):
     return tuple(tf.identity(spec.predictions[name], name) for name in RAW_OUTPUTS)
 
 
-def find_checkpoint(path):
-    """Finds the checkpoint that is meant, the newest of a folder.
+def image_input(batch_size):
+    """Creates the placeholder INPUT: float32 [B, 300, 300, 3] in 0..1.
 
     Args:
-      path: str, a model_dir, the prefix of a checkpoint's files or one of the files.
+      batch_size: int, B; None for any.
+    """
+    size = anchors.IMAGE_SIZE
+    return tf.placeholder(tf.float32, [batch_size, size, size, 3], INPUT)
+
+
+def find_checkpoint(path, allowed=CHECKPOINTS):
+    """Finds a checkpoint.
+
+    Args:
+      path: str: a folder, whose newest checkpoint is taken; the prefix of a
+        checkpoint's files (model.ckpt-N); or one of these files.
+      allowed: str, the values of --model, for the error message.
 
     Returns:
-      str, the prefix of its files; None when path is nothing of these.
+      str, the prefix of the checkpoint's files.
 
     Raises:
-      UserError: the folder's checkpoints, or the one that is named, are damaged.
+      UserError: there is no checkpoint, or it (in a folder: every one) is damaged.
     """
-    try:
+    with blaming(f"--model must be {allowed}:"):
         return checkpoints.find(path)[1]
-    except checkpoints.NoCheckpointError:
-        return None
-    except ValueError as error:
-        raise UserError(f"--model: {error}") from error
 
 
 def restore(session, checkpoint_path, label_map):
@@ -156,7 +144,7 @@ def restore(session, checkpoint_path, label_map):
       label_map: categories.LabelMap.
 
     Raises:
-      UserError: it is of another network, or of other classes.
+      UserError: the checkpoint has another network or another number of classes.
     """
     with session.graph.as_default():
         variables = tf.global_variables()
@@ -164,125 +152,92 @@ def restore(session, checkpoint_path, label_map):
         missing = [v.op.name for v in variables if v.op.name not in available]
         if missing:
             raise UserError(
-                f"--model={checkpoint_path} is no checkpoint of SSD-ResNet34: it lacks "
-                f"{len(missing)} variables, {missing[0]} first"
+                f"--model={checkpoint_path} is not a checkpoint of SSD-ResNet34: it "
+                f"lacks {len(missing)} variables, the first is {missing[0]}"
             )
-        try:
+        with blaming("--model:"):
             checkpoints.check_classes(checkpoint_path, label_map.num_classes)
-        except ValueError as error:
-            raise UserError(f"--model: {error}") from error
         tf.train.Saver(variables).restore(session, checkpoint_path)
 
 
 class Network:
-    """A network to run, from whatever file.
+    """An opened model; see `open_model`.
 
     Attributes:
-      label_map: categories.LabelMap, its categories.
-      batch_size: int, the only batch that it takes; None where it takes any.
+      label_map: categories.LabelMap.
     """
 
     def __init__(self, session, label_map):
-        """Takes over a session; see `open_model`."""
-        graph = session.graph
-        self.label_map = label_map
-        self._session = session
-        self._images = graph.get_tensor_by_name(INPUT + ":0")
-        self._outputs = [graph.get_tensor_by_name(n + ":0") for n in RAW_OUTPUTS]
-        self.batch_size = self._images.shape.as_list()[0]
-        # Prepared once: half a millisecond less for each batch.
-        self._run = session.make_callable(self._outputs, feed_list=[self._images])
-
-    @property
-    def num_classes(self):
-        """C, the classes of its outputs, with background."""
-        return self._outputs[0].shape.as_list()[-1]
-
-    def __call__(self, images):
-        """Runs it.
+        """Initializes the network.
 
         Args:
-          images: float32 [B, 300, 300, 3] in 0..1; B is batch_size, if that is set.
+          session: tf.Session on a graph with the tensors INPUT and RAW_OUTPUTS.
+          label_map: categories.LabelMap.
+        """
+        self.label_map = label_map
+        # A callable saves half a millisecond per batch.
+        self._run = session.make_callable(_TENSORS, feed_list=[INPUT + ":0"])
+
+    def __call__(self, images):
+        """Runs the network.
+
+        Args:
+          images: float32 [B, 300, 300, 3] in 0..1.
 
         Returns:
           (class_logits, box_offsets): float32 arrays [B, N, C] and [B, N, 4].
         """
         return tuple(self._run(images))
 
-    def close(self):
-        """Frees what it holds."""
-        self._session.close()
-
 
 def open_model(path, label_map_path=None, config=None):
-    """Opens a model of whatever kind.
+    """Opens a model.
 
     Args:
-      path: str, a checkpoint's prefix, a model_dir, an export's folder, the SavedModel
-        in it, or one of its frozen graphs.
-      label_map_path: str, the json of its categories; None: the one beside the export,
-        or COCO's.
+      path: str: a checkpoint or a folder of checkpoints, see `find_checkpoint`, or the
+        folder of an export.
+      label_map_path: str, json with the model's categories; None for the label map of
+        the export, or else COCO's.
       config: tf.ConfigProto of the session.
 
     Returns:
       Network.
 
     Raises:
-      UserError: one line; there is no model, it can't be read or has other classes.
+      UserError: there is no such model, it cannot be read, or it has another number of
+        classes than the label map.
     """
-    if os.path.isfile(os.path.join(path, SAVED_MODEL_DIR, _SAVED_MODEL_FILE)):
-        path = os.path.join(path, SAVED_MODEL_DIR)
+    is_export = os.path.isfile(os.path.join(path, DETECT_FILE))
+    if is_export and not label_map_path:
+        label_map_path = os.path.join(path, LABEL_MAP_FILE)
+    with blaming("--label_map:"):
+        label_map = categories.read_label_map(label_map_path)
     session = tf.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
-        if os.path.isfile(os.path.join(path, _SAVED_MODEL_FILE)):
-            return _open_export(session, path, label_map_path, _load_saved_model)
-        if os.path.isfile(path) and path.endswith(".pb"):
-            return _open_export(session, path, label_map_path, _load_frozen_graph)
-        return _open_checkpoint(session, path, label_map_path)
-
-
-def _open_checkpoint(session, path, label_map_path):
-    label_map = read_label_map(label_map_path)
-    checkpoint_path = find_checkpoint(path)
-    if checkpoint_path is None:
-        raise UserError(
-            f"--model={path}: neither a checkpoint (model.ckpt-N), a folder of "
-            "checkpoints, a SavedModel, nor a frozen graph (.pb)"
-        )
-    size = anchors.IMAGE_SIZE
-    images = tf.placeholder(tf.float32, [None, size, size, 3], INPUT)
-    build_network(images, label_map)
-    restore(session, checkpoint_path, label_map)
+        if is_export:
+            _import_frozen_graph(os.path.join(path, DETECT_FILE), label_map)
+        else:
+            checkpoint_path = find_checkpoint(path, MODELS)
+            build_network(image_input(None), label_map)
+            restore(session, checkpoint_path, label_map)
     return Network(session, label_map)
 
 
-def _open_export(session, path, label_map_path, load):
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), LABEL_MAP_FILE)
-    if not label_map_path and os.path.isfile(beside):
-        label_map_path = beside
-    label_map = read_label_map(label_map_path)
+def _import_frozen_graph(path, label_map):
+    """Imports an exported graph into the default graph."""
     try:
-        load(session, path)
-        network = Network(session, label_map)
-    # What is no graph makes TensorFlow's and protobuf's readers raise what they like.
+        with open(path, "rb") as file:
+            graph_def = tf.GraphDef.FromString(file.read())
+        logits, _ = tf.import_graph_def(graph_def, name="", return_elements=_TENSORS)
+    # For other files TensorFlow and protobuf raise exceptions of many classes.
     except Exception as error:
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise UserError(
-            f"--model={path} is no export of tools/export_model.py: {reason}"
+            f"--model: {path} is not an export of tools/export_model.py: {reason}"
         ) from error
-    if network.num_classes != label_map.num_classes:
+    num_classes = logits.shape.as_list()[-1]
+    if num_classes != label_map.num_classes:
         raise UserError(
-            f"--model={path} is of a network with {network.num_classes - 1} "
-            f"categories, not {label_map.num_classes - 1}; give its --label_map"
+            f"--model: {path} was exported with {num_classes - 1} categories, not "
+            f"{label_map.num_classes - 1}; give its --label_map"
         )
-    return network
-
-
-def _load_saved_model(session, path):
-    tf.saved_model.load(session, [tf.saved_model.SERVING], path)
-
-
-def _load_frozen_graph(session, path):
-    del session
-    with open(path, "rb") as file:
-        tf.import_graph_def(tf.GraphDef.FromString(file.read()), name="")

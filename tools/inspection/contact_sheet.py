@@ -1,30 +1,32 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Draws what the network sees of some records: a contact sheet, as PNG.
+"""Draws a contact sheet (PNG): records as the network sees them during training.
 
-A row a record: the image with the boxes of the record; then, for each of two random
-augmentations, the input of the network with the boxes that it is to find, and with the
-default boxes that are matched to them. Input and boxes come out of training's own
-function; its targets are decoded again. A box and its default boxes have one color.
+Each record has one row with five panels of 300 x 300 pixels: the whole image with its
+ground truth boxes; then, for each of two random augmentations, the network's input with
+the target boxes, and again with the default boxes that are matched to them. Input and
+targets come from the training's own functions; the targets are decoded back to boxes. A
+target box and its default boxes have the same color.
 
-Glossary: N default boxes, P those that matched; boxes are ltrb, [ymin, xmin, ymax,
-xmax] in 0..1 of the image.
+Glossary: N default boxes, P matched ones; boxes are ltrb, [ymin, xmin, ymax, xmax] in
+0..1 of the image.
 """
 
 import io
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from PIL import Image, ImageDraw
 
 import anchors
 import dataset_parser
 from console import atomic_file
-from console.errors import UserError
+from console.errors import blaming
 from dataset import augmentation
 from evaluation import drawing
 
 AUGMENTATIONS = 2
-# Pixels: a panel, the gap around it, and the text above and below it.
+# Pixels: side of a panel, gap around it, and height of the text above and below it.
 SIDE = anchors.IMAGE_SIZE
 GAP = 8
 TEXT = 20
@@ -32,25 +34,22 @@ TEXT = 20
 _FONT = 13
 _BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
 _EMPTY = (225, 225, 225)
-# Targets of one box, decoded from different default boxes, agree to rounding.
+# Largest difference, due to rounding, between the decoded targets of one box.
 _SAME_BOX = 1e-3
 
 
 def draw(samples, label_map, path):
-    """Writes the contact sheet.
+    """Draws the contact sheet and writes it to a file.
 
     Args:
-      samples: list of (title, serialized): str of the row, and bytes of a record that
-        training takes and that has a box.
+      samples: list of (title, serialized): str, title of the row; bytes, a record that
+        is trained on and has a box.
       label_map: categories.LabelMap.
-      path: str, of the PNG.
+      path: str, path of the PNG.
 
     Raises:
-      ImportError: when Pillow is missing.
-      UserError: when the file cannot be written.
+      UserError: the file cannot be written.
     """
-    from PIL import Image, ImageDraw
-
     columns = 1 + 2 * AUGMENTATIONS
     row_height = SIDE + 2 * TEXT + GAP
     size = columns * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
@@ -64,23 +63,17 @@ def draw(samples, label_map, path):
             left = GAP + column * (SIDE + GAP)
             sheet.paste(panel, (left, top + TEXT))
             pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
-    _save(sheet, path)
-
-
-def _save(sheet, path):
     png = io.BytesIO()
     sheet.save(png, "PNG")
-    try:
+    with blaming("--sheet:"):
         atomic_file.write_atomically(path, png.getvalue())
-    except atomic_file.NotWritableError as error:
-        raise UserError(f"--sheet={error}") from error
 
 
 def _inputs(records, label_map):
-    """Yields (record, augmented): what training's functions make of each record.
+    """Yields (record, augmented) for each record.
 
-    record: dict of "pixels", "boxes" and "classes"; augmented: list of dicts of
-    "image", "classes" [N] and "boxes" [N, 4], no longer offsets.
+    record: dict of "pixels", "boxes" and "classes". augmented: for each augmentation a
+    dict of "image" and the targets "classes" [N] and "boxes" [N, 4], decoded.
     """
     with tf.Graph().as_default(), tf.Session() as session:
         serialized = tf.placeholder(tf.string, [])
@@ -92,10 +85,10 @@ def _inputs(records, label_map):
             "classes": labels["classes"],
             "boxes": anchors.decode_offsets(labels["boxes"]),
         }
-        for one in records:
-            # TensorFlow's parser refuses some of what this one takes, and the complaint
-            # is the record's bytes, which end Python on TensorFlow 1.15.
-            example = tf.train.Example.FromString(one)
+        for raw in records:
+            # TensorFlow's parser refuses some records that this one accepts. Its error
+            # message is the record's bytes, which crash Python on TensorFlow 1.15.
+            example = tf.train.Example.FromString(raw)
             example.DiscardUnknownFields()
             feed = {serialized: example.SerializeToString()}
             yield (
@@ -107,14 +100,12 @@ def _inputs(records, label_map):
 def _panels(record, augmented, label_map):
     """Yields (PIL image of SIDE x SIDE pixels, caption)."""
     yield _record_panel(record, label_map)
-    for one in augmented:
-        yield from _input_panels(one, label_map)
+    for example in augmented:
+        yield from _input_panels(example, label_map)
 
 
 def _record_panel(record, label_map):
-    """The whole image, its sides kept in proportion, with the boxes of the record."""
-    from PIL import Image
-
+    """Returns the whole image, in its own aspect ratio, with its boxes."""
     image = Image.fromarray(record["pixels"])
     scale = SIDE / max(image.size)
     size = [max(int(side * scale), 1) for side in image.size]
@@ -126,36 +117,35 @@ def _record_panel(record, label_map):
 
 
 def _input_panels(augmented, label_map):
-    """The network's input twice: with the boxes to find, and the matched ones."""
-    from PIL import Image
-
+    """Yields the network's input with the target boxes, and with the default boxes."""
     image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
     positive = np.flatnonzero(augmented["classes"])
     classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
     owners = group_boxes(boxes, classes)
-    # Of each box the first default box.
+    # For each target box, the row of its first default box.
     rows = [owners.index(number) for number in range(max(owners) + 1)]
     labels = [_label(classes[row], label_map) for row in rows]
     yield (
         _with_boxes(image, boxes[rows], labels, range(len(rows))),
-        f"the network's input; boxes to find: {len(rows)}",
+        f"the network's input; target boxes: {len(rows)}",
     )
     default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
     yield (
         _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
-        f"default boxes that are to find them: {len(owners)}",
+        f"default boxes matched to them: {len(owners)}",
     )
 
 
 def group_boxes(boxes, classes):
-    """Finds out which default boxes are to find the same box.
+    """Groups the default boxes that are matched to the same target box.
 
     Args:
       boxes: float32 [P, 4], ltrb, decoded targets.
       classes: int [P].
 
     Returns:
-      list of int [P], numbers of the boxes, from 0, in the order of their first row.
+      list of int [P], the target box of each row, numbered from 0 in the order of
+      their first rows.
     """
     owners, firsts = [], []
     for row in range(len(boxes)):
@@ -168,7 +158,7 @@ def group_boxes(boxes, classes):
 
 
 def _with_boxes(image, boxes, labels, numbers, width=None):
-    """The image with boxes in 0..1, in the colors of their numbers."""
+    """Returns the image with boxes in 0..1; equal numbers have equal colors."""
     scale = np.array(image.size[::-1] * 2) - 1
     colors = [drawing.color_of(number) for number in numbers]
     return drawing.draw(image, boxes * scale, labels, colors, width)

@@ -1,9 +1,9 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads all records of TFRecord files on all cores, and finds what is wrong with each.
+"""Reads the records of TFRecord files on all cores, and finds the faults of each.
 
-What cannot be used is record_problems' to say, and whether an image can be decoded
-augmentation's. Added is what neither training nor evaluation refuses.
+record_rules decides which records training and evaluation refuse, and augmentation
+which images can be decoded. This module adds the faults that both of them accept.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
 """
@@ -12,8 +12,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import os
-import sys
-import tempfile
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -21,68 +19,29 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import dataset_parser
+from console import progress
 from console.errors import UserError
 from dataset import augmentation, record_rules
 from dataset.record_rules import Problem
+from inspection import faults
 
-BAD_IMAGE = "images that cannot be decoded"
-DAMAGED_IMAGE = "images that decode with a complaint"
-BEYOND = "boxes that reach a little out of their image"
-EMPTY = "boxes of no size"
-UNKNOWN = "boxes of a category that is not in the label map"
-OTHER_NAME = "categories that a record names otherwise than the label map"
-EXCHANGED = "images with width and height exchanged"
-OTHER_SIZE = "images of another size than said"
-CUT = "files that cannot be read to their end"
-
-_USED = "training and evaluation use what the decoder makes of it"
-_LEFT_OUT = "training leaves the record out"
-_BOTH = _LEFT_OUT + ", evaluation stops"
-# Kind of problem: what becomes of it.
-CONSEQUENCES = {
-    record_rules.NO_EXAMPLE: _BOTH,
-    record_rules.WRONG_IMAGE: _BOTH,
-    record_rules.BAD_ID: "training does not mind, evaluation stops",
-    record_rules.WRONG_BOX_FEATURE: _LEFT_OUT,
-    record_rules.UNEQUAL: _LEFT_OUT,
-    record_rules.OUTSIDE: _LEFT_OUT,
-    record_rules.BACKWARD: _LEFT_OUT,
-    # Training decodes windows of an image, of which some may end before the fault.
-    BAD_IMAGE: _LEFT_OUT + " where it meets the fault, evaluation stops",
-    DAMAGED_IMAGE: _USED,
-    BEYOND: "training clips the box",
-    EMPTY: "training makes some default box find it, and never crops its image",
-    UNKNOWN: "training leaves the box out",
-    OTHER_NAME: "training goes by the number; give the --label_map of the dataset",
-    EXCHANGED: "training goes by the pixels; the boxes may be wrong, see the sheet",
-    OTHER_SIZE: "training goes by the pixels; the boxes may be wrong, see the sheet",
-    CUT: "training leaves out what is behind, evaluation stops",
-}
-_LEFT_OUT_KINDS = {
-    record_rules.NO_EXAMPLE,
-    record_rules.WRONG_IMAGE,
-    BAD_IMAGE,
-    CUT,
-}
-_LEFT_OUT_KINDS.update(record_rules.BOX_PROBLEMS)
-
-# Framing around each record: length, its checksum and that of the data.
-FRAMING_BYTES = 16
-# As parts of the image; a pixel's rounding is less.
+# Bytes that TFRecord adds to each record: its length and two checksums.
+_FRAMING_BYTES = 16
+# Parts of the image's side; a box ends less than this outside because of rounding.
 _ROUNDING = 0.002
-# Records held at a time, for each core.
+# Records in memory per core, twice.
 _CHUNK = 16
 
 
 class Facts(NamedTuple):
-    """What one record holds, as far as it can be read.
+    """The content of one record, as far as it can be read.
 
     Attributes:
       problems: list of Problem.
-      id_text: the id as messages show it, "" where there is none.
+      id_text: the id as messages show it, "" if there is none.
       boxes: float32 [G, 4], ltrb.
       labels: int64 [G], category ids.
-      size: (width, height) in pixels of the decoded image, or None.
+      size: (width, height) of the decoded image in pixels, or None.
       has_known_box: whether there is a box of a category in the label map.
     """
 
@@ -98,18 +57,18 @@ class Facts(NamedTuple):
         """Whether training counts the record as broken."""
         kinds = {problem.kind for problem in self.problems}
         if not self.has_known_box:
-            kinds.discard(BAD_IMAGE)  # training never decodes it
-        return not kinds.isdisjoint(_LEFT_OUT_KINDS)
+            kinds.discard(faults.BAD_IMAGE)  # training never decodes it
+        return not kinds.isdisjoint(faults.LEFT_OUT)
 
     @property
     def image_id(self):
-        """int, or None where there is none."""
+        """The id as an int, or None if there is no valid one."""
         is_bad = any(problem.kind == record_rules.BAD_ID for problem in self.problems)
         return int(self.id_text) if self.id_text and not is_bad else None
 
 
 class Record(NamedTuple):
-    """A record, or (serialized is None) the end of what can be read of a file.
+    """A record, or the unreadable rest of a file (serialized is None).
 
     Attributes:
       path: of its file.
@@ -125,8 +84,28 @@ class Record(NamedTuple):
 
     @property
     def place(self):
-        """str, as messages name it."""
+        """The file and index as messages show them."""
         return f"{self.path}, record {self.index}"
+
+
+def read_all(paths):
+    """Reads files, with a progress display over their bytes.
+
+    Args:
+      paths: list of str.
+
+    Yields:
+      Record; see `read`.
+
+    Raises:
+      UserError: a file cannot be opened.
+    """
+    total = sum(os.path.getsize(path) for path in paths)
+    with progress.progress_bar(total, "byte", unit_scale=True) as bar:
+        for path in paths:
+            for record in read(path):
+                yield record
+                bar.update(len(record.serialized or b"") + _FRAMING_BYTES)
 
 
 def read(path):
@@ -136,10 +115,10 @@ def read(path):
       path: str.
 
     Yields:
-      Record; the last one has a problem where the file goes on behind it.
+      Record; the last one has a problem if the rest of the file cannot be read.
 
     Raises:
-      UserError: when it cannot be opened.
+      UserError: the file cannot be opened.
     """
     position = index = 0
     reason = "TensorFlow finds no more records"
@@ -147,7 +126,7 @@ def read(path):
         size = os.path.getsize(path)
         for serialized in tf.python_io.tf_record_iterator(path):
             yield Record(path, index, serialized)
-            position += len(serialized) + FRAMING_BYTES
+            position += len(serialized) + _FRAMING_BYTES
             index += 1
     except tf.errors.DataLossError as error:
         reason = error.message.splitlines()[0]
@@ -155,115 +134,70 @@ def read(path):
         raise UserError(f"cannot read {path}: {error}") from error
     if position < size:
         text = f"the file's last {size - position} bytes cannot be read: {reason}"
-        yield Record(path, index, None, Problem(CUT, text))
+        yield Record(path, index, None, Problem(faults.CUT, text))
 
 
 def check_all(records, label_map):
     """Checks records on all cores.
 
     Args:
-      records: iterator of Record; few are held at a time.
+      records: generator of Record, which is closed in the end; at most two chunks of
+        its records are in memory at a time.
       label_map: categories.LabelMap.
 
     Yields:
       (Record, Facts), in order.
     """
-    checker = _Checker(label_map)
+    check = _Checker(label_map)
     workers = dataset_parser.num_cores()
+    # Threads are enough: nearly all the time is spent on decoding, outside of Python.
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
 
-    def take():
-        return list(itertools.islice(records, _CHUNK * workers))
+    def start_chunk():
+        return pool.map(check, itertools.islice(records, _CHUNK * workers))
 
-    # Threads do: nearly all the time goes into decoding, outside of Python.
-    with contextlib.ExitStack() as stack:
-        heard = stack.enter_context(_complaints())
-        stack.enter_context(contextlib.closing(records))
-        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
-        chunk = take()
+    with contextlib.closing(records), pool:
+        chunk = list(start_chunk())
         while chunk:
-            results = pool.map(checker.check, chunk)
-            following = take()
-            found = list(results)
-            if heard():
-                found = [
-                    _with_complaint(checker, record, facts, heard)
-                    for record, facts in zip(chunk, found)
-                ]
-            yield from zip(chunk, found)
-            chunk = following
-
-
-@contextlib.contextmanager
-def _complaints():
-    """Gives a function: what the JPEG decoder has said since the last call, or "".
-
-    Of a damaged JPEG that can still be decoded it only writes a line to the standard
-    error of the process. TensorFlow writes there as well, of what fails anyway.
-    """
-    sys.stderr.flush()
-    kept = sys.stderr
-    with os.fdopen(os.dup(2), "w", 1) as real, tempfile.TemporaryFile() as file:
-        number = file.fileno()
-
-        def heard():
-            text = os.pread(number, os.fstat(number).st_size, 0).decode(
-                "utf8", "replace"
-            )
-            os.ftruncate(number, 0)
-            os.lseek(number, 0, os.SEEK_SET)
-            lines = [line for line in text.splitlines() if "tensorflow" not in line]
-            return lines[0] if lines else ""
-
-        os.dup2(number, 2)
-        sys.stderr = real
-        try:
-            yield heard
-        finally:
-            sys.stderr = kept
-            os.dup2(real.fileno(), 2)
-
-
-def _with_complaint(checker, record, facts, heard):
-    """Decodes the image once more, alone, to find whose complaint it was."""
-    if facts.size is not None:
-        checker.check(record)
-        complaint = heard()
-        if complaint:
-            text = f"its image is damaged: {complaint}"
-            facts.problems.append(Problem(DAMAGED_IMAGE, text))
-    return facts
+            following = start_chunk()
+            yield from chunk
+            chunk = list(following)
 
 
 class _Checker:
-    """Checks single records; may be used by several threads at once."""
+    """Checks single records; several threads may share one checker."""
 
     def __init__(self, label_map):
         self._label_map = label_map
         self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
-            # All pixels are decoded, and only their shape leaves the session.
+            # Decodes all pixels, but returns only their shape.
             self._shape = tf.shape(augmentation.decode(self._encoded))
         self._session = tf.Session(graph=graph)
 
-    def check(self, record):
-        """Gives the Facts of a Record."""
+    def __call__(self, record):
+        """Returns the Record with its Facts."""
         if record.serialized is None:
-            return Facts([record.problem])
+            return record, Facts([record.problem])
         problems = list(record_rules.problems_of(record.serialized))
         try:
             example = tf.train.Example.FromString(record.serialized)
         except message.DecodeError:
-            return Facts(problems)
-        feature = example.features.feature
+            return record, Facts(problems)
+        return record, self._check_example(example.features.feature, problems)
+
+    def _check_example(self, feature, problems):
         boxes, labels = _boxes(feature)
-        problems += _problems_of_boxes(boxes)
+        if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
+            problems += _problems_of_boxes(boxes)
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
-            problems.append(Problem(UNKNOWN, f"it has a box of category id {label}"))
+            text = f"it has a box of category id {label}"
+            problems.append(Problem(faults.UNKNOWN, text))
         names = record_rules.named_categories(feature)
         for text in self._label_map.other_names(names):
-            problems.append(Problem(OTHER_NAME, text))
+            problems.append(Problem(faults.OTHER_NAME, text))
         return Facts(
             problems,
             id_text=record_rules.id_text(feature),
@@ -274,23 +208,20 @@ class _Checker:
         )
 
     def _check_image(self, feature, problems):
-        """(width, height), or None."""
+        """Returns (width, height), or None if the image cannot be decoded."""
         encoded = feature["image/encoded"].bytes_list.value
         if len(encoded) != 1:
             return None
         try:
             shape = self._session.run(self._shape, {self._encoded: encoded[0]})
         except tf.errors.OpError:
-            problems.append(Problem(BAD_IMAGE, _why_not_decoded(encoded[0])))
+            problems.append(Problem(faults.BAD_IMAGE, _why_not_decoded(encoded[0])))
             return None
         size = int(shape[1]), int(shape[0])
-        said = [
-            feature["image/" + name].int64_list.value[:1]
-            for name in ("width", "height")
-        ]
-        if all(said):
-            said = said[0][0], said[1][0]
-            problems += compare_sizes(size, said, "its features")
+        width = feature["image/width"].int64_list.value
+        height = feature["image/height"].int64_list.value
+        if width and height:
+            problems += compare_sizes(size, (width[0], height[0]), "its features")
         return size
 
 
@@ -302,26 +233,26 @@ def _why_not_decoded(encoded):
     return record_rules.UNDECODABLE
 
 
-def compare_sizes(size, said, who):
-    """Compares an image's size with what is said of it.
+def compare_sizes(size, stated, source):
+    """Compares an image's size with the size that something else states.
 
     Args:
-      size: (width, height) of the pixels.
-      said: (width, height).
-      who: who says so: "its features".
+      size: (width, height) of the decoded image in pixels.
+      stated: (width, height).
+      source: str, what states it, for example "its features".
 
     Returns:
-      list of Problem.
+      list of at most one Problem.
     """
-    if said == size:
+    if stated == size:
         return []
-    kind = EXCHANGED if said == size[::-1] else OTHER_SIZE
-    text = "it has {} x {} pixels, but {} say {} x {}".format(*size, who, *said)
+    kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
+    text = "it has {} x {} pixels, but {} say {} x {}".format(*size, source, *stated)
     return [Problem(kind, text)]
 
 
 def _boxes(feature):
-    """(float32 [G, 4], int64 [G]); nothing where the numbers differ."""
+    """Returns (boxes [G, 4], labels [G]), both empty if their numbers differ."""
     sides = [feature[name].float_list.value for name in record_rules.BOX_FEATURES]
     labels = feature[record_rules.LABEL_FEATURE].int64_list.value
     if {len(side) for side in sides} != {len(labels)}:
@@ -330,15 +261,13 @@ def _boxes(feature):
 
 
 def _problems_of_boxes(boxes):
-    """What record_problems does not mind."""
+    """Yields the Problems of boxes that training accepts."""
     clipped = np.clip(boxes, 0, 1)
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
-    with np.errstate(invalid="ignore"):
-        is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    is_refused = np.any(record_rules.unusable(boxes), axis=0)
-    for index in np.flatnonzero(~is_refused & (is_empty | is_beyond)):
+    is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
+    for index in np.flatnonzero(is_empty | is_beyond):
         text = f"its box {record_rules.box_text(boxes[index])}"
         if is_empty[index]:
-            yield Problem(EMPTY, f"{text} has no size")
+            yield Problem(faults.EMPTY, f"{text} has a width or height of 0")
         else:
-            yield Problem(BEYOND, f"{text} reaches out of the image")
+            yield Problem(faults.BEYOND, f"{text} reaches out of the image")

@@ -1,0 +1,138 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the files of an export; their formats: head of tools/export_model.py."""
+
+import json
+import os
+
+import tensorflow.compat.v1 as tf
+
+import anchors
+from detection import model_file
+from evaluation import postprocess
+
+OUTPUTS = ("boxes", "classes", "scores", "num_detections")
+SAVED_MODEL_DIR = "saved_model"
+RAW_FILE = "raw.pb"
+
+
+def build_detector(label_map):
+    """Builds the graph from pixels to detections in the default graph.
+
+    Args:
+      label_map: categories.LabelMap.
+
+    Returns:
+      (images, resized, outputs): the inputs, uint8 [B, height, width, 3] and float32
+      [B, 300, 300, 3] in 0..1, one of which is to be fed; and a dict from OUTPUTS to
+      tensors. All of them are named as in the head of export_model.py.
+    """
+    images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
+    resized = model_file.resize(images)
+    resized = tf.placeholder_with_default(resized, resized.shape, model_file.INPUT)
+    raw = model_file.build_network(resized, label_map)
+    boxes, scores, classes, counts = postprocess.detections(*raw)
+    category_ids = tf.constant([0] + list(label_map.names), tf.int32)
+    is_there = tf.sequence_mask(counts, postprocess.MAX_PER_IMAGE, tf.int32)
+    outputs = (boxes, tf.gather(category_ids, classes * is_there), scores, counts)
+    named = {name: tf.identity(t, name) for name, t in zip(OUTPUTS, outputs)}
+    return images, resized, named
+
+
+def export(checkpoint_path, label_map, folder, batch_size=1):
+    """Writes all files of an export.
+
+    Args:
+      checkpoint_path: str, prefix of the checkpoint's files.
+      label_map: categories.LabelMap.
+      folder: str, an empty folder.
+      batch_size: int, fixed batch size of raw.pb.
+
+    Raises:
+      UserError: the checkpoint has another network or another number of classes.
+      OSError: the folder cannot be written to.
+    """
+    with tf.Graph().as_default(), _session() as session:
+        # TensorFlow 2 cannot load SavedModels with the older kind of variables.
+        tf.get_variable_scope().set_use_resource(True)
+        images, resized, outputs = build_detector(label_map)
+        model_file.restore(session, checkpoint_path, label_map)
+        saved_model = os.path.join(folder, SAVED_MODEL_DIR)
+        _write_saved_model(session, images, resized, outputs, saved_model)
+        _freeze(session, OUTPUTS, os.path.join(folder, model_file.DETECT_FILE))
+    with tf.Graph().as_default(), _session() as session:
+        model_file.build_network(model_file.image_input(batch_size), label_map)
+        model_file.restore(session, checkpoint_path, label_map)
+        _freeze(session, model_file.RAW_OUTPUTS, os.path.join(folder, RAW_FILE))
+    _write_label_map(label_map, checkpoint_path, folder)
+
+
+def atc_command(folder, batch_size):
+    """Returns the command that converts raw.pb for Ascend.
+
+    Args:
+      folder: str, folder of the export.
+      batch_size: int, as for `export`.
+    """
+    size = anchors.IMAGE_SIZE
+    outputs = ";".join(name + ":0" for name in model_file.RAW_OUTPUTS)
+    return (
+        f"atc --framework=3 --model={os.path.join(folder, RAW_FILE)} "
+        "--output=ssd_resnet34 --input_format=NHWC "
+        f'--input_shape="{model_file.INPUT}:{batch_size},{size},{size},3" '
+        f'--out_nodes="{outputs}" --soc_version=...'
+    )
+
+
+def _session():
+    return tf.Session(config=tf.ConfigProto(device_count={"GPU": 0}))
+
+
+def _write_saved_model(session, images, resized, outputs, folder):
+    def signature(**inputs):
+        return tf.saved_model.signature_def_utils.predict_signature_def(inputs, outputs)
+
+    builder = tf.saved_model.Builder(folder)
+    builder.add_meta_graph_and_variables(
+        session,
+        [tf.saved_model.SERVING],
+        {
+            tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature(images=images),
+            "resized": signature(input=resized),
+        },
+        clear_devices=True,
+        # Attributes with default values may be unknown to the other TensorFlow.
+        strip_default_attrs=True,
+    )
+    try:
+        builder.save()
+    except tf.errors.OpError as error:
+        raise OSError(error.message.splitlines()[0]) from error
+
+
+def _freeze(session, outputs, path):
+    """Writes the graph that computes the outputs, with the weights as constants."""
+    frozen = tf.graph_util.convert_variables_to_constants(
+        session, session.graph.as_graph_def(), list(outputs)
+    )
+    for node in frozen.node:
+        node.device = ""
+    with tf.Graph().as_default():
+        # The only function that strips default values without a SavedModel.
+        stripped = tf.train.export_meta_graph(
+            graph_def=frozen, strip_default_attrs=True
+        ).graph_def
+    with open(path, "wb") as file:
+        file.write(stripped.SerializeToString())
+
+
+def _write_label_map(label_map, checkpoint_path, folder):
+    entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
+    info = {
+        "model": "SSD-ResNet34",
+        "checkpoint": os.path.basename(checkpoint_path),
+        "step": int(tf.train.load_variable(checkpoint_path, tf.GraphKeys.GLOBAL_STEP)),
+    }
+    path = os.path.join(folder, model_file.LABEL_MAP_FILE)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"info": info, "categories": entries}, file, indent=1)

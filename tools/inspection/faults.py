@@ -1,0 +1,72 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of fault in a dataset, and what training and evaluation do about each."""
+
+from dataset import record_rules
+
+# Faults of a file or record, besides those of record_rules.
+CUT = "files that cannot be read to their end"
+BAD_IMAGE = "images that cannot be decoded"
+EXCHANGED = "images with width and height exchanged"
+OTHER_SIZE = "images of another size than stated"
+BEYOND = "boxes that reach slightly out of their image"
+EMPTY = "boxes with a width or height of 0"
+UNKNOWN = "boxes of a category that is not in the label map"
+OTHER_NAME = "categories with another name in a record than in the label map"
+
+# Faults of the files together.
+NO_RECORDS = "datasets without any record"
+REPEATED = "ids that occur again"
+
+# Faults of the COCO json, and of the json and the records together.
+REFUSED = "jsons with an invalid entry"
+BAD_CATEGORIES = "jsons with invalid categories"
+OTHER_NAMES = "categories with another name in the json than in the label map"
+CATEGORIES = "categories of the json's boxes that are not in the label map"
+IMAGE_IDS = "image ids of the json that occur again"
+ANNOTATION_IDS = "annotation ids of the json that are 0 or occur again"
+UNKNOWN_IMAGES = "image ids of annotations that the json does not list"
+NOT_IN_JSON = "ids that are not in the json"
+NO_RECORD = "images of the json without a record"
+
+_LEFT_OUT = "training leaves the record out"
+_BOTH = _LEFT_OUT + ", evaluation stops"
+_WRONG_SIZE = "training uses the pixels; the boxes may be wrong, see the contact sheet"
+
+CONSEQUENCES = {
+    record_rules.NO_EXAMPLE: _BOTH,
+    record_rules.WRONG_IMAGE: _BOTH,
+    record_rules.BAD_ID: "training does not need ids, evaluation stops",
+    record_rules.WRONG_BOX_FEATURE: _LEFT_OUT,
+    record_rules.UNEQUAL: _LEFT_OUT,
+    record_rules.OUTSIDE: _LEFT_OUT,
+    record_rules.BACKWARD: _LEFT_OUT,
+    CUT: "training leaves out the rest of the file, evaluation stops",
+    # Training decodes windows of an image, some of which end before the fault.
+    BAD_IMAGE: _LEFT_OUT + " if the fault is in the decoded part, evaluation stops",
+    EXCHANGED: _WRONG_SIZE,
+    OTHER_SIZE: _WRONG_SIZE,
+    BEYOND: "training clips the box",
+    EMPTY: "training matches the box to a default box, and never crops its image",
+    UNKNOWN: "training leaves the box out",
+    OTHER_NAME: "training uses the id; give the dataset's own --label_map",
+    NO_RECORDS: "training and evaluation stop at once",
+    REPEATED: "training uses every record, evaluation only the last one",
+    REFUSED: "evaluation stops at once",
+    BAD_CATEGORIES: "conversion stops, and so does every command with --label_map",
+    OTHER_NAMES: "training and evaluation use the label map; give --label_map",
+    CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
+    IMAGE_IDS: "conversion stops; evaluation takes the images for one",
+    ANNOTATION_IDS: "evaluation never matches id 0, and stops at repeated ids",
+    UNKNOWN_IMAGES: "training and evaluation leave the annotations out",
+    NOT_IN_JSON: "evaluation leaves the image out, or stops if it is the first",
+    NO_RECORD: "evaluation counts their boxes as missed",
+}
+
+# Training counts a record with one of these against --max_bad_records.
+LEFT_OUT = frozenset(record_rules.BOX_PROBLEMS) | {
+    record_rules.NO_EXAMPLE,
+    record_rules.WRONG_IMAGE,
+    BAD_IMAGE,
+    CUT,
+}

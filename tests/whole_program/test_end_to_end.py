@@ -88,7 +88,7 @@ def test_first_run_says_what_it_does(runs):
 
 
 def test_ctrl_c_saves_a_checkpoint_and_ends_well(runs):
-    assert "SIGINT: the training stops after this step and saves" in runs[1]
+    assert "SIGINT: the training saves a checkpoint and ends" in runs[1]
     stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1]).group(
         1
     )

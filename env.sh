@@ -89,7 +89,8 @@ _ssd_install() {
     [[ ! -e "${_ssd_venv}/.unfinished" ]] || rm -rf -- "${_ssd_venv}"
     if { [[ -e "${_ssd_venv}" ]] || _ssd_create_venv; } >"${log}" 2>&1 &&
         _ssd_say "installing $* into ${_ssd_venv}, once; this takes minutes" &&
-        PIP_USER=0 "${python}" -m pip install "${@/#/-r${_ssd_root}/}" >>"${log}" 2>&1 &&
+        PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            "${python}" -m pip install "${@/#/-r${_ssd_root}/}" >>"${log}" 2>&1 &&
         "${python}" -c 'import absl, pycocotools.mask, tensorflow' >>"${log}" 2>&1; then
         _ssd_record "$@" >"${_ssd_venv}/.installed"
         rm -f -- "${_ssd_venv}/.unfinished"

@@ -146,14 +146,15 @@ class Job:
 
     def _watch(self) -> Optional[_Failure]:
         """Waits for a failure; returns None if all ranks end well or a signal comes."""
-        heartbeats, last_change = [], time.monotonic()
+        heartbeats, last_change = {}, time.monotonic()
         while not self._signals:
             if self._failed():
                 return self._find_cause()
             if not self._running():
                 return None
-            former, heartbeats = heartbeats, [rank.heartbeat() for rank in self._ranks]
-            if heartbeats != former or not any(heartbeats):
+            former = heartbeats
+            heartbeats = {rank: rank.heartbeat() for rank in self._running()}
+            if heartbeats != former or not any(heartbeats.values()):
                 last_change = time.monotonic()
             elif 0 < self._options.hang_seconds < time.monotonic() - last_change:
                 return self._dump_stacks()

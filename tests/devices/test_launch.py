@@ -5,11 +5,14 @@
 test_launchers.py has the rest: one rank, and exec_main.sh.
 """
 
+import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -323,3 +326,124 @@ def test_the_launcher_starts_without_tensorflow(project):
     names = {line.split()[-1] for line in result.stderr.splitlines()}
     assert result.returncode == 0 and b"devices.job" in names
     assert not {b"tensorflow", b"numpy", b"absl"} & names
+
+
+@pytest.mark.slow
+def test_a_rank_killed_five_times_is_started_again_from_the_newest_checkpoint(project):
+    # Each run saves checkpoints: a single restart in a row is enough.
+    process = start(project, "--max_restarts=1", ranks=2, FAKE_ALL="train 40")
+    saved = project.folder / "training" / "D1" / "result_npu"
+
+    def has_run_and_saved(runs, checkpoints):
+        return (
+            len(project.reports(1)) == runs and len(list(saved.glob("*"))) > checkpoints
+        )
+
+    for run in range(1, 6):
+        before = len(list(saved.glob("*")))
+        wait_until(
+            functools.partial(has_run_and_saved, run, before), "no start or checkpoint"
+        )
+        os.kill(project.reports(1)[-1]["pid"], signal.SIGKILL)
+    status, output = project.end(process)
+    assert status == 0
+    assert len(project.reports(0)) == len(project.reports(1)) == 6
+    restart = (
+        "rank 1 was killed by SIGKILL; all ranks of this server start again in 1 s "
+        "(restart 1 of 1 since the last new checkpoint)"
+    )
+    for text in (output, project.log(0), project.log(1)):
+        assert text.count(restart) == 5
+    assert len(list(saved.glob("*"))) == 40
+    project.wait_until_nothing_runs()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script, device", [("run_npu_1p.sh", 0), ("run_npu_8p.sh", 1)])
+def test_a_rank_that_fails_each_time_is_given_up_after_growing_pauses(
+    project, script, device
+):
+    failing = {f"FAKE_{device}": "end 3", "SSD_MAX_RESTARTS": "2"}
+    begin = time.monotonic()
+    process = project.start(script, RANK_SIZE="2", FAKE_ALL="wait", **failing)
+    status, output = project.end(process)
+    assert status == 3
+    assert time.monotonic() - begin > 1 + 2
+    assert len(project.reports(device)) == 3
+    text = f"rank {device} failed with status 3; all ranks of this server start again"
+    assert f"{text} in 1 s (restart 1 of 2" in project.log(device)
+    assert f"{text} in 2 s (restart 2 of 2" in project.log(device)
+    assert "not started again: 2 restart(s) have brought no new checkpoint" in output
+    project.wait_until_nothing_runs()
+
+
+def test_an_error_of_the_user_is_not_started_again(project):
+    process = start(project, "--max_restarts=9", FAKE_ALL="wait", FAKE_1="end 2")
+    assert project.end(process)[0] == 2
+    assert len(project.reports(1)) == 1
+
+
+@pytest.mark.slow
+def test_a_signal_in_the_pause_ends_the_job(project):
+    process = start(project, "--max_restarts=9", FAKE_ALL="end 3")
+    wait_until(lambda: "start again in 4 s" in project.output(), "no restart")
+    process.send_signal(signal.SIGTERM)
+    assert project.end(process)[0] == 143
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script, ranks, restarts, expected_status",
+    [
+        ("run_npu_1p.sh", 1, 1, 0),
+        ("run_npu_8p.sh", 2, 1, 0),
+        ("run_npu_8p.sh", 2, 0, 124),
+    ],
+)
+def test_ranks_that_hang_show_their_stacks_and_start_again(
+    project, script, ranks, restarts, expected_status
+):
+    arguments = [f"--max_restarts={restarts}", "--hang_seconds=2"]
+    variables = {"RANK_SIZE": str(ranks), "FAKE_ALL": "train 30"}
+    process = project.start(script, *arguments, **variables)
+    for pid in project.wait_for_ranks(range(ranks)):
+        os.kill(pid, signal.SIGSTOP)
+    status, output = project.end(process)
+    assert status == expected_status
+    assert "no rank has finished a step for 2 s; the logs of all ranks show" in output
+    for rank in range(ranks):
+        log = project.log(rank)
+        assert re.search(r'File ".*/ssd_main.py", line \d+ in train\n', log)
+        assert log.count("for 2 s; all ranks of this server start again") == restarts
+        assert len(project.reports(rank)) == 1 + restarts
+    project.wait_until_nothing_runs()
+
+
+@pytest.mark.slow
+def test_what_follows_the_training_may_take_longer_than_hang_seconds(project):
+    fake = project.folder / "ssd_main.py"
+    ending = "\nos.utime(os.environ['SSD_HEARTBEAT_FILE'], (0, 0)); time.sleep(2)\n"
+    fake.write_text(fake.read_text() + ending)
+    process = start(project, "--hang_seconds=1", ranks=1, FAKE_ALL="train 2")
+    assert project.end(process)[0] == 0
+
+
+@pytest.mark.slow
+def test_a_full_disk_does_not_stop_the_launcher(project):
+    folder = project.folder / "training"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if os.geteuid() or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("only root may create a small file system")
+    try:
+        with pytest.raises(OSError), (folder / "large").open("wb", 0) as file:
+            while True:
+                file.write(bytes(4096))
+        process = project.start("run_npu_1p.sh", "--max_restarts=1")
+        status, output = project.end(process)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    # Its ssd_main.py cannot write its report.
+    assert status == 1
+    (line,) = output.splitlines()
+    assert "rank 0 failed with status 1; not started again: 1 restart(s) have" in line

@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+import processes
 from devices import rank_table
 from launching import OWN_DATA, Project, wait_until
 
@@ -33,11 +34,12 @@ def start(project, *arguments, ranks=3, **variables):
     return project.start("run_npu_8p.sh", *arguments, RANK_SIZE=str(ranks), **variables)
 
 
-def write_table(path, *servers):
-    """Writes a rank table with two devices on every server."""
+def write_table(path, *servers, devices=2):
+    """Writes a rank table with some devices on every server."""
+    places = [(server, device) for server in servers for device in range(devices)]
     ranks = [
-        rank_table.Rank(rank, servers[rank // 2], rank % 2, f"10.1.0.{rank + 1}")
-        for rank in range(2 * len(servers))
+        rank_table.Rank(rank, *place, f"10.1.0.{rank + 1}")
+        for rank, place in enumerate(places)
     ]
     path.write_text(json.dumps(rank_table.document(ranks)))
 
@@ -375,6 +377,53 @@ def test_a_rank_that_fails_each_time_is_given_up_after_growing_pauses(
     assert f"{text} in 2 s (restart 2 of 2" in project.log(device)
     assert "not started again: 2 restart(s) have brought no new checkpoint" in output
     project.wait_until_nothing_runs()
+
+
+_CONNECTED_RANKS = """
+import os, signal, socket, sys, time
+
+rank, address = os.environ["RANK_ID"], ("127.0.0.1", int(os.environ["FAKE_PORT"]))
+is_first_run = not os.path.exists("started")
+open("started", "w").close()
+if rank == "0":
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    listener.listen(1)
+    data = listener.accept()[0].recv(1)
+    sys.exit(0 if data else 75)
+while True:
+    try:
+        peer = socket.create_connection(address)
+        break
+    except OSError:
+        time.sleep(0.1)
+if is_first_run:
+    os.kill(os.getpid(), signal.SIGKILL)
+peer.send(b"x")
+"""
+
+
+@pytest.mark.slow
+def test_two_servers_start_again_together(tmp_path):
+    write_table(tmp_path / "table.json", "10.0.0.1", "10.0.0.2", devices=1)
+    variables = {
+        "RANK_TABLE_FILE": str(tmp_path / "table.json"),
+        "FAKE_PORT": str(processes.free_ports(1)),
+    }
+    launchers = []
+    for server in ("10.0.0.1", "10.0.0.2"):
+        (tmp_path / server).mkdir()
+        project = Project(tmp_path / server)
+        (project.folder / "ssd_main.py").write_text(_CONNECTED_RANKS)
+        variables["SERVER_ID"] = server
+        arguments = ("run_npu_8p.sh", "--max_restarts=1")
+        launchers.append((project, project.start(*arguments, **variables)))
+    for rank, cause in enumerate(["failed with status 75", "was killed by SIGKILL"]):
+        project, process = launchers[rank]
+        assert project.end(process)[0] == 0, project.output()
+        restart = f"rank {rank} {cause}; all ranks of this server start again"
+        assert project.log(0, rank).count(restart) == 1
 
 
 def test_an_error_of_the_user_is_not_started_again(project):

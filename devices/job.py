@@ -5,7 +5,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from typing import Dict, List, NamedTuple, Optional
@@ -24,6 +23,7 @@ _SECONDS_FOR_THE_CAUSE = 5
 _STATUS_HANG = 124
 _SECONDS_TO_DUMP_STACKS = 2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 60
+_STDOUT, _STDERR = 1, 2
 
 
 class Options(NamedTuple):
@@ -70,7 +70,7 @@ class _LogDisplay(threading.Thread):
                 if is_complete and not data:
                     return
                 while data:
-                    data = data[os.write(sys.stdout.fileno(), data) :]
+                    data = data[os.write(_STDOUT, data) :]
                 self._is_complete.wait(_SECONDS_BETWEEN_LOOKS)
 
     def finish(self):
@@ -119,10 +119,10 @@ class Job:
             for rank in self._ranks:
                 rank.start(self._flags, self._environment)
             failure = self._watch()
-            if failure is None:
-                return (
-                    self._end_after_signal() if self._signals else self._display_rest(0)
-                )
+            if self._signals:
+                return self._end_after_signal()
+            if not failure:
+                return self._display_rest(0)
             self._end_ranks(_SECONDS_TO_END, "ending the other ranks")
             if any(rank.has_new_checkpoint() for rank in self._ranks):
                 restarts = 0
@@ -136,7 +136,7 @@ class Job:
     def _say(self, text: str):
         # A terminal that is gone must not end the launcher, and the ranks with it.
         with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), os.fsencode(f"{self._name}: {text}\n"))
+            os.write(_STDERR, os.fsencode(f"{self._name}: {text}\n"))
 
     def _running(self) -> List[RankProcess]:
         return [rank for rank in self._ranks if rank.status is None]
@@ -145,15 +145,16 @@ class Job:
         return [rank for rank in self._ranks if rank.status]
 
     def _watch(self) -> Optional[_Failure]:
-        """Waits for a failure; returns None if all ranks end well or a signal comes."""
+        """Returns the first failure; None after a signal, or if all have ended well."""
         heartbeats, last_change = {}, time.monotonic()
         while not self._signals:
+            # In this order: no rank can fail after it is seen to have ended.
+            running = self._running()
             if self._failed():
                 return self._find_cause()
-            if not self._running():
+            if not running:
                 return None
-            former = heartbeats
-            heartbeats = {rank: rank.heartbeat() for rank in self._running()}
+            former, heartbeats = heartbeats, {r: r.heartbeat() for r in running}
             if heartbeats != former or not any(heartbeats.values()):
                 last_change = time.monotonic()
             elif 0 < self._options.hang_seconds < time.monotonic() - last_change:
@@ -165,10 +166,10 @@ class Job:
         """Finds the ranks that failed first: some stop only because these are gone."""
         deadline = time.monotonic() + _SECONDS_FOR_THE_CAUSE
         while True:
-            failed = self._failed()
+            running, failed = self._running(), self._failed()
             causes = [rank for rank in failed if rank.status != _STATUS_PEER_LOST]
             is_over = time.monotonic() > deadline or self._signals
-            if causes or is_over or not self._running():
+            if causes or is_over or not running:
                 break
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         # If all have lost a peer, it is on another server.
@@ -182,7 +183,7 @@ class Job:
 
     def _dump_stacks(self) -> _Failure:
         text = f"no rank has finished a step for {self._options.hang_seconds} s"
-        self._say(f"{text}; the logs of all ranks show where they are")
+        self._say(f"{text}; the end of each log shows the stacks of its rank")
         for rank in self._running():
             rank.dump_stacks()
         time.sleep(_SECONDS_TO_DUMP_STACKS)
@@ -239,7 +240,7 @@ class Job:
             if rank is not self._ranks[0]:
                 self._say(f"{rank.describe_end()}; the end of {rank.log}:")
                 with contextlib.suppress(OSError):
-                    os.write(sys.stderr.fileno(), rank.end_of_log())
+                    os.write(_STDERR, rank.end_of_log())
         return failure.status
 
     def _end_after_signal(self) -> int:

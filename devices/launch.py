@@ -1,8 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The program behind run_npu_1p.sh and run_npu_8p.sh.
-
-  python3 -m devices.launch (1p | 8p) [flags]
+"""The program behind run_npu_1p.sh and run_npu_8p.sh, which prepare its environment.
 
 It finds the ranks of this server and their devices, and runs them as one job. It uses
 only the standard library and starts in a fraction of a second.

@@ -1,11 +1,7 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher with several ranks: run_npu_8p.sh with an ssd_main.py that only reports.
+"""Both launchers with an ssd_main.py that only reports: starts, failures, signals."""
 
-test_launchers.py has the rest: one rank, and exec_main.sh.
-"""
-
-import functools
 import json
 import os
 import re
@@ -16,9 +12,12 @@ import time
 
 import pytest
 
-import processes
 from devices import rank_table
-from launching import OWN_DATA, Project, wait_until
+from launching import Project
+from processes import free_ports, wait_for
+
+ONE, ALL = "run_npu_1p.sh", "run_npu_8p.sh"
+TWO_SERVERS = "npu_config/16p_2servers.json"
 
 
 @pytest.fixture
@@ -26,12 +25,8 @@ def project(tmp_path):
     return Project(tmp_path)
 
 
-def run(project, *arguments, **variables):
-    return project.run("run_npu_8p.sh", arguments, **OWN_DATA, **variables)
-
-
-def start(project, *arguments, ranks=3, **variables):
-    return project.start("run_npu_8p.sh", *arguments, RANK_SIZE=str(ranks), **variables)
+def start(project, *arguments, script=ALL, ranks=3, **variables):
+    return project.start(script, *arguments, RANK_SIZE=str(ranks), **variables)
 
 
 def write_table(path, *servers, devices=2):
@@ -46,20 +41,33 @@ def write_table(path, *servers, devices=2):
 
 @pytest.mark.slow
 def test_eight_ranks_start_each_on_its_device(project):
-    result = run(project, "--num_epochs=1")
+    result = project.run(ALL, "--num_epochs=1")
     assert (result.returncode, result.stdout) == (0, "rank 0 speaks\n"), result.stderr
     assert result.stderr == ""
     for rank in range(8):
         (report,) = project.reports(rank)
         assert report["cwd"] == str(project.folder / "training" / f"D{rank}")
         assert report["argv"][-1] == "--num_epochs=1"
-        environment = report["env"]
         names = ("RANK_ID", "DEVICE_ID", "DEVICE_INDEX", "RANK_SIZE")
-        assert [environment[name] for name in names] == [str(rank)] * 3 + ["8"]
+        assert [report["env"][name] for name in names] == [str(rank)] * 3 + ["8"]
         table = str(project.folder / "npu_config" / "8p.json")
-        assert environment["RANK_TABLE_FILE"] == table
-        assert environment["HCCL_CONNECT_TIMEOUT"] == "600"
+        assert report["env"]["RANK_TABLE_FILE"] == table
+        assert report["env"]["HCCL_CONNECT_TIMEOUT"] == "600"
         assert project.log(rank) == f"rank {rank} speaks\n"
+
+
+def test_a_single_rank_starts_without_a_rank_table(project, tmp_path):
+    # With a table left over from another run it would wait for other ranks.
+    variables = {"DEVICE_ID": "3", "RANK_SIZE": "8", "RANK_TABLE_FILE": "/x.json"}
+    assert project.run(ONE, cwd=tmp_path, **variables).returncode == 0
+    (report,) = project.reports(device=3)
+    assert report["cwd"] == str(project.folder / "training" / "D3")
+    names = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "DEVICE_INDEX")
+    assert [report["env"][name] for name in names] == ["0", "1", "3", "3"]
+    assert "RANK_TABLE_FILE" not in report["env"]
+    # Paths in flags start where the user is.
+    assert report["env"]["SSD_CALLED_FROM"] == str(tmp_path)
+    assert project.log(3, rank=0) == "rank 0 speaks\n"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +84,8 @@ def test_each_server_starts_its_own_ranks(project, servers, variables, first):
     table = project.folder / "table.json"
     write_table(table, *servers)
     # A relative file is relative to where the launcher was called.
-    variables = dict(variables, RANK_TABLE_FILE="table.json", **OWN_DATA)
-    result = project.run("run_npu_8p.sh", cwd=project.folder, **variables)
+    variables = dict(variables, RANK_TABLE_FILE="table.json", cwd=project.folder)
+    result = project.run(ALL, **variables)
     assert (result.returncode, result.stdout) == (0, f"rank {first} speaks\n")
     for device in range(2):
         (report,) = project.reports(device)
@@ -88,7 +96,7 @@ def test_each_server_starts_its_own_ranks(project, servers, variables, first):
 
 
 def test_rank_size_takes_the_first_ranks_and_shortens_the_table(project):
-    assert run(project, RANK_SIZE="2").returncode == 0
+    assert project.run(ALL, RANK_SIZE="2").returncode == 0
     (report,) = project.reports(1)
     assert report["env"]["RANK_SIZE"] == "2"
     path = project.folder / "training" / "rank_table_2.json"
@@ -98,91 +106,79 @@ def test_rank_size_takes_the_first_ranks_and_shortens_the_table(project):
     assert not project.reports(2)
 
 
-_TWO_SERVERS = "npu_config/16p_2servers.json"
-
-
 @pytest.mark.parametrize(
-    "variables, expected",
+    "script, settings, expected",
     [
-        ({"RANK_TABLE_FILE": "/nowhere/table.json"}, "/nowhere/table.json: cannot be"),
-        ({"RANK_SIZE": "no"}, "RANK_SIZE=no: must be"),
-        ({"RANK_SIZE": "0"}, "RANK_SIZE=0: "),
-        ({"RANK_SIZE": "9"}, "8p.json has 8 ranks; set RANK_SIZE to 1 to 8"),
-        ({"SSD_SECONDS_TO_SAVE": "1.5"}, "SSD_SECONDS_TO_SAVE=1.5: must be a whole"),
-        ({"SSD_MAX_RESTARTS": "many"}, "SSD_MAX_RESTARTS=many: must be a whole"),
-        ({"arguments": ["--max_restarts=-1"]}, "--max_restarts=-1: must be a whole"),
-        ({"arguments": ["--hang_seconds", "1h"]}, "--hang_seconds=1h: must be a whole"),
-        ({"arguments": ["--hang_seconds"]}, "--hang_seconds: expected one argument"),
-        (
-            {"RANK_TABLE_FILE": _TWO_SERVERS, "SERVER_ID": "10.0.0.3"},
-            "SERVER_ID=10.0.0.3: ",
-        ),
+        (ALL, "RANK_TABLE_FILE=/x.json", "/x.json: cannot be read"),
+        (ALL, "RANK_SIZE=no", "RANK_SIZE=no: must be"),
+        (ALL, "RANK_SIZE=0", "RANK_SIZE=0: "),
+        (ALL, "RANK_SIZE=9", "8p.json has 8 ranks; set RANK_SIZE to 1 to 8"),
+        (ALL, f"RANK_TABLE_FILE={TWO_SERVERS} SERVER_ID=10.0.0.3", "=10.0.0.3: "),
+        (ALL, "SSD_SECONDS_TO_SAVE=1.5", "SSD_SECONDS_TO_SAVE=1.5: must be a whole"),
+        (ALL, "SSD_MAX_RESTARTS=many", "SSD_MAX_RESTARTS=many: must be a whole"),
+        (ONE, "--max_restarts=-1", "--max_restarts=-1: must be a whole number"),
+        (ONE, "--hang_seconds 1h", "--hang_seconds=1h: must be a whole number"),
+        (ONE, "--hang_seconds", "--hang_seconds: expected one argument"),
+        (ONE, "DEVICE_ID=one", "DEVICE_ID=one: must be the number of a device"),
+        (ONE, "DEVICE_ID=01", "DEVICE_ID=01: must be the number of a device"),
     ],
 )
-def test_a_bad_setting_is_one_line(project, variables, expected):
-    variables = dict(OWN_DATA, cwd=project.folder, **variables)
-    result = project.run("run_npu_8p.sh", **variables)
-    assert result.returncode == 2
-    (line,) = (result.stdout + result.stderr).splitlines()
-    assert line.startswith("run_npu_8p.sh: ") and expected in line
+def test_a_bad_setting_is_one_line(project, script, settings, expected):
+    arguments, variables = [], {}
+    if settings.startswith("--"):
+        arguments = settings.split()
+    else:
+        variables = dict(setting.split("=") for setting in settings.split())
+    line = project.error_line(script, *arguments, cwd=project.folder, **variables)
+    assert line.startswith(f"{script}: ") and expected in line
     assert not (project.folder / "training").exists()
 
 
 def test_a_bad_rank_table_is_one_line_with_the_entry(project):
     table = project.folder / "npu_config" / "8p.json"
     table.write_text(table.read_text().replace('"rank_id": "7"', '"rank_id": "3"'))
-    result = run(project)
-    assert result.returncode == 2
-    (line,) = (result.stdout + result.stderr).splitlines()
+    line = project.error_line(ALL)
     assert f"{table}: group_list[0].instance_list[7]: rank_id 3" in line
 
 
 def test_a_log_that_cannot_be_written_is_one_line(project):
     (project.folder / "training").write_text("in the way")
-    result = run(project)
-    assert result.returncode == 2
-    (line,) = (result.stdout + result.stderr).splitlines()
-    assert "training/D0/train_0.log cannot be written" in line
+    assert "training/D0/train_0.log cannot be written" in project.error_line(ALL)
 
 
 def test_the_log_is_shown_whole_but_not_that_of_earlier_runs(project):
     lines = "".join(f"line {number}\n" for number in range(20000))
-    (project.folder / "ssd_main.py").write_text(f"print({lines!r}, end='')\n")
+    code = f"import sys\nprint({lines!r}, end='')\nsys.exit(7)"
+    (project.folder / "ssd_main.py").write_text(code)
     for _ in range(2):
-        assert run(project, RANK_SIZE="1").stdout == lines
+        result = project.run(ONE)
+        assert (result.returncode, result.stdout, result.stderr) == (7, lines, "")
     assert project.log() == lines * 2
 
 
 def test_a_rank_that_ends_well_does_not_end_the_others(project):
-    process = start(project, FAKE_ALL="follow", FAKE_1="end 0")
-    (pid,) = project.wait_for_ranks([1])
-    project.wait_for_ranks(range(3))
-    wait_until(lambda: pid not in project.processes(), "rank 1 does not end")
-    (project.folder / "go").touch()
+    process = start(project, FAKE_ALL="end 0 1", FAKE_1="end 0")
     assert project.end(process) == (0, "rank 0 speaks\n")
-    project.wait_until_nothing_runs()
 
 
 def test_a_failing_rank_is_named_and_ends_the_others(project):
-    process = start(project, FAKE_ALL="wait", FAKE_2="fail", FAKE_CHILD="1")
+    process = start(project, FAKE_ALL="wait", FAKE_2="end 3 0", FAKE_CHILD="1")
     status, output = project.end(process)
     assert status == 3
     lines = output.splitlines()
     assert "run_npu_8p.sh: ending the other ranks" in lines
-    assert lines[-3:] == [
-        "run_npu_8p.sh: rank 2 failed with status 3; the end of "
-        f"{project.folder}/training/D2/train_2.log:",
+    log = f"{project.folder}/training/D2/train_2.log"
+    assert lines[-2:] == [
+        f"run_npu_8p.sh: rank 2 failed with status 3; the end of {log}:",
         "rank 2 speaks",
-        "rank 2 fails, as it was told",
     ]
-    project.wait_until_nothing_runs()
 
 
 def test_a_rank_killed_from_outside_is_named_and_ends_the_others(project):
     process = start(project, FAKE_ALL="wait")
-    pids = project.wait_for_ranks(range(3))
+    pids = project.wait_for_ranks(3)
     # The display of the log might be late otherwise.
-    wait_until(project.output, "rank 0's log is not shown")
+    wait_for(project.output)
     os.kill(pids[1], signal.SIGKILL)
     status, output = project.end(process)
     assert status == 128 + signal.SIGKILL
@@ -194,12 +190,11 @@ def test_a_rank_killed_from_outside_is_named_and_ends_the_others(project):
         f"run_npu_8p.sh: rank 1 was killed by SIGKILL; the end of {log}:",
         "rank 1 speaks",
     ]
-    project.wait_until_nothing_runs()
 
 
 @pytest.mark.slow
 def test_the_rank_that_the_others_left_for_is_named_though_it_ends_later(project):
-    process = start(project, FAKE_ALL="wait", FAKE_0="fail 75", FAKE_2="fail 4 1")
+    process = start(project, FAKE_ALL="wait", FAKE_0="end 75 0", FAKE_2="end 4 1")
     status, output = project.end(process)
     assert status == 4
     assert "rank 2 failed with status 4; the end of" in output
@@ -207,39 +202,30 @@ def test_the_rank_that_the_others_left_for_is_named_though_it_ends_later(project
 
 
 def test_ranks_that_left_for_one_on_another_server_are_named(project):
-    status, output = project.end(start(project, FAKE_ALL="fail 75"))
+    status, output = project.end(start(project, FAKE_ALL="end 75 0"))
     assert status == 75
     assert "rank 0 failed with status 75" in output
     assert "rank 2 failed with status 75" in output
 
 
-def test_a_signal_kills_ranks_that_ignore_the_end_after_a_failure(project):
-    process = start(project, FAKE_ALL="stubborn", FAKE_1="fail")
-    told = "ending the other ranks"
-    wait_until(lambda: told in project.output(), "the failure is not noticed")
-    process.send_signal(signal.SIGTERM)
-    status, output = project.end(process)
-    assert status == 3
-    assert "rank 0 2 did not end by itself; killing it" in output
-    project.wait_until_nothing_runs()
-
-
 @pytest.mark.parametrize(
-    "name, disposition",
+    "script, name, disposition",
     [
-        ("SIGINT", signal.SIG_DFL),
-        ("SIGTERM", signal.SIG_DFL),
-        ("SIGHUP", signal.SIG_DFL),
-        # As `nohup ./run_npu_8p.sh &` in a script starts it.
-        ("SIGINT", signal.SIG_IGN),
-        ("SIGTERM", signal.SIG_IGN),
+        (ALL, "SIGINT", signal.SIG_DFL),
+        (ALL, "SIGTERM", signal.SIG_DFL),
+        (ONE, "SIGHUP", signal.SIG_DFL),
+        # Started as `nohup ./run_npu_1p.sh &` in a script.
+        (ONE, "SIGINT", signal.SIG_IGN),
+        (ONE, "SIGTERM", signal.SIG_IGN),
     ],
 )
-def test_a_signal_lets_every_rank_save(project, name, disposition):
-    process = start(project, FAKE_ALL="save", disposition=disposition)
-    project.wait_for_ranks(range(3))
+def test_a_signal_lets_every_rank_save(project, script, name, disposition):
+    variables = {"script": script, "disposition": disposition}
+    process = start(project, FAKE_ALL="save", **variables)
+    ranks = 3 if script == ALL else 1
+    project.wait_for_ranks(ranks)
     if disposition == signal.SIG_IGN:
-        # The terminal is closed, which must not end the job.
+        # The terminal is closed.
         process.send_signal(signal.SIGHUP)
     # Ctrl-C reaches the whole group of the launcher, kill the launcher alone.
     number = getattr(signal, name)
@@ -247,79 +233,81 @@ def test_a_signal_lets_every_rank_save(project, name, disposition):
     status, output = project.end(process)
     assert status == 0
     assert f"{name}: the training saves a checkpoint and ends, within 60 s" in output
-    for rank in range(3):
+    for rank in range(ranks):
         assert (project.folder / "training" / f"D{rank}" / "saved").exists()
         assert project.log(rank) == f"rank {rank} speaks\nrank {rank} saved\n"
     assert "rank 0 saved" in output
-    project.wait_until_nothing_runs()
 
 
 def test_the_ranks_save_when_the_terminal_is_gone(project):
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [str(project.folder / "run_npu_8p.sh")],
-        env=project.environment(RANK_SIZE="2", FAKE_ALL="save", **OWN_DATA),
+        [str(project.folder / ALL)],
+        env=project.environment(RANK_SIZE="2", FAKE_ALL="save"),
         stdout=writer,
         stderr=writer,
     )
     os.close(writer)
-    project.wait_for_ranks(range(2))
+    project.wait_for_ranks(2)
     os.close(reader)
     process.terminate()
     assert process.wait() == 0
     assert project.log(1) == "rank 1 speaks\nrank 1 saved\n"
 
 
-@pytest.mark.parametrize("name, status", [("SIGINT", 130), ("SIGTERM", 143)])
-def test_ranks_that_cannot_save_yet_end_with_the_signals_status(project, name, status):
-    process = start(project, FAKE_ALL="wait", FAKE_CHILD="1")
-    project.wait_for_ranks(range(3))
+@pytest.mark.parametrize(
+    "script, name, status", [(ALL, "SIGINT", 130), (ONE, "SIGTERM", 143)]
+)
+def test_ranks_that_cannot_save_yet_end_with_the_signals_status(
+    project, script, name, status
+):
+    process = start(project, script=script, ranks=1, FAKE_ALL="wait", FAKE_CHILD="1")
+    project.wait_for_ranks(1)
     process.send_signal(getattr(signal, name))
     assert project.end(process)[0] == status
-    project.wait_until_nothing_runs()
 
 
-def test_a_rank_that_fails_to_save_is_named(project):
-    process = start(project, FAKE_ALL="save")
-    project.wait_for_ranks(range(3))
+@pytest.mark.slow
+def test_ranks_that_do_not_save_in_time_are_named_and_killed(project):
+    process = start(
+        project, FAKE_ALL="stubborn", FAKE_2="save", SSD_SECONDS_TO_SAVE="1"
+    )
+    project.wait_for_ranks(3)
     folder = project.folder / "training" / "D2"
     (folder / "saved").mkdir()
     process.send_signal(signal.SIGTERM)
     status, output = project.end(process)
     assert status == 143
+    assert "rank 0 1 did not end by itself; killing it" in output
+    assert "rank 0 was killed by SIGKILL, see" in output
     assert f"rank 2 failed with status 1, see {folder}/train_2.log" in output
     assert "IsADirectoryError" in project.log(2)
 
 
-@pytest.mark.slow
-def test_ranks_are_killed_when_the_time_for_saving_is_over(project):
-    process = start(project, FAKE_ALL="stubborn", SSD_SECONDS_TO_SAVE="1")
-    project.wait_for_ranks(range(3))
-    process.send_signal(signal.SIGTERM)
-    status, output = project.end(process)
-    assert status == 143
-    assert "rank 0 1 2 did not end by itself; killing it" in output
-    assert "rank 2 was killed by SIGKILL" in output
-    project.wait_until_nothing_runs()
-
-
-def test_a_second_signal_ends_the_ranks_at_once(project):
-    process = start(project, FAKE_ALL="stubborn", SSD_SECONDS_TO_SAVE="9999")
-    project.wait_for_ranks(range(3))
-    process.send_signal(signal.SIGTERM)
-    answer = "a second signal ends it at once"
-    wait_until(lambda: answer in project.output(), "the first signal is not answered")
+@pytest.mark.parametrize(
+    "fakes, answer, status",
+    [
+        ({}, "a second signal ends it at once", 143),
+        ({"FAKE_1": "end 3 0"}, "ending the other ranks", 3),
+    ],
+)
+def test_a_second_signal_ends_the_ranks_at_once(project, fakes, answer, status):
+    process = start(project, FAKE_ALL="stubborn", SSD_SECONDS_TO_SAVE="9999", **fakes)
+    project.wait_for_ranks(3)
+    if not fakes:
+        process.send_signal(signal.SIGTERM)
+    # A failure counts as the first signal.
+    wait_for(lambda: answer in project.output())
     process.send_signal(signal.SIGINT)
-    assert project.end(process)[0] == 143
-    project.wait_until_nothing_runs()
+    assert project.end(process)[0] == status
 
 
-def test_nothing_outlives_a_launcher_that_is_killed(project):
-    process = start(project, FAKE_ALL="stubborn")
-    project.wait_for_ranks(range(3))
+@pytest.mark.parametrize("script", [ONE, ALL])
+def test_nothing_outlives_a_launcher_that_is_killed(project, script):
+    process = start(project, script=script, ranks=2, FAKE_ALL="stubborn")
+    project.wait_for_ranks(2 if script == ALL else 1)
     process.kill()
     assert project.end(process)[0] == -signal.SIGKILL
-    project.wait_until_nothing_runs()
 
 
 def test_the_launcher_starts_without_tensorflow(project):
@@ -336,16 +324,12 @@ def test_a_rank_killed_five_times_is_started_again_from_the_newest_checkpoint(pr
     process = start(project, "--max_restarts=1", ranks=2, FAKE_ALL="train 40")
     saved = project.folder / "training" / "D1" / "result_npu"
 
-    def has_run_and_saved(runs, checkpoints):
-        return (
-            len(project.reports(1)) == runs and len(list(saved.glob("*"))) > checkpoints
-        )
+    def wait_for_run(number, num_saved_before):
+        wait_for(lambda: len(project.reports(1)) == number)
+        wait_for(lambda: len(list(saved.glob("*"))) > num_saved_before)
 
-    for run in range(1, 6):
-        before = len(list(saved.glob("*")))
-        wait_until(
-            functools.partial(has_run_and_saved, run, before), "no start or checkpoint"
-        )
+    for number in range(1, 6):
+        wait_for_run(number, num_saved_before=len(list(saved.glob("*"))))
         os.kill(project.reports(1)[-1]["pid"], signal.SIGKILL)
     status, output = project.end(process)
     assert status == 0
@@ -357,18 +341,18 @@ def test_a_rank_killed_five_times_is_started_again_from_the_newest_checkpoint(pr
     for text in (output, project.log(0), project.log(1)):
         assert text.count(restart) == 5
     assert len(list(saved.glob("*"))) == 40
-    project.wait_until_nothing_runs()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script, device", [("run_npu_1p.sh", 0), ("run_npu_8p.sh", 1)])
+@pytest.mark.parametrize("script, device", [(ONE, 0), (ALL, 1)])
 def test_a_rank_that_fails_each_time_is_given_up_after_growing_pauses(
     project, script, device
 ):
-    failing = {f"FAKE_{device}": "end 3", "SSD_MAX_RESTARTS": "2"}
+    variables = {f"FAKE_{device}": "end 3", "SSD_MAX_RESTARTS": "2"}
     begin = time.monotonic()
-    process = project.start(script, RANK_SIZE="2", FAKE_ALL="wait", **failing)
-    status, output = project.end(process)
+    status, output = project.end(
+        start(project, script=script, ranks=2, FAKE_ALL="wait", **variables)
+    )
     assert status == 3
     assert time.monotonic() - begin > 1 + 2
     assert len(project.reports(device)) == 3
@@ -376,7 +360,6 @@ def test_a_rank_that_fails_each_time_is_given_up_after_growing_pauses(
     assert f"{text} in 1 s (restart 1 of 2" in project.log(device)
     assert f"{text} in 2 s (restart 2 of 2" in project.log(device)
     assert "not started again: 2 restart(s) have brought no new checkpoint" in output
-    project.wait_until_nothing_runs()
 
 
 _CONNECTED_RANKS = """
@@ -407,18 +390,15 @@ peer.send(b"x")
 @pytest.mark.slow
 def test_two_servers_start_again_together(tmp_path):
     write_table(tmp_path / "table.json", "10.0.0.1", "10.0.0.2", devices=1)
-    variables = {
-        "RANK_TABLE_FILE": str(tmp_path / "table.json"),
-        "FAKE_PORT": str(processes.free_ports(1)),
-    }
+    port = str(free_ports(1))
     launchers = []
     for server in ("10.0.0.1", "10.0.0.2"):
         (tmp_path / server).mkdir()
         project = Project(tmp_path / server)
         (project.folder / "ssd_main.py").write_text(_CONNECTED_RANKS)
-        variables["SERVER_ID"] = server
-        arguments = ("run_npu_8p.sh", "--max_restarts=1")
-        launchers.append((project, project.start(*arguments, **variables)))
+        variables = {"RANK_TABLE_FILE": str(tmp_path / "table.json")}
+        variables.update(SERVER_ID=server, FAKE_PORT=port, SSD_MAX_RESTARTS="1")
+        launchers.append((project, project.start(ALL, **variables)))
     for rank, cause in enumerate(["failed with status 75", "was killed by SIGKILL"]):
         project, process = launchers[rank]
         assert project.end(process)[0] == 0, project.output()
@@ -435,7 +415,7 @@ def test_an_error_of_the_user_is_not_started_again(project):
 @pytest.mark.slow
 def test_a_signal_in_the_pause_ends_the_job(project):
     process = start(project, "--max_restarts=9", FAKE_ALL="end 3")
-    wait_until(lambda: "start again in 4 s" in project.output(), "no restart")
+    wait_for(lambda: "start again in 4 s" in project.output())
     process.send_signal(signal.SIGTERM)
     assert project.end(process)[0] == 143
 
@@ -443,29 +423,24 @@ def test_a_signal_in_the_pause_ends_the_job(project):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "script, ranks, restarts, expected_status",
-    [
-        ("run_npu_1p.sh", 1, 1, 0),
-        ("run_npu_8p.sh", 2, 1, 0),
-        ("run_npu_8p.sh", 2, 0, 124),
-    ],
+    [(ONE, 1, 1, 0), (ALL, 2, 1, 0), (ALL, 2, 0, 124)],
 )
 def test_ranks_that_hang_show_their_stacks_and_start_again(
     project, script, ranks, restarts, expected_status
 ):
     arguments = [f"--max_restarts={restarts}", "--hang_seconds=2"]
-    variables = {"RANK_SIZE": str(ranks), "FAKE_ALL": "train 30"}
-    process = project.start(script, *arguments, **variables)
-    for pid in project.wait_for_ranks(range(ranks)):
+    variables = {"script": script, "ranks": ranks, "FAKE_ALL": "train 30"}
+    process = start(project, *arguments, **variables)
+    for pid in project.wait_for_ranks(ranks):
         os.kill(pid, signal.SIGSTOP)
     status, output = project.end(process)
     assert status == expected_status
-    assert "no rank has finished a step for 2 s; the logs of all ranks show" in output
+    assert "no rank has finished a step for 2 s; the end of each log shows" in output
     for rank in range(ranks):
         log = project.log(rank)
         assert re.search(r'File ".*/ssd_main.py", line \d+ in train\n', log)
         assert log.count("for 2 s; all ranks of this server start again") == restarts
         assert len(project.reports(rank)) == 1 + restarts
-    project.wait_until_nothing_runs()
 
 
 @pytest.mark.slow
@@ -488,7 +463,7 @@ def test_a_full_disk_does_not_stop_the_launcher(project):
         with pytest.raises(OSError), (folder / "large").open("wb", 0) as file:
             while True:
                 file.write(bytes(4096))
-        process = project.start("run_npu_1p.sh", "--max_restarts=1")
+        process = project.start(ONE, "--max_restarts=1")
         status, output = project.end(process)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

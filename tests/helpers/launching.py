@@ -6,14 +6,12 @@ That ssd_main.py appends a line of JSON with its arguments, environment, folder 
 process id to report.jsonl in its working folder, and then does what FAKE_<rank id>,
 else FAKE_ALL, in the environment says:
 
-  end STATUS   exits with that status at once (the default, with status 0)
-  fail [STATUS [SECONDS]]
-               waits until all ranks have reported, and SECONDS (0) longer, then exits
-               with STATUS (3)
+  end STATUS [SECONDS]
+               exits with that status (the default is 0), but if SECONDS are given, only
+               so long after all ranks have reported
   wait         waits for a signal; with FAKE_CHILD together with a process of its own
   stubborn     waits and ignores SIGTERM
   save         waits; on SIGTERM it writes the file "saved" and exits with status 0
-  follow       waits for the file "go" in the project's folder, then exits with status 0
   train STEPS  takes a step every 0.1 s, with heartbeat and checkpoint, from the newest
                checkpoint on, and exits with status 0 after the last one
 """
@@ -25,21 +23,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-_FILES = ("env.sh", "exec_main.sh", "run_npu_1p.sh", "run_npu_8p.sh")
+from processes import wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+_SCRIPTS = ("env.sh", "exec_main.sh", "run_npu_1p.sh", "run_npu_8p.sh")
 _FOLDERS = ("console", "devices", "npu_config")
-_LAUNCHER_VARIABLES = (
-    "DEVICE_ID HCCL_CONNECT_TIMEOUT RANK_ID RANK_SIZE RANK_TABLE_FILE SERVER_ID "
-    "SSD_CALLED_FROM SSD_MAX_RESTARTS SSD_SECONDS_TO_SAVE path_to_annotations "
-    "path_to_pretrain path_to_tfrecord"
-).split()
-# In the environment of everything that a launcher of a project starts.
+_INHERITED_VARIABLES = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _MARK = "SSD_TEST_PROJECT"
 # A loaded machine may take this long for what usually takes a second.
 _PATIENCE_SECONDS = 100
-OWN_DATA = {"path_to_tfrecord": "/data/records", "path_to_annotations": "/data/coco"}
 
 _FAKE_MAIN = """
 import faulthandler, glob, json, os, re, signal, subprocess, sys, time
@@ -54,10 +47,6 @@ def save(*unused):
     open("saved", "w").close()
     print("rank %s saved" % rank)
     sys.exit(0)
-
-def wait_for(is_there):
-    while not is_there():
-        time.sleep(0.05)
 
 def train(last_step):
     names = glob.glob("result_npu/*.index")
@@ -84,16 +73,11 @@ report["pid"] = os.getpid()
 with open("report.jsonl", "a") as file:
     file.write(json.dumps(report) + "\\n")
 if action[0] == "end":
+    for seconds in action[2:]:
+        while len(glob.glob("../*/report.jsonl")) < int(os.environ["RANK_SIZE"]):
+            time.sleep(0.05)
+        time.sleep(float(seconds))
     sys.exit(int(action[1]))
-elif action[0] == "fail":
-    all_ranks = int(os.environ["RANK_SIZE"])
-    wait_for(lambda: len(glob.glob("../*/report.jsonl")) == all_ranks)
-    print("rank %s fails, as it was told" % rank)
-    status, seconds = (action[1:] + ["3", "0"][len(action) - 1 :])
-    time.sleep(float(seconds))
-    sys.exit(int(status))
-elif action[0] == "follow":
-    wait_for(lambda: os.path.exists("../../go"))
 elif action[0] == "train":
     train(int(action[1]))
 else:
@@ -111,28 +95,32 @@ print("sample made")
 class Project:
     """The copy of the launchers, in a folder with a space in its name."""
 
-    def __init__(self, folder):
+    def __init__(self, parent):
         """Creates the copy in a new folder."""
-        self.folder = folder / "the project"
+        self.folder = parent / "the project"
         (self.folder / "tools").mkdir(parents=True)
-        for name in _FILES:
-            shutil.copy(str(_ROOT / name), str(self.folder))
+        for name in _SCRIPTS:
+            shutil.copy(str(ROOT / name), str(self.folder))
         for name in _FOLDERS:
-            shutil.copytree(str(_ROOT / name), str(self.folder / name))
+            shutil.copytree(str(ROOT / name), str(self.folder / name))
         (self.folder / "ssd_main.py").write_text(_FAKE_MAIN)
         sample = self.folder / "tools" / "make_sample_dataset.py"
         sample.write_text(_FAKE_SAMPLE)
 
     def environment(self, **variables):
-        """Returns the environment for a launcher, with nothing left of others."""
-        environment = dict(os.environ, PYTHON=sys.executable)
-        for name in _LAUNCHER_VARIABLES:
-            environment.pop(name, None)
-        environment.update(variables)
+        """Returns the environment for a launcher: own data, unless variables differ."""
+        names = [name for name in _INHERITED_VARIABLES if name in os.environ]
+        environment = {name: os.environ[name] for name in names}
+        environment.update(
+            PYTHON=sys.executable,
+            path_to_tfrecord="/data/records",
+            path_to_annotations="/data/coco",
+        )
+        # The mark finds everything that a launcher of this project starts.
         environment[_MARK] = str(self.folder)
-        return environment
+        return dict(environment, **variables)
 
-    def run(self, script="run_npu_1p.sh", arguments=(), cwd="/", **variables):
+    def run(self, script, *arguments, cwd="/", **variables):
         """Runs a launcher to its end and returns the completed process."""
         return subprocess.run(
             [str(self.folder / script), *arguments],
@@ -142,6 +130,13 @@ class Project:
             text=True,
             timeout=_PATIENCE_SECONDS,
         )
+
+    def error_line(self, *arguments, **variables):
+        """Runs a launcher, which must fail with one line, and returns that line."""
+        result = self.run(*arguments, **variables)
+        assert result.returncode == 2
+        (line,) = (result.stdout + result.stderr).splitlines()
+        return line
 
     def start(self, script, *arguments, disposition=signal.SIG_DFL, **variables):
         """Starts a launcher as the leader of a process group, like a terminal does.
@@ -158,7 +153,7 @@ class Project:
             return subprocess.Popen(
                 [str(self.folder / script), *arguments],
                 cwd="/",
-                env=self.environment(**dict(OWN_DATA, **variables)),
+                env=self.environment(**variables),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -166,8 +161,14 @@ class Project:
             )
 
     def end(self, process):
-        """Waits for a started launcher; returns its exit status and its output."""
-        return process.wait(timeout=_PATIENCE_SECONDS), self.output()
+        """Waits for a started launcher; returns its exit status and its output.
+
+        Fails if a process outlives it.
+        """
+        status = process.wait(timeout=_PATIENCE_SECONDS)
+        # A killed process takes a moment.
+        wait_for(lambda: not self.processes())
+        return status, self.output()
 
     def output(self):
         """Returns what the started launcher has printed so far."""
@@ -184,10 +185,10 @@ class Project:
         name = f"train_{device if rank is None else rank}.log"
         return (self.folder / "training" / f"D{device}" / name).read_text()
 
-    def wait_for_ranks(self, devices):
-        """Waits until the ranks on these devices run; returns their process ids."""
-        wait_until(lambda: all(map(self.reports, devices)), "the ranks do not start")
-        return [self.reports(device)[0]["pid"] for device in devices]
+    def wait_for_ranks(self, count):
+        """Waits until so many ranks run; returns their process ids."""
+        wait_for(lambda: all(map(self.reports, range(count))))
+        return [self.reports(device)[0]["pid"] for device in range(count)]
 
     def processes(self):
         """Returns the ids of the running processes that a launcher here started."""
@@ -200,16 +201,3 @@ class Project:
             except OSError:
                 pass  # it has ended meanwhile
         return found
-
-    def wait_until_nothing_runs(self):
-        """Fails if a process outlives its launcher."""
-        # A killed process takes a moment.
-        wait_until(lambda: not self.processes(), "processes are left")
-
-
-def wait_until(condition, otherwise):
-    """Waits for a condition; fails with the text `otherwise` if it does not come."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)

@@ -38,7 +38,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--help", "-h", "-help", action="store_true")
+    parser.add_argument(
+        "--help", "-h", "-help", action="store_true", help="Prints this and exits."
+    )
     parser.add_argument(
         "--max_restarts",
         metavar="N",

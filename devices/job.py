@@ -200,7 +200,9 @@ class Job:
         while self._running():
             if time.monotonic() > deadline or len(self._signals) > num_signals:
                 numbers = " ".join(str(rank.rank) for rank in self._running())
-                self._say(f"rank {numbers} did not end by itself; killing it")
+                self._say(
+                    f"killing the ranks that did not end by themselves: {numbers}"
+                )
                 break
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         while self._running():

@@ -278,7 +278,7 @@ def test_ranks_that_do_not_save_in_time_are_named_and_killed(project):
     process.send_signal(signal.SIGTERM)
     status, output = project.end(process)
     assert status == 143
-    assert "rank 0 1 did not end by itself; killing it" in output
+    assert "killing the ranks that did not end by themselves: 0 1\n" in output
     assert "rank 0 was killed by SIGKILL, see" in output
     assert f"rank 2 failed with status 1, see {folder}/train_2.log" in output
     assert "IsADirectoryError" in project.log(2)

@@ -2,27 +2,29 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs one rank; started by run_npu_1p.sh and run_npu_8p.sh as
+# Runs one rank; run_npu_1p.sh and run_npu_8p.sh start it as
 #
 #   exec_main.sh RANK_ID RANK_SIZE CODE_DIR [more flags of ssd_main.py]
 #
-# Edit the paths and flags below; a flag given to the launcher wins over one here.
+# Edit the paths and flags below; flags given to the launcher override those here.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
 # Folders of the TFRecords (train2017*, val2017*), of the pretrained ResNet34
-# (model.ckpt-28152; may stay empty: training from scratch) and of
-# instances_val2017.json. All empty: the built-in sample. Each may also come from the
-# environment. Relative paths start at CODE_DIR.
+# (model.ckpt-28152; empty: training from scratch) and of instances_val2017.json. If all
+# are empty, the built-in sample is used. Each can also be set in the environment.
+# Relative paths start at CODE_DIR.
 path_to_tfrecord=${path_to_tfrecord:-}
 path_to_pretrain=${path_to_pretrain:-}
 path_to_annotations=${path_to_annotations:-}
 
-# Further flags for the built-in sample: 300 steps of 4 images, some minutes on a CPU.
+# Further flags for the built-in sample: 300 steps with 4 images each, which take some
+# minutes on a CPU.
 sample_flags=(
     --train_batch_size=4
     --num_examples_per_epoch=400
     --num_epochs=3
-    --base_learning_rate=0.024 # for 32 images: 0.003 for 4
+    --base_learning_rate=0.024 # is for 32 images: 0.003 for 4
     --warmup_epochs=0.4        # 40 steps
     --decay_epochs=3
     --save_checkpoints_steps=100
@@ -36,12 +38,15 @@ fail() {
 
 (($# >= 3)) || fail "usage: exec_main.sh RANK_ID RANK_SIZE CODE_DIR [flags]"
 export RANK_ID="$1" RANK_SIZE="$2"
-# shellcheck source=env.sh
-source "$3/env.sh"
+if [[ -z "${SSD_CALLED_FROM:-}" ]]; then
+    # Otherwise the launcher has done it.
+    # shellcheck source=env.sh
+    source "$3/env.sh"
+fi
 
 make_sample() {
     (
-        # Ranks take turns: the first draws it, the others find it there.
+        # Ranks take turns: the first creates the sample, the others find it there.
         if command -v flock >/dev/null; then
             flock 9
         fi

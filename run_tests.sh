@@ -4,14 +4,15 @@
 #
 # Checks the style and runs the tests:
 #
-#   ./run_tests.sh                      all, one process per core
+#   ./run_tests.sh                      all tests, one process per core
 #   ./run_tests.sh --fast               only tests that take less than a second each
 #   ./run_tests.sh tests/test_x.py ...  other arguments go to pytest, in one process
 #
-# It installs what it needs as the launchers do (see env.sh).
+# It installs what it needs like the launchers do (see env.sh).
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 # shellcheck disable=SC2034 # env.sh reads it
 SSD_REQUIREMENTS=tests/requirements.txt
 # shellcheck source=env.sh
@@ -24,8 +25,8 @@ names.update((name, name) for name in ("pytest", "hypothesis", "ruff"))
 print(*(names[name] for name in names if find_spec(name) is None))
 ')"
 if [[ -n "${missing}" ]]; then
-    echo "run_tests.sh: ${PYTHON} lacks: ${missing}; install tests/requirements.txt" \
-        "for it, or name another PYTHON" >&2
+    echo "run_tests.sh: ${PYTHON} lacks: ${missing}; install requirements.txt and" \
+        "tests/requirements.txt for it, or name another PYTHON" >&2
     exit 2
 fi
 

@@ -58,24 +58,6 @@ def _show(options: argparse.Namespace):
         print(f"{row[0]:>{rank}}  {row[1]:<{server}}  {row[2]:>{device}}  {row[3]}")
 
 
-def _local(options: argparse.Namespace):
-    table = rank_table.read(options.file)
-    for rank in rank_table.local_ranks(table, options.server_id):
-        print(rank.rank_id, rank.device_id, len(table.ranks))
-
-
-def _first(options: argparse.Namespace):
-    table = rank_table.read(options.file)
-    if not re.fullmatch("[0-9]{1,6}", options.ranks):
-        raise UserError(f"RANK_SIZE={options.ranks}: must be a number of ranks")
-    shorter = rank_table.first_ranks(table, int(options.ranks))
-    if shorter.ranks == table.ranks:
-        print(table.path)
-    else:
-        _write(options.output, rank_table.document(shorter.ranks))
-        print(options.output)
-
-
 def _make(options: argparse.Namespace):
     ranks = _number_devices(options.servers.split(","), options.hccn)
     if options.layout == "group_list":
@@ -217,7 +199,6 @@ def _parser() -> argparse.ArgumentParser:
 
     add(_check, "Checks a table; prints the first error and how to fix it.")
     add(_show, "Prints a table with one line per rank.")
-    _add_launcher_commands(add)
     option = add(_make, "Creates a table of all devices of the servers.", False)
     option("--servers", required=True, help="addresses or host names, comma-separated")
     hccn_help = "the /etc/hccn.conf of each server, in the order of --servers"
@@ -227,16 +208,6 @@ def _parser() -> argparse.ArgumentParser:
     option("--output", metavar="FILE", help="file to write (default: standard output)")
     option("--overwrite", action="store_true", help="replace an existing --output file")
     return parser
-
-
-def _add_launcher_commands(add):
-    """Adds the commands for run_npu_8p.sh."""
-    option = add(_local, "Prints rank, device and number of ranks of each local rank.")
-    server_help = "this server in the table (default: SERVER_ID, or by its addresses)"
-    option("--server_id", default=os.environ.get("SERVER_ID"), help=server_help)
-    option = add(_first, "Writes the table of the first ranks; prints its path.")
-    option("ranks", metavar="RANKS", help="number of ranks")
-    option("output", metavar="OUT", help="file to write")
 
 
 def main(arguments: List[str]) -> int:

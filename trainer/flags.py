@@ -314,8 +314,6 @@ def read_label_map():
     Raises:
       UserError: the file cannot be used.
     """
-    if not FLAGS.label_map:
-        return categories.COCO
     with blaming("--label_map:"):
         return categories.read_label_map(FLAGS.label_map)
 

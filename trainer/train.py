@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
-from trainer import checkpoints, chosen_checkpoint, stop_signal
+from trainer import checkpoints, chosen_checkpoint, heartbeat, stop_signal
 from trainer.flags import FLAGS
 
 
@@ -49,7 +49,15 @@ def train(device, params, model_dir, label_map, backbone=None):
     params = dict(params, iterations_per_loop=loop)
     model_fn = _model_fn(device, backbone, is_fresh_start=path is None)
     with stop_signal.StopOnSignal(device.ranks, loop) as stop:
-        _run(device, model_fn, model_dir, params, label_map, total, _hooks(stop))
+        _run(
+            device,
+            model_fn,
+            model_dir,
+            params,
+            label_map,
+            total,
+            _hooks(stop, model_dir),
+        )
     if stop.stopped_at is not None:
         tf.logging.info(
             "stopped at step %d of %d; the same command continues from there",
@@ -68,9 +76,9 @@ def train(device, params, model_dir, label_map, backbone=None):
     return True
 
 
-def _hooks(stop):
+def _hooks(stop, model_dir):
     """Lists the session hooks of a training, besides those of ssd_model_fn."""
-    return [ssd_model.FiniteLossHook(), stop]
+    return [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
 
 
 def _model_fn(device, backbone, is_fresh_start):

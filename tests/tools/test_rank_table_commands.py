@@ -53,7 +53,7 @@ def test_the_tool_runs_from_any_folder_without_installed_packages(tmp_path):
     assert subprocess.check_output(command, cwd=str(tmp_path)).decode() == line
 
 
-@pytest.mark.parametrize("name", ["", "check", "show", "make", "local", "first"])
+@pytest.mark.parametrize("name", ["", "check", "show", "make"])
 def test_every_command_has_help(capsys, name):
     with pytest.raises(SystemExit) as error:
         tool.main([*name.split(), "--help"])
@@ -69,8 +69,6 @@ def test_every_command_has_help(capsys, name):
         (["check"], "the following arguments are required: FILE; see --help"),
         (["show", "--all", ONE_SERVER], "unrecognized arguments: --all; see --help"),
         (["check", os.devnull], f"{os.devnull}: is not JSON in UTF-8: Expecting value"),
-        (["first", ONE_SERVER, "no", "out"], "RANK_SIZE=no: must be a number of ranks"),
-        (["first", ONE_SERVER, "2", ROOT], f"--output: {ROOT} cannot be written: Is a"),
     ],
 )
 def test_an_error_is_one_line_and_status_2(run, arguments, message):

@@ -10,15 +10,14 @@ Glossary: B images per batch.
 """
 
 import concurrent.futures
-import io
 import itertools
 from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from PIL import Image
 
 import anchors
+from conversion import image_file
 from dataset import augmentation
 from detection import model_file
 from evaluation import postprocess
@@ -28,7 +27,6 @@ _READERS = 4
 _UNREADABLE = (
     f"neither JPEG nor PNG, broken, or more than {augmentation.MAX_PIXELS} pixels"
 )
-_ORIENTATION_TAG = 0x0112
 
 
 class Picture(NamedTuple):
@@ -101,17 +99,7 @@ class Decoder:
             pixels = self._decode(encoded)
         except tf.errors.OpError as error:
             raise ValueError(_UNREADABLE) from error
-        return _upright(pixels, _orientation(encoded))
-
-
-def _orientation(encoded):
-    """Returns the EXIF orientation, 1..8; 1 if the file has none."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return image.getexif().get(_ORIENTATION_TAG, 1)
-    # Damaged EXIF data make Pillow raise exceptions of many classes.
-    except Exception:
-        return 1
+        return _upright(pixels, image_file.exif_orientation(encoded))
 
 
 def _upright(pixels, orientation):

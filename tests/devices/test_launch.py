@@ -431,7 +431,9 @@ def test_ranks_that_hang_show_their_stacks_and_start_again(
     arguments = [f"--max_restarts={restarts}", "--hang_seconds=2"]
     variables = {"script": script, "ranks": ranks, "FAKE_ALL": "train 30"}
     process = start(project, *arguments, **variables)
-    for pid in project.wait_for_ranks(ranks):
+    for rank, pid in enumerate(project.wait_for_ranks(ranks)):
+        folder = project.folder / "training" / f"D{rank}" / "result_npu"
+        wait_for((folder / "model.ckpt-1.index").exists)
         os.kill(pid, signal.SIGSTOP)
     status, output = project.end(process)
     assert status == expected_status

@@ -11,8 +11,7 @@ import sys
 import pytest
 
 import processes
-from devices import rank_messages
-from trainer import checkpoints, stop_signal
+from trainer import checkpoints
 
 PROGRAM = os.path.join(processes.ROOT, "tests", "helpers", "stoppable.py")
 pytestmark = pytest.mark.slow
@@ -57,25 +56,3 @@ def test_the_same_signal_again_ends_within_the_step(tmp_path, name):
             line = process.stderr.readline()
     assert process.wait(timeout=100) == 128 + getattr(signal, name)
     assert process.stdout.read() == ""
-
-
-@pytest.mark.parametrize("has_launcher, statuses", [(False, [143]), (True, [])])
-def test_the_same_signal_again_ends_at_once_unless_a_launcher_counts_them(
-    monkeypatch, has_launcher, statuses
-):
-    monkeypatch.delenv("SSD_HEARTBEAT_FILE", raising=False)
-    if has_launcher:
-        monkeypatch.setenv("SSD_HEARTBEAT_FILE", "heartbeat")
-    exits, wishes = [], []
-    monkeypatch.setattr(os, "_exit", exits.append)
-    ranks = rank_messages.Ranks()
-    monkeypatch.setattr(ranks, "want_stop", lambda: wishes.append("stop"))
-    with stop_signal.StopOnSignal(ranks, 1):
-        os.kill(os.getpid(), signal.SIGTERM)
-        processes.wait_for(lambda: len(wishes) == 1, seconds=20)
-        os.kill(os.getpid(), signal.SIGTERM)
-        # Another signal is handled after the second one.
-        os.kill(os.getpid(), signal.SIGINT)
-        processes.wait_for(lambda: len(wishes) >= 2, seconds=20)
-    assert exits == statuses
-    assert len(wishes) == 2

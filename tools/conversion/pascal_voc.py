@@ -30,10 +30,9 @@ from xml.etree import ElementTree
 from console.errors import MAX_LISTED, UserError, refuse
 from conversion import annotations, image_file
 
-NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair"),
-    *("cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
-    *("sheep", "sofa", "train", "tvmonitor"),
+NAMES = tuple(
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
+    "motorbike person pottedplant sheep sofa train tvmonitor".split()
 )
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -60,7 +60,7 @@ BAD_FILES = [
     ),
     ({"val_json_file": None}, "--val_json_file is missing"),
     ({"val_json_file": "none.json"}, "--val_json_file: cannot read none.json"),
-    ({"val_json_file": "list.json"}, "list.json is no COCO"),
+    ({"val_json_file": "list.json"}, "list.json is not a COCO"),
     ({"val_json_file": "other.json"}, "other.json has no image 1, the first"),
     ({"label_map": "none.json"}, "--label_map: cannot read none.json"),
     ({"label_map": "list.json"}, '--label_map: list.json has no list "categories"'),

@@ -4,6 +4,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import pathlib
 import runpy
@@ -46,8 +47,10 @@ def run(name, arguments, cwd):
 
 @contextlib.contextmanager
 def _own_process_state(cwd):
-    """Restores the working folder, SIGTERM's handler, sys.path and all flags."""
+    """Restores the folder, SIGTERM's handler, sys.path, TensorFlow's log and flags."""
     old_cwd, old_handler = os.getcwd(), signal.getsignal(signal.SIGTERM)
+    logger = logging.getLogger("tensorflow")
+    old_level, old_filters = logger.level, list(logger.filters)
     old_flags = _take_flags()
     os.chdir(cwd)
     try:
@@ -56,6 +59,8 @@ def _own_process_state(cwd):
     finally:
         os.chdir(old_cwd)
         signal.signal(signal.SIGTERM, old_handler)
+        logger.setLevel(old_level)
+        logger.filters[:] = old_filters
         _take_flags()
         for name, flag in old_flags.items():
             flags.FLAGS[name] = flag

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
-from dataset import augmentation, bad_records, categories, record_rules
+from dataset import augmentation, bad_records, categories, color, record_rules
 
 # Records, still encoded, that are shuffled together: about 160 MB of COCO.
 SHUFFLE_RECORDS = 1024
@@ -305,7 +305,7 @@ def _augmented_example(example):
     )
     classes, offsets, num_matched = anchors.encode_labels(boxes, classes)
     labels = {"classes": classes, "boxes": offsets, "num_matched_boxes": num_matched}
-    return {"image": augmentation.distort_color(pixels)}, labels
+    return {"image": color.distort_color(pixels)}, labels
 
 
 def _evaluation_example(serialized):

@@ -35,7 +35,7 @@ sys.path.insert(0, ROOT)
 
 import anchors
 import dataset_parser
-from dataset import augmentation, categories, record_rules
+from dataset import augmentation, categories, color, record_rules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
@@ -333,7 +333,7 @@ def measure_stages():
             e["boxes"], e["classes"], tf.constant([480, 640])
         ),
         "decoding the window, resizing": _decode_window,
-        "changing colors": lambda e: augmentation.distort_color(e["image"]),
+        "changing colors": lambda e: color.distort_color(e["image"]),
         "targets": lambda e: anchors.encode_labels(e["boxes"], e["classes"]),
     }
     idle = lambda e: tf.zeros([])  # noqa: E731

@@ -22,11 +22,6 @@ MIN_WINDOW_SIDE = 0.3
 MAX_ASPECT = 2.0
 
 FLIP_PROBABILITY = 0.5
-# Largest changes of pixel values in 0..1.
-BRIGHTNESS = 0.125
-CONTRAST = 0.5
-SATURATION = 0.5
-HUE = 0.05
 
 # An image that claims to be larger is taken for a broken one.
 MAX_PIXELS = 2**26
@@ -237,76 +232,3 @@ def decode_window(encoded, size, window, is_flipped):
         align_corners=True,
     )[0]
     return tf.cond(is_flipped, lambda: tf.reverse(resized, [1]), lambda: resized)
-
-
-def distort_color(image):
-    """Changes brightness, contrast, saturation and hue at random, in this order.
-
-    Args:
-      image: float32 [height, width, 3] in 0..255.
-
-    Returns:
-      float32 of the same shape, in 0..1 or a little outside.
-    """
-    changes = tf.random_uniform([4], -1.0, 1.0)
-    changes *= [BRIGHTNESS, CONTRAST, SATURATION, HUE]
-    brightness, contrast, saturation, hue = tf.unstack(changes)
-    return adjust_color(image, brightness, 1.0 + contrast, 1.0 + saturation, hue)
-
-
-def adjust_color(image, brightness, contrast, saturation, hue):
-    """What tf.image.adjust_brightness, _contrast, _saturation and then _hue give.
-
-    But for a pixel whose green is below its blue by a rounding, and both below its red:
-    there TensorFlow's hue is rounded up to a whole turn, and gives black.
-
-    Takes a quarter of their time: planes are what the vector instructions like, and no
-    hue is computed. Over a turn of it a channel rises from the smallest value to the
-    largest in one sixth, stays there for two sixths, falls in one, and stays for two.
-    Channel minus next channel has the same slopes, so that adding to it and clipping
-    moves along that curve.
-
-    Args:
-      image: float32 [height, width, 3] in 0..255.
-      brightness: float32 scalar tensor, is added to values in 0..1.
-      contrast: float32 scalar tensor, factor of the contrast, more than 0.
-      saturation: float32 scalar tensor, factor of the saturation, 0 or more.
-      hue: float32 scalar tensor, -1/6..1/6 of a turn.
-
-    Returns:
-      float32 of the same shape, in 0..1 or a little outside.
-    """
-    scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
-    # Turning a matrix is faster than taking an image of three channels apart.
-    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])))
-    planes = [
-        # Contrast is around the mean, which brightness moves along.
-        plane * scale + (rest * tf.reduce_mean(plane) + brightness)
-        for plane in planes
-    ]
-    is_backward = hue < 0.0
-    # A turn backward is one forward with green and blue in each other's place.
-    red, green, blue = planes[:1] + _swap_if(is_backward, *planes[1:])
-    value = tf.maximum(tf.maximum(red, green), blue)
-    chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    # A black pixel becomes gray; saturation ends where the smallest value is 0.
-    new_chroma = tf.maximum(tf.minimum(chroma * saturation, value), 0.0)
-    low = value - new_chroma
-    slope = tf.div_no_nan(new_chroma, chroma)
-    turn = new_chroma * (tf.abs(hue) * 6.0)
-    rising, falling = low + turn, value - turn
-
-    def turned(minus_next, next_minus_previous):
-        start = tf.where(next_minus_previous <= 0.0, rising, falling)
-        return tf.minimum(tf.maximum(start + slope * minus_next, low), value)
-
-    differences = [red - green, green - blue, blue - red]
-    red, green, blue = (
-        turned(differences[i], differences[(i + 1) % 3]) for i in range(3)
-    )
-    planes = [red] + _swap_if(is_backward, green, blue)
-    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
-
-
-def _swap_if(condition, first, second):
-    return list(tf.cond(condition, lambda: (second, first), lambda: (first, second)))

@@ -29,6 +29,7 @@ import coco_metric
 import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
+from dataset import bad_records
 from devices import runtime
 from evaluation import evaluator
 from trainer import checkpoints, checks, stop_signal
@@ -117,14 +118,17 @@ def train(device, params, model_dir, backbone=None):
 
 
 def _train(device, model_fn, model_dir, params, total, stop):
-    reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
-    reader_params = dict(
-        params,
-        rank=device.rank,
-        max_bad_records=FLAGS.max_bad_records,
-        synthetic_data=FLAGS.synthetic_data,
-        deterministic=FLAGS.deterministic,
+    left_out = bad_records.BadRecords(FLAGS.max_bad_records)
+    reader = dataset_parser.SSDInputReader(
+        FLAGS.training_file_pattern, True, params["label_map"], left_out
     )
+    reader_params = {
+        "batch_size": params["batch_size"],
+        "num_ranks": device.num_ranks,
+        "rank": device.rank,
+        "synthetic_data": FLAGS.synthetic_data,
+        "deterministic": FLAGS.deterministic,
+    }
 
     def input_fn():
         if FLAGS.seed is not None:
@@ -136,17 +140,20 @@ def _train(device, model_fn, model_dir, params, total, stop):
         return dataset
 
     try:
-        device.train(
-            model_fn,
-            model_dir,
-            params,
-            input_fn,
-            total,
-            [ssd_model.FiniteLossHook(), stop],
-            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
-            keep_checkpoint_max=FLAGS.keep_checkpoint_max,
-            tf_random_seed=FLAGS.seed,
-        )
+        with dataset_parser.explaining_undecodable_images(
+            f"--training_file_pattern={FLAGS.training_file_pattern}"
+        ):
+            device.train(
+                model_fn,
+                model_dir,
+                params,
+                input_fn,
+                total,
+                [ssd_model.FiniteLossHook(), stop],
+                save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+                keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+                tf_random_seed=FLAGS.seed,
+            )
     except ssd_model.NotFiniteError as error:
         raise UserError(
             f"{error}; lower --base_learning_rate, try "
@@ -161,10 +168,10 @@ def _train(device, model_fn, model_dir, params, total, stop):
             *(model_dir, checkpoints.newest_usable(model_dir)[0]),
         )
         raise
-    if reader.bad and reader.bad.error:
+    if left_out.error:
         raise UserError(
             f"more broken records than --max_bad_records={FLAGS.max_bad_records}, the "
-            f"last: {reader.bad.error}; tools/check_dataset.py lists them all"
+            f"last: {left_out.error}; tools/check_dataset.py lists them all"
         )
 
 
@@ -202,7 +209,7 @@ def evaluate(device, params, model_dir, coco_gt):
         params,
         model_dir,
         coco_gt,
-        dataset_parser.SSDInputReader(FLAGS.validation_file_pattern, False),
+        FLAGS.validation_file_pattern,
         batch_size=FLAGS.eval_batch_size,
         eval_samples=FLAGS.eval_samples,
     )

@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import coco_metric
+import dataset_parser
 import ssd_model
 from console import atomic_file
 from console.errors import UserError, blaming
+from dataset.bad_records import BadRecords
 from evaluation import postprocess, report
 
 _LOG_BATCHES = 20
@@ -25,7 +27,7 @@ class Evaluator:
     """Evaluates checkpoints of one model on one set of images, with all ranks."""
 
     def __init__(
-        self, device, params, model_dir, coco_gt, reader, batch_size, eval_samples
+        self, device, params, model_dir, coco_gt, file_pattern, batch_size, eval_samples
     ):
         """Keeps what to evaluate on.
 
@@ -34,7 +36,7 @@ class Evaluator:
           params: dict, see ssd_model.DEFAULT_PARAMS.
           model_dir: str; figures go to its folder "eval".
           coco_gt: pycocotools COCO of the evaluation images.
-          reader: dataset_parser.SSDInputReader of the evaluation images.
+          file_pattern: str, a glob over TFRecord files of the evaluation images.
           batch_size: int, images a batch of one device.
           eval_samples: int, so many images, the first of the records; 0: all.
         """
@@ -43,13 +45,12 @@ class Evaluator:
         self._model_dir = model_dir
         self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
-        self._reader = reader
+        self._file_pattern = file_pattern
         # Some of the annotated images, on purpose; else what no record holds counts.
         self._only_predicted = 0 < eval_samples < len(coco_gt.getImgIds())
         self._reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
-            "label_map": params["label_map"],
             "num_ranks": device.num_ranks,
             "rank": device.rank,
         }
@@ -73,8 +74,12 @@ class Evaluator:
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
+        left_out = BadRecords(limit=0)
+        reader = dataset_parser.SSDInputReader(
+            self._file_pattern, is_training=False, bad_records=left_out
+        )
         batches = estimator.predict(
-            lambda: self._reader(self._reader_params),
+            lambda: reader(self._reader_params),
             checkpoint_path=checkpoint_path,
             yield_single_examples=False,
         )
@@ -82,12 +87,15 @@ class Evaluator:
         expected = self._reader_params["eval_samples"] or len(self._coco_gt.getImgIds())
         expected = -(-expected // self._device.num_ranks)
         repeated = []
-        found = coco_metric.collect(
-            _note_repeated(_detections(batches, expected), repeated),
-            self._params["label_map"],
-        )
-        if self._reader.bad.error:
-            raise UserError(f"--validation_file_pattern: {self._reader.bad.error}")
+        with dataset_parser.explaining_undecodable_images(
+            f"--validation_file_pattern={self._file_pattern}"
+        ):
+            found = coco_metric.collect(
+                _note_repeated(_detections(batches, expected), repeated),
+                self._params["label_map"],
+            )
+        if left_out.error:
+            raise UserError(f"--validation_file_pattern: {left_out.error}")
         shares = self._device.ranks.gather(_pack(found, repeated))
         if shares is None:
             tf.logging.info("%d images detected; rank 0 has the result", len(found))
@@ -109,7 +117,7 @@ class Evaluator:
         def find_images(image_ids):
             # Of several images of one id, who knows which one was judged.
             clear = [key for key in image_ids if key not in repeated]
-            return report.encoded_images(self._reader.file_pattern, clear)
+            return report.encoded_images(self._file_pattern, clear)
 
         with blaming("--model_dir:", atomic_file.NotWritableError):
             report.write(

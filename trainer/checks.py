@@ -89,7 +89,7 @@ def check_record_in_json(coco_gt):
     """Catches records and annotations that do not belong together, for one image."""
     flag = "validation_file_pattern"
     record = _first_record(flag)
-    problem = record_rules.problem_of(record, is_training=False)
+    problem = record_rules.read_record(record).problem(is_training=False)
     check(
         not problem,
         "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py looks at "

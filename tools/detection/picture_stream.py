@@ -17,14 +17,14 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 from conversion import image_file
-from dataset import augmentation
+from dataset import augmentation, image_header
 from detection import model_file
 from evaluation import postprocess
 
 # More would only wait: the network takes far longer than reading its pictures does.
 _READERS = 4
 _UNREADABLE = (
-    f"neither JPEG nor PNG, broken, or of more than {augmentation.MAX_PIXELS} pixels"
+    f"neither JPEG nor PNG, broken, or of more than {image_header.MAX_PIXELS} pixels"
 )
 
 Picture = collections.namedtuple("Picture", "path image raw_shape error")
@@ -66,10 +66,12 @@ class Decoder:
           Picture.
         """
         try:
-            image, raw_shape = self._resized(*_read(path))
+            content, orientation = _read(path)
+            image_header.read_size(content)
+            image, raw_shape = self._resized(content, orientation)
         except OSError as error:
             return Picture(path, None, None, error.strerror or str(error))
-        except tf.errors.OpError:
+        except (ValueError, tf.errors.OpError):
             return Picture(path, None, None, _UNREADABLE)
         return Picture(path, image, raw_shape, None)
 

@@ -85,19 +85,15 @@ def _inputs(records, label_map):
     with tf.Graph().as_default(), tf.Session() as session:
         serialized = tf.placeholder(tf.string, [])
         record = dataset_parser.parse_record(serialized, label_map)
+        features, labels = dataset_parser.training_example(record)
         record["pixels"] = augmentation.decode(record.pop("encoded"))
-        _, (features, labels) = dataset_parser.training_example(serialized, label_map)
         augmented = {
             "image": features["image"],
             "classes": labels["classes"],
             "boxes": anchors.decode_offsets(labels["boxes"]),
         }
         for one in records:
-            # TensorFlow's parser refuses some of what this one takes, and the complaint
-            # is the record's bytes, which end Python on TensorFlow 1.15.
-            example = tf.train.Example.FromString(one)
-            example.DiscardUnknownFields()
-            feed = {serialized: example.SerializeToString()}
+            feed = {serialized: one}
             yield (
                 session.run(record, feed),
                 [session.run(augmented, feed) for _ in range(AUGMENTATIONS)],

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads all records of TFRecord files on all cores, and finds what is wrong with each.
 
-What cannot be used is record_problems' to say, and whether an image can be decoded
-augmentation's. Added is what neither training nor evaluation refuses.
+record_rules says what cannot be used, and augmentation decodes the images. This file
+adds what is suspicious, but neither training nor evaluation refuses.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
 """
@@ -25,7 +25,7 @@ from console.errors import UserError
 from dataset import augmentation, record_rules
 from dataset.record_rules import Problem
 
-BAD_IMAGE = "images that cannot be decoded"
+UNDECODABLE = "images that cannot be decoded"
 DAMAGED_IMAGE = "images that decode with a complaint"
 BEYOND = "boxes that reach a little out of their image"
 EMPTY = "boxes of no size"
@@ -47,8 +47,9 @@ CONSEQUENCES = {
     record_rules.UNEQUAL: _LEFT_OUT,
     record_rules.OUTSIDE: _LEFT_OUT,
     record_rules.BACKWARD: _LEFT_OUT,
-    # Training decodes windows of an image, of which some may end before the fault.
-    BAD_IMAGE: _LEFT_OUT + " where it meets the fault, evaluation stops",
+    record_rules.BAD_IMAGE: _BOTH,
+    # Training decodes windows of an image, some of which may end before the fault.
+    UNDECODABLE: "training stops when it meets the fault, evaluation stops",
     DAMAGED_IMAGE: _USED,
     BEYOND: "training clips the box",
     EMPTY: "training makes some default box find it, and never crops its image",
@@ -61,7 +62,7 @@ CONSEQUENCES = {
 _LEFT_OUT_KINDS = {
     record_rules.NO_EXAMPLE,
     record_rules.WRONG_IMAGE,
-    BAD_IMAGE,
+    record_rules.BAD_IMAGE,
     CUT,
 }
 _LEFT_OUT_KINDS.update(record_rules.BOX_PROBLEMS)
@@ -97,8 +98,6 @@ class Facts(NamedTuple):
     def is_left_out(self):
         """Whether training counts the record as broken."""
         kinds = {problem.kind for problem in self.problems}
-        if not self.has_known_box:
-            kinds.discard(BAD_IMAGE)  # training never decodes it
         return not kinds.isdisjoint(_LEFT_OUT_KINDS)
 
     @property
@@ -250,13 +249,14 @@ class _Checker:
         """Gives the Facts of a Record."""
         if record.serialized is None:
             return Facts([record.problem])
-        problems = list(record_rules.problems_of(record.serialized))
+        found = record_rules.read_record(record.serialized)
+        problems = found.problems
         try:
             example = tf.train.Example.FromString(record.serialized)
         except message.DecodeError:
             return Facts(problems)
         feature = example.features.feature
-        boxes, labels = _boxes(feature)
+        boxes, labels = found.boxes, np.array(found.labels, np.int64)
         problems += _problems_of_boxes(boxes)
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
@@ -266,22 +266,22 @@ class _Checker:
             problems.append(Problem(OTHER_NAME, text))
         return Facts(
             problems,
-            id_text=record_rules.id_text(feature),
+            id_text=found.id_text,
             boxes=boxes,
             labels=labels,
-            size=self._check_image(feature, problems),
+            size=self._check_image(feature, found),
             has_known_box=bool(is_known.any()),
         )
 
-    def _check_image(self, feature, problems):
-        """(width, height), or None."""
-        encoded = feature["image/encoded"].bytes_list.value
-        if len(encoded) != 1:
+    def _check_image(self, feature, found):
+        """Returns (width, height), or None if the image cannot be decoded."""
+        if not found.height_width[0]:
             return None
         try:
-            shape = self._session.run(self._shape, {self._encoded: encoded[0]})
+            shape = self._session.run(self._shape, {self._encoded: found.encoded})
         except tf.errors.OpError:
-            problems.append(Problem(BAD_IMAGE, _why_not_decoded(encoded[0])))
+            text = "its image cannot be decoded"
+            found.problems.append(Problem(UNDECODABLE, text))
             return None
         size = int(shape[1]), int(shape[0])
         said = [
@@ -290,16 +290,8 @@ class _Checker:
         ]
         if all(said):
             said = said[0][0], said[1][0]
-            problems += compare_sizes(size, said, "its features")
+            found.problems.extend(compare_sizes(size, said, "its features"))
         return size
-
-
-def _why_not_decoded(encoded):
-    if not encoded.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        return "its image is neither a JPEG nor a PNG"
-    if encoded.startswith(b"\xff") and b"\xff\xd9" not in encoded[-64:]:
-        return "its image is cut off: a JPEG without an end"
-    return record_rules.UNDECODABLE
 
 
 def compare_sizes(size, said, who):
@@ -320,22 +312,13 @@ def compare_sizes(size, said, who):
     return [Problem(kind, text)]
 
 
-def _boxes(feature):
-    """(float32 [G, 4], int64 [G]); nothing where the numbers differ."""
-    sides = [feature[name].float_list.value for name in record_rules.BOX_FEATURES]
-    labels = feature[record_rules.LABEL_FEATURE].int64_list.value
-    if {len(side) for side in sides} != {len(labels)}:
-        sides, labels = [[]] * 4, []
-    return np.array(sides, np.float32).T.reshape(-1, 4), np.array(labels, np.int64)
-
-
 def _problems_of_boxes(boxes):
-    """What record_problems does not mind."""
+    """Yields the problems that record_rules does not mind."""
     clipped = np.clip(boxes, 0, 1)
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
     with np.errstate(invalid="ignore"):
         is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    is_refused = np.any(record_rules.unusable(boxes), axis=0)
+    is_refused = np.any(record_rules.check_boxes(boxes), axis=0)
     for index in np.flatnonzero(~is_refused & (is_empty | is_beyond)):
         text = f"its box {record_rules.box_text(boxes[index])}"
         if is_empty[index]:

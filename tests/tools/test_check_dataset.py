@@ -17,6 +17,7 @@ from google.protobuf.internal import encoder
 import anchors
 import dataset_parser
 import records
+from dataset.bad_records import BadRecords
 from evaluation import drawing
 from inspection import contact_sheet
 
@@ -142,7 +143,7 @@ def faulty(folder):
 
 # Kind and consequence, number, and the places.
 FAULTS = {
-    "images that cannot be decoded: training leaves the record out where it meets": [
+    "images that are not JPEG or PNG, are cut off, or claim a wrong size: training": [
         "val, record 1 (image 2): its image is cut off",
         "val, record 2 (image 3): its image is neither a JPEG nor a PNG",
         "val, record 18 (image -1): its image is neither",
@@ -153,7 +154,7 @@ FAULTS = {
     "boxes that end before they start: training leaves the record out": [
         "val, record 3 (image 4): its box [ymin 0.5, xmin 0.2, ymax 0.4, xmax 0.9]"
     ],
-    "boxes outside their image, or of no numbers: training leaves the record out": [
+    "boxes outside their image, or not numbers: training leaves the record out": [
         "val, record 4 (image 5): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.9]",
         "val, record 5 (image 6): its box [ymin 0.1, xmin nan, ymax 0.6, xmax 0.9]",
     ],
@@ -186,9 +187,9 @@ FAULTS = {
     "images of another size than said: training goes by the pixels": [
         "val, record 11 (image 12): it has 120 x 90 pixels, but its features say 120 x"
     ],
-    "ids that are missing or no number: training does not mind, evaluation stops": [
-        "val, record 12 (image cat): its image/source_id b'cat' is no number",
-        "val, record 18 (image -1): its image/source_id b'-1' is no number",
+    "ids that are missing or not numbers: training does not mind, evaluation stops": [
+        "val, record 12 (image cat): its image/source_id b'cat' is not a number",
+        "val, record 18 (image -1): its image/source_id b'-1' is not a number",
         "val, record 19: it has no image/source_id",
     ],
     "ids that occur again: training takes each, evaluation only the last": [
@@ -198,8 +199,8 @@ FAULTS = {
     "ids that the json lacks: evaluation leaves the image out": [
         "val, record 14 (image 99): it is not in the json"
     ],
-    "records that are no tf.train.Example: training leaves the record out": [
-        "val, record 15: it is no tf.train.Example"
+    "records that are not valid tf.train.Examples: training leaves the record out": [
+        "val, record 15: it is not a valid tf.train.Example"
     ],
     "files that cannot be read to their end: training leaves out what is behind": [
         "cut, record 1: the file's last",
@@ -286,10 +287,11 @@ def test_nothing_else_is_a_fault(faulty):
 def test_training_leaves_out_what_is_said(faulty, folder):
     with tf.Graph().as_default():
         pattern = str(folder / "[vcfn][aulo]*[!n]")
-        reader = dataset_parser.SSDInputReader(pattern, is_training=True)
+        bad = BadRecords(limit=100)
+        reader = dataset_parser.SSDInputReader(pattern, True, bad_records=bad)
         # More than two epochs.
         records.elements(reader({"batch_size": 1}), limit=30)
-    assert f"training leaves out {reader.bad.count} records" in faulty.stdout
+    assert f"training leaves out {bad.count} records" in faulty.stdout
     # One of them has only a box of another category.
     assert "; 2 records have no box of these categories" in faulty.stdout
 

@@ -16,9 +16,9 @@ from dataset import image_header
 
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = re.compile(rb"[0-9]{1,18}\Z")
-# How far a box may reach out of the image, as a fraction of the image's side. Up to
-# here it is a rounding error.
-MAX_OUTSIDE = 0.1
+# Sides of a box, as fractions of the image; up to here they are rounding errors. The
+# limits are float32 like the sides.
+_LOWEST, _HIGHEST = float(np.float32(-0.1)), float(np.float32(1.1))
 
 IMAGE_FEATURE = "image/encoded"
 ID_FEATURE = "image/source_id"
@@ -142,65 +142,65 @@ def _read_id(feature, problems):
 
 def _read_single(feature, name, kind, problems):
     """Returns the one value, bytes, of a feature; None after adding a problem."""
-    text = _problem_of_type(feature, name, "bytes_list")
-    values = feature[name].bytes_list.value if name in feature else None
-    if values is None:
+    found = feature[name]
+    values = found.bytes_list.value
+    if len(values) == 1:
+        return values[0]
+    text = _problem_of_type(name, found, "bytes_list")
+    if name not in feature or not found.WhichOneof("kind"):
         text = f"it has no {name}"
-    elif not text and len(values) != 1:
-        text = f"its {name} is not one value"
-    if text:
-        problems.append(Problem(kind, text))
-        return None
-    return values[0]
+    problems.append(Problem(kind, text or f"its {name} is not one value"))
+    return None
 
 
-def _problem_of_type(feature, name, kind):
-    found = name in feature and feature[name].WhichOneof("kind")
-    if not found or found == kind:
+def _problem_of_type(name, found, kind):
+    """Returns a text if a feature holds another kind of list; it may hold none."""
+    found_kind = found.WhichOneof("kind")
+    if found_kind in (kind, None):
         return None
-    return f"its {name} is of type {found}, not {kind}"
+    return f"its {name} is of type {found_kind}, not {kind}"
 
 
 def _read_boxes(feature, problems):
     """Returns (float32 [G, 4], list of G category ids); adds what is wrong."""
-    texts = [_problem_of_type(feature, *item) for item in _BOX_TYPES.items()]
-    problems += (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
     sides = [feature[name].float_list.value[:] for name in BOX_FEATURES]
     labels = feature[LABEL_FEATURE].int64_list.value[:]
     counts = [len(side) for side in sides]
-    if set(counts) != {len(labels)}:
-        if not any(texts):
-            text = f"it has {len(labels)} labels, but {counts} values of ymin, xmin, "
-            problems.append(Problem(UNEQUAL, text + "ymax, xmax"))
+    if not labels or counts != [len(labels)] * 4:
+        problems.extend(_problems_of_counts(feature, counts, len(labels)))
         return np.zeros([0, 4], np.float32), []
-    boxes = np.array(sides, np.float32).T
-    is_outside, is_backward = check_boxes(boxes)
-    for box in boxes[is_outside]:
-        text = f"its box {box_text(box)} lies outside the image (0..1)"
-        problems.append(Problem(OUTSIDE, text))
-    for box in boxes[is_backward]:
-        text = f"its box {box_text(box)} ends before it starts"
-        problems.append(Problem(BACKWARD, text))
-    return boxes, labels
+    problems.extend(problem for problem in map(problem_of_box, zip(*sides)) if problem)
+    return np.array(sides, np.float32).T, labels
 
 
-def check_boxes(boxes):
-    """Finds the boxes that cannot be used.
+def _problems_of_counts(feature, counts, num_labels):
+    """Yields why boxes and labels do not match; nothing if there are none of either."""
+    texts = [
+        _problem_of_type(name, feature[name], kind) for name, kind in _BOX_TYPES.items()
+    ]
+    if any(texts):
+        yield from (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
+    elif num_labels or any(counts):
+        text = f"it has {num_labels} labels, but {counts} values of ymin, xmin, ymax, "
+        yield Problem(UNEQUAL, text + "xmax")
+
+
+def problem_of_box(ltrb):
+    """Checks a box.
 
     Args:
-      boxes: float32 [G, 4], ltrb.
+      ltrb: four floats.
 
     Returns:
-      is_outside: bool [G], whether it lies outside the image or has values that are not
-        numbers.
-      is_backward: bool [G], whether it is inside, but ends before it starts.
+      Problem, or None if the box can be used.
     """
-    # Comparisons with NaN are false, and NumPy 1.18 would warn of them.
-    with np.errstate(invalid="ignore"):
-        is_inside = np.abs(boxes - np.float32(0.5)) <= np.float32(0.5 + MAX_OUTSIDE)
-        is_forward = boxes[:, :2] <= boxes[:, 2:]
-    is_outside = ~is_inside.all(axis=1)
-    return is_outside, ~is_outside & ~is_forward.all(axis=1)
+    ymin, xmin, ymax, xmax = ltrb
+    if _LOWEST <= ymin <= ymax <= _HIGHEST and _LOWEST <= xmin <= xmax <= _HIGHEST:
+        return None
+    # Comparisons with NaN are false.
+    if all(_LOWEST <= side <= _HIGHEST for side in ltrb):
+        return Problem(BACKWARD, f"its box {box_text(ltrb)} ends before it starts")
+    return Problem(OUTSIDE, f"its box {box_text(ltrb)} lies outside the image (0..1)")
 
 
 def box_text(ltrb):

@@ -318,7 +318,9 @@ def _problems_of_boxes(boxes):
     is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
     with np.errstate(invalid="ignore"):
         is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    is_refused = np.any(record_rules.check_boxes(boxes), axis=0)
+    is_refused = np.array(
+        [bool(record_rules.problem_of_box(box)) for box in boxes], bool
+    )
     for index in np.flatnonzero(~is_refused & (is_empty | is_beyond)):
         text = f"its box {record_rules.box_text(boxes[index])}"
         if is_empty[index]:

@@ -276,16 +276,17 @@ def parse_record(serialized, label_map=categories.COCO):
 
 def _values_of(record, label_map):
     """Returns the values of an example, a list in the order of _EXAMPLE."""
-    classes = [label_map.class_of_category(label) for label in record.labels]
-    classes = np.array(classes, np.int32)
-    is_known = classes > 0
+    boxes, classes = record.boxes, map(label_map.class_of_category, record.labels)
+    classes = np.array(list(classes), np.int32)
+    if not classes.all():
+        boxes, classes = boxes[classes > 0], classes[classes > 0]
     image_id = PADDING_ID if record.image_id is None else record.image_id
     return [
         # py_func copies bytes several times, but not an array of objects.
         np.array(record.encoded, dtype=object),
         np.array(record.height_width, np.int32),
-        record.boxes[is_known],
-        classes[is_known],
+        boxes,
+        classes,
         np.int64(image_id),
     ]
 

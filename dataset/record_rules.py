@@ -112,14 +112,20 @@ def read_record(serialized):
             height_width = image_header.read_size(encoded)
         except ValueError as error:
             problems.append(Problem(BAD_IMAGE, str(error)))
-    image_id = _read_id(feature, problems)
+    source_id = _read_single(feature, ID_FEATURE, BAD_ID, problems)
+    image_id = None
+    if source_id and _ID_PATTERN.match(source_id):
+        image_id = int(source_id)
+    elif source_id is not None:
+        text = f"its {ID_FEATURE} {source_id[:_SHOWN_ID]!r} is not a number"
+        problems.append(Problem(BAD_ID, f"{text} of at most 18 digits"))
     boxes, labels = _read_boxes(feature, problems)
     return Record(
         problems,
         encoded or b"",
         height_width,
         image_id,
-        id_text(feature),
+        _shown(source_id or b""),
         boxes,
         labels,
     )
@@ -128,16 +134,6 @@ def read_record(serialized):
 def problems_of(serialized):
     """Returns the list of Problem of a record, bytes; see `read_record`."""
     return read_record(serialized).problems
-
-
-def _read_id(feature, problems):
-    """Returns the image id, int, or None after adding a problem."""
-    image_id = _read_single(feature, ID_FEATURE, BAD_ID, problems)
-    if image_id is None or _ID_PATTERN.match(image_id):
-        return image_id and int(image_id)
-    text = f"its {ID_FEATURE} {image_id[:_SHOWN_ID]!r} is not a number"
-    problems.append(Problem(BAD_ID, f"{text} of at most 18 digits"))
-    return None
 
 
 def _read_single(feature, name, kind, problems):
@@ -208,16 +204,8 @@ def box_text(ltrb):
     return "[ymin {:g}, xmin {:g}, ymax {:g}, xmax {:g}]".format(*ltrb)
 
 
-def id_text(feature):
-    """Returns the image id as messages show it: one short line, "" if there is none.
-
-    Args:
-      feature: `features.feature` of a tf.train.Example.
-
-    Returns:
-      str.
-    """
-    text = b"".join(feature[ID_FEATURE].bytes_list.value[:1])
+def _shown(text):
+    """Returns bytes as messages show them: one short line."""
     shown = text[:_SHOWN_ID].decode(errors="replace") + "..." * (len(text) > _SHOWN_ID)
     return " ".join(shown.split())
 

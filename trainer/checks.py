@@ -89,17 +89,17 @@ def check_record_in_json(coco_gt):
     """Catches records and annotations that do not belong together, for one image."""
     flag = "validation_file_pattern"
     record = _first_record(flag)
-    problem = record_rules.read_record(record).problem(is_training=False)
+    found = record_rules.read_record(record)
+    problem = found.problem(is_training=False)
     check(
         not problem,
         "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py looks at "
         "all of them",
         *(flag, FLAGS[flag].value, problem),
     )
-    feature = tf.train.Example.FromString(record).features.feature
-    image_id = record_rules.id_text(feature)
+    image_id = found.image_id
     check(
-        int(image_id) in coco_gt.imgs,
+        image_id in coco_gt.imgs,
         "--val_json_file=%s has no image %s, the first of --%s=%s; "
         "do they belong together?",
         *(FLAGS.val_json_file, image_id, flag, FLAGS[flag].value),

@@ -118,7 +118,7 @@ def test_a_damaged_file_is_used_up_to_the_damage(tmp_path, jpeg, log, kind):
     text = f"{path}: cannot be read any further after 2 records and "
     classes = []
     for rank in range(2):
-        found, bad = train(tmp_path / "data*", 20, num_ranks=2, rank=rank)
+        found, bad = train(tmp_path / "data*", 6, num_ranks=2, rank=rank)
         classes += found
         assert bad.error is None
     assert set(classes) == {1, 2, 3, 4, 5, 6, 9, 10, 11}
@@ -127,17 +127,6 @@ def test_a_damaged_file_is_used_up_to_the_damage(tmp_path, jpeg, log, kind):
     ids, error = evaluate(path)
     assert ids == [5, 6]
     assert error.startswith(text) and "\n" not in error
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_a_flipped_bit_anywhere_ends_the_file(tmp_path, jpeg, number):
-    path = tmp_path / "val"
-    records.write(path, [good(number, jpeg) for number in range(1, 4)])
-    data = bytearray(path.read_bytes())
-    data[len(data) * (2 * number + 1) // 6] ^= 1
-    path.write_bytes(bytes(data))
-    _, error = evaluate(path)
-    assert error.startswith(f"{path}: cannot be read any further after {number} ")
 
 
 def test_a_file_that_ends_in_the_head_of_a_record_is_named(tmp_path, jpeg):
@@ -152,24 +141,18 @@ def test_a_file_that_ends_in_the_head_of_a_record_is_named(tmp_path, jpeg):
     )
 
 
-@pytest.mark.parametrize("limit", [0, 3])
+@pytest.mark.parametrize("limit", [0, 3, 4])
 def test_more_bad_records_than_allowed_end_the_dataset(tmp_path, jpeg, log, limit):
     path = tmp_path / "train"
-    bad = [broken(number, jpeg) for number in range(limit + 1)]
+    bad = [broken(number, jpeg) for number in range(4)]
     records.write(path, bad[:2] + [good(1, jpeg), good(2, jpeg)] + bad[2:])
-    classes, found = train(path, 1000, limit, batch_size=1)
-    assert len(classes) <= 2
-    assert found.count == limit + 1
-    assert "ends before it starts" in found.error
-    assert len(log()) == limit
-
-
-def test_as_many_bad_records_as_allowed_do_not_end_it(tmp_path, jpeg):
-    path = tmp_path / "train"
-    records.write(path, [broken(n, jpeg) for n in range(3)] + [good(1, jpeg)])
-    classes, found = train(path, 12, limit=3, batch_size=1)
-    assert len(classes) == 12
-    assert found.count == 3 and found.error is None
+    classes, found = train(path, 12, limit, batch_size=1)
+    if limit == 4:
+        assert len(classes) == 12 and found.error is None
+    else:
+        assert len(classes) <= 2
+        assert found.error.endswith("ends before it starts")
+    assert found.count == min(limit + 1, 4) and len(log()) == limit
 
 
 def test_nothing_but_bad_records_ends_instead_of_hanging(tmp_path, jpeg):

@@ -127,8 +127,8 @@ def match(gt_boxes):
 
     Returns:
       rows: int32 [M], the row of gt_boxes for each matched default box.
-      defaults: int32 [M], the matched default boxes in ascending order. M is far smaller
-        than N, which makes the following operations cheap.
+      defaults: int32 [M], the matched default boxes in ascending order. M is far
+        smaller than N, which makes the following operations cheap.
     """
     iou = iou_ltrb(gt_boxes, tf.constant(DefaultBoxes()("ltrb")))  # [G, N]
     best_default = tf.argmax(iou, axis=1, output_type=tf.int32)

@@ -117,6 +117,7 @@ class SSDInputReader:
             params.get("rank", 0),
             is_training=True,
             is_deterministic=is_deterministic,
+            goes_on=self._goes_on,
         )
         dataset = self._usable_examples(elements)
         # Shuffled while still encoded: decoded images would take 30 times the memory.
@@ -136,17 +137,22 @@ class SSDInputReader:
         if params.get("eval_samples"):
             # Every rank reads all files in the same order, so that the images are the
             # same for any number of ranks.
-            elements = record_files.shard_records(files, 1, 0, is_training=False)
+            elements = record_files.shard_records(
+                files, 1, 0, is_training=False, goes_on=self._goes_on
+            )
             dataset = self._usable_examples(elements)
             dataset = dataset.take(params["eval_samples"]).shard(num_ranks, rank)
         else:
             elements = record_files.shard_records(
-                files, num_ranks, rank, is_training=False
+                files, num_ranks, rank, is_training=False, goes_on=self._goes_on
             )
             dataset = self._usable_examples(elements)
         dataset = dataset.map(_evaluation_example, num_parallel_calls=num_cores())
         batch_size = params["batch_size"]
         return dataset.batch(batch_size).map(lambda batch: _pad(batch, batch_size))
+
+    def _goes_on(self):
+        return self._bad_records.error is None
 
     def _usable_examples(self, elements):
         """Parses records and leaves out those that cannot be used.
@@ -155,35 +161,28 @@ class SSDInputReader:
           elements: tf.data.Dataset, see record_files.
 
         Returns:
-          tf.data.Dataset of examples, in training only of those that have a box. It
-          ends as soon as there are more bad records than allowed.
+          tf.data.Dataset of examples, in training only of those that have a box. There
+          are no more once there are more bad records than allowed.
         """
 
         def parse(element):
             names = ("path", "index", "position", "record", "is_end")
-            flags_and_values = tf.py_func(
+            is_used, *values = tf.py_func(
                 self._parse,
                 [element[name] for name in names],
-                [tf.bool, tf.bool] + [dtype for _, dtype, _ in _EXAMPLE],
+                [tf.bool] + [dtype for _, dtype, _ in _EXAMPLE],
             )
-            goes_on, is_used = flags_and_values[:2]
-            goes_on.set_shape([])
             is_used.set_shape([])
-            return goes_on, is_used, _to_example(flags_and_values[2:])
+            return is_used, _to_example(values)
 
-        dataset = elements.map(parse)
-        dataset = dataset.apply(
-            tf.data.experimental.take_while(lambda goes_on, is_used, example: goes_on)
-        )
-        dataset = dataset.filter(lambda goes_on, is_used, example: is_used)
-        return dataset.map(lambda goes_on, is_used, example: example)
+        dataset = elements.map(parse).filter(lambda is_used, example: is_used)
+        return dataset.map(lambda is_used, example: example)
 
     def _parse(self, path, index, position, serialized, is_end):
         """Parses one element in Python, and counts it if it is a bad record.
 
         Returns:
-          list: whether the dataset goes on, whether the example is used, and the values
-          of the example.
+          list: whether the example is used, and its values.
         """
         place, record = path.decode(), record_rules.Record([])
         if is_end:
@@ -198,8 +197,10 @@ class SSDInputReader:
             self._bad_records.add(place, problem)
         values = _values_of(record, self._label_map)
         _, _, _, classes, _ = values
-        is_used = not (is_end or problem or (self._is_training and not classes.size))
-        return [self._bad_records.error is None, is_used] + values
+        is_used = self._goes_on() and not (is_end or problem)
+        if self._is_training:
+            is_used = is_used and classes.size > 0
+        return [is_used] + values
 
 
 @contextlib.contextmanager

@@ -21,7 +21,9 @@ FILES_READ_TOGETHER = 16
 _FRAMING_BYTES = 16
 
 
-def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
+def shard_records(
+    files, num_ranks, rank, is_training, is_deterministic=False, goes_on=lambda: True
+):
     """Reads the records of one rank; every record belongs to exactly one rank.
 
     If the number of ranks divides the number of files, each rank reads its own files
@@ -33,6 +35,8 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
       rank: int, 0..num_ranks - 1.
       is_training: bool; files then come in a new random order every time.
       is_deterministic: bool; files are then not read ahead in parallel.
+      goes_on: function without arguments; no further file is opened when it returns
+        False.
 
     Returns:
       tf.data.Dataset of elements.
@@ -45,6 +49,11 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
     dataset = tf.data.Dataset.from_tensor_slices((paths, numbers))
     if is_training:
         dataset = dataset.shuffle(len(files))
+    # Stops between two files. Stopping within a file would end its reading thread at a
+    # moment when TensorFlow 1.15 may crash.
+    dataset = dataset.apply(
+        tf.data.experimental.take_while(lambda path, number: _call(goes_on))
+    )
 
     def read(path, number):
         elements = read_file(path)
@@ -60,6 +69,13 @@ def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
         cycle_length=min(len(files), FILES_READ_TOGETHER),
         num_parallel_calls=tf.data.experimental.AUTOTUNE if reads_ahead else None,
     )
+
+
+def _call(function):
+    """Calls a Python function without arguments; returns a bool scalar."""
+    result = tf.py_func(function, [], tf.bool)
+    result.set_shape([])
+    return result
 
 
 def read_file(path):

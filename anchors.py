@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Default boxes of SSD-300: making, matching, encoding and decoding them.
+"""Default boxes of SSD-300: creating, matching, encoding and decoding them.
 
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, sections 2.2 (default
 boxes, matching) and 2.1 (offsets); scales and steps as in MLPerf's SSD-ResNet34.
@@ -8,11 +8,11 @@ boxes, matching) and 2.1 (offsets); scales and steps as in MLPerf's SSD-ResNet34
 Glossary, used by the docstrings of every module:
   N = 8732 default boxes, in the order level, row, column, box of the cell: the order
     in which the network's NHWC outputs reshape.
-  G  ground truth boxes of one image.
-  ltrb  corners [ymin, xmin, ymax, xmax], as parts of the image's height and width.
-  xywh  center and size [cy, cx, h, w], likewise. (The two names are those of the
-    published code; the order is always y before x.)
-  offsets  what the network predicts: [y, x, h, w] relative to a default box.
+  G  ground truth boxes of one image, C classes with background.
+  ltrb  corners [ymin, xmin, ymax, xmax], as fractions of the image's height and width.
+  xywh  center and size [cy, cx, h, w], as fractions likewise. (The published code uses
+    these two names; the order is always y before x.)
+  offsets  the predictions of the network: [y, x, h, w] relative to a default box.
 """
 
 import numpy as np
@@ -20,15 +20,17 @@ import tensorflow.compat.v1 as tf
 
 IMAGE_SIZE = 300
 
-# One row a feature level: side of the feature map, pixels from cell to cell, the two
-# scales (in pixels of the 300) that its squares are made of, and the aspect ratios.
+# For each feature level: side of the feature map, distance between cells in pixels,
+# scale of the boxes in pixels of the 300 (the larger square also uses the scale of the
+# next level, hence one more entry), and the aspect ratios.
 LEVELS = (3, 4, 5, 6, 7, 8)
 FEATURE_SIZES = (38, 19, 10, 5, 3, 1)
 STEPS = (8, 16, 32, 64, 100, 300)
 SCALES = (21, 45, 99, 153, 207, 261, 315)
 ASPECT_RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
-# Two squares, and each ratio lying and standing: 4, 6, 6, 6, 4, 4 boxes a cell.
+# Two squares, and two boxes per aspect ratio, one wide and one tall: 4, 6, 6, 6, 4, 4
+# boxes per cell.
 BOXES_PER_CELL = tuple(2 + 2 * len(ratios) for ratios in ASPECT_RATIOS)
 NUM_DEFAULT_BOXES = sum(
     size * size * boxes for size, boxes in zip(FEATURE_SIZES, BOXES_PER_CELL)
@@ -43,11 +45,11 @@ EPSILON = 1e-8
 
 
 class DefaultBoxes:
-    """The 8732 default boxes, computed in float64 and given as float32."""
+    """The 8732 default boxes, computed in float64 and returned as float32."""
 
     def __init__(self):
         cells = [_level_boxes(index) for index in range(len(LEVELS))]
-        # Clipped sizes with centers kept: the corners may still reach outside.
+        # Sizes are clipped but centers stay, so that corners may still lie outside.
         xywh = np.clip(np.concatenate(cells), 0.0, 1.0)
         center, size = xywh[:, :2], xywh[:, 2:]
         self._boxes = {
@@ -58,7 +60,7 @@ class DefaultBoxes:
         }
 
     def __call__(self, order="ltrb"):
-        """Gives the boxes.
+        """Returns the boxes.
 
         Args:
           order: "ltrb", corners that may reach outside the image, or "xywh", centers
@@ -76,7 +78,7 @@ class DefaultBoxes:
 
 
 def _level_boxes(index):
-    """The boxes of one level as float64 [cells * boxes a cell, 4], xywh."""
+    """Returns the boxes of one level, float64 [cells * boxes per cell, 4], xywh."""
     scale, next_scale = SCALES[index], SCALES[index + 1]
     sides = [(scale, scale), (np.sqrt(scale * next_scale),) * 2]
     for ratio in ASPECT_RATIOS[index]:
@@ -93,7 +95,7 @@ def _level_boxes(index):
 
 
 def iou_ltrb(boxes, others):
-    """Intersection over union of every pair.
+    """Returns the intersection over union of every pair of boxes.
 
     Args:
       boxes: float32 [A, 4], ltrb.
@@ -115,22 +117,23 @@ def iou_ltrb(boxes, others):
 def match(gt_boxes):
     """Assigns ground truth to default boxes (SSD, section 2.2).
 
-    Each default box takes its best ground truth if their IoU is at least 0.5. Then
-    each ground truth takes its best default box by force, the first one on ties; of
-    two ground truths that force the same default box, the earlier row has it.
+    Each default box is matched to its best ground truth if their IoU is at least 0.5.
+    Then each ground truth is matched to its best default box, whatever their IoU, and
+    replaces the match of that default box; on ties it takes the first default box. If
+    two ground truths have the same best default box, the earlier row gets it.
 
     Args:
       gt_boxes: float32 [G, 4], ltrb, G at least 1.
 
     Returns:
-      (rows, defaults): int32 [M] each, the matched default boxes in ascending order,
-      and for each of them its row of gt_boxes. M is far less than N, so that all that
-      follows is cheap.
+      rows: int32 [M], the row of gt_boxes for each matched default box.
+      defaults: int32 [M], the matched default boxes in ascending order. M is far
+        smaller than N, which makes the following operations cheap.
     """
     iou = iou_ltrb(gt_boxes, tf.constant(DefaultBoxes()("ltrb")))  # [G, N]
     best_default = tf.argmax(iou, axis=1, output_type=tf.int32)
     num_rows = tf.shape(gt_boxes)[0]
-    # The smallest row that forces each default box; a huge number where none does.
+    # The smallest row whose best default box this is; a huge number if there is none.
     forced_row = tf.math.unsorted_segment_min(
         tf.range(num_rows), best_default, NUM_DEFAULT_BOXES
     )
@@ -142,17 +145,17 @@ def match(gt_boxes):
 
 
 def encode_labels(gt_boxes, gt_classes):
-    """Makes the training targets of one image.
+    """Creates the training targets of one image.
 
     Args:
       gt_boxes: float32 [G, 4], ltrb, G at least 1.
-      gt_classes: integer [G], 1..80.
+      gt_classes: integer [G], 1..C-1.
 
     Returns:
-      classes: int32 [N], 0 (background) where nothing matched.
-      boxes: float32 [N, 4], offsets, zeros where nothing matched. The inverse of
-        `decode_offsets`.
-      num_matched: float32 scalar, how many default boxes matched.
+      classes: int32 [N], 0 (background) for default boxes without a match.
+      boxes: float32 [N, 4], offsets, zeros for default boxes without a match. The
+        inverse is `decode_offsets`.
+      num_matched: float32 scalar, the number of matched default boxes.
     """
     rows, defaults = match(gt_boxes)
     classes = tf.gather(tf.cast(gt_classes, tf.int32), rows)
@@ -167,10 +170,10 @@ def encode_labels(gt_boxes, gt_classes):
 
 
 def encode_offsets(boxes, default_boxes):
-    """Expresses boxes relative to default boxes (the inverse of the next).
+    """Expresses boxes relative to default boxes (the inverse of `decode_offsets`).
 
     Args:
-      boxes: float32 [M, 4], ltrb: one for each default box.
+      boxes: float32 [M, 4], ltrb, one per default box.
       default_boxes: float32 [M, 4], ltrb.
 
     Returns:
@@ -189,7 +192,7 @@ def encode_offsets(boxes, default_boxes):
 
 
 def decode_offsets(offsets):
-    """Turns the network's offsets into boxes (the inverse of the one before).
+    """Converts offsets to boxes (the inverse of `encode_offsets`).
 
     Args:
       offsets: float32 [..., N, 4], [y, x, h, w].

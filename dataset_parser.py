@@ -1,77 +1,89 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""TFRecords to batches: read, decode, augment, encode targets.
+"""TFRecords to batches: read, check, decode, augment, encode targets.
 
-Glossary: B images a batch, N = 8732 default boxes, G ground truth boxes of an image;
+A record passes through these files once, in this order:
+  dataset/record_files.py reads it, on one of the ranks.
+  dataset/record_rules.py parses and checks it. If it cannot be used, it is left out,
+    and dataset/bad_records.py counts and names it.
+  dataset/augmentation.py and dataset/color.py decode and change its image.
+  anchors.py encodes its boxes as targets.
+
+Glossary: B images per batch, N = 8732 default boxes, G ground truth boxes of an image;
 boxes and windows are ltrb, [ymin, xmin, ymax, xmax] in 0..1 of height and width;
-pixels are RGB.
+pixels are RGB. An example is a dict of tensors, see `parse_record`.
 """
 
+import contextlib
 import os
+import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
-from dataset import augmentation, bad_records, categories, record_rules
+from console.errors import UserError
+from dataset import augmentation, categories, color, record_files, record_rules
+from dataset.bad_records import BadRecords
 
-# Records, still encoded, that are shuffled together: about 160 MB of COCO.
-SHUFFLE_RECORDS = 1024
-FILES_READ_TOGETHER = 16
-# AUTOTUNE would keep hundreds, of 35 MB each, where the network is the slower one.
-BATCHES_IN_STOCK = 2
-# Broken records that one rank may leave out.
+# Examples that are shuffled together while still encoded: about 160 MB of COCO.
+SHUFFLED_EXAMPLES = 1024
+# AUTOTUNE would prefetch hundreds of batches, 35 MB each, if the network is slow.
+PREFETCHED_BATCHES = 2
+# How many bad records each rank may leave out of its training data.
 MAX_BAD_RECORDS = 100
 
-# Marks the images that only fill up the last evaluation batch.
+# The source_id of the images that only fill up the last evaluation batch.
 PADDING_ID = -1
 
 _IMAGE_SHAPE = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]
-_EVALUATION_FEATURES = {
-    "image/encoded": tf.FixedLenFeature([], tf.string),
-    "image/source_id": tf.FixedLenFeature([], tf.string),
-}
-_TRAINING_FEATURES = {
-    name: tf.VarLenFeature(tf.float32) for name in record_rules.BOX_FEATURES
-}
-_TRAINING_FEATURES[record_rules.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
-_TRAINING_FEATURES["image/encoded"] = _EVALUATION_FEATURES["image/encoded"]
+# Name, dtype and shape of the tensors of an example.
+_EXAMPLE = (
+    ("encoded", tf.string, []),
+    ("height_width", tf.int32, [2]),
+    ("boxes", tf.float32, [None, 4]),
+    ("classes", tf.int32, [None]),
+    ("source_id", tf.int64, []),
+)
 
 
 class SSDInputReader:
-    """Makes the input of training or evaluation from TFRecord files."""
+    """Creates the input of training or evaluation from TFRecord files."""
 
-    def __init__(self, file_pattern, is_training):
-        """Keeps what to read.
+    def __init__(
+        self, file_pattern, is_training, label_map=categories.COCO, bad_records=None
+    ):
+        """Initializes the reader; no file is opened yet.
 
         Args:
           file_pattern: str, a glob over TFRecord files.
-          is_training: bool; augmented endless batches, or every image once as it is.
+          is_training: bool; endless augmented batches, or every image once and not
+            augmented.
+          label_map: categories.LabelMap; evaluation does not need it.
+          bad_records: bad_records.BadRecords, to which the datasets add what they leave
+            out. If its `error` is set, a dataset has ended early. The default allows
+            MAX_BAD_RECORDS in training and none in evaluation.
         """
         self._file_pattern = file_pattern
         self._is_training = is_training
-        # bad_records.BadRecords of the newest dataset, None before the first.
-        self.bad = None
+        self._label_map = label_map
+        default_limit = MAX_BAD_RECORDS if is_training else 0
+        self._bad_records = bad_records or BadRecords(default_limit)
 
-    @property
-    def file_pattern(self):
-        """str, the glob over TFRecord files."""
-        return self._file_pattern
-
-    # Nothing in here is a Python loop for AutoGraph to convert: it would look for one
-    # for seconds.
+    # Without this, AutoGraph searches the code for Python loops, which takes seconds.
     @tf.autograph.experimental.do_not_convert
     def __call__(self, params):
         """Builds the dataset.
 
         Args:
-          params: dict with "batch_size", images of one batch B, "label_map",
-            categories.LabelMap (default: COCO's), and, with more ranks than one,
-            "num_ranks" and "rank". For evaluation "eval_samples" may limit
-            the number of images (of all ranks). For training "max_bad_records" is
-            how many broken records may be left out, and "synthetic_data" asks for
-            `synthetic_batches`, without any file; with "deterministic", what a seed
-            of the graph leaves to chance is the same every time.
+          params: dict.
+            batch_size: int, B.
+            num_ranks, rank: int, needed if there are several ranks.
+            eval_samples: int, evaluation only: how many images all ranks together
+              evaluate; 0 or missing for all images.
+            synthetic_data: bool, training only: return `synthetic_batches`.
+            deterministic: bool, training only: the seed of the graph determines the
+              order and the augmentation of the images.
 
         Returns:
           tf.data.Dataset. For training of (features, labels): {"image": float32
@@ -80,254 +92,259 @@ class SSDInputReader:
           For evaluation of {"image": likewise, "source_id": int64 [B], "raw_shape":
           int32 [B, 3], height, width and 3}; the last batch is filled up with
           images of source_id PADDING_ID.
-          The dataset ends early when it meets more broken records than it may leave
-          out (for evaluation: any; self.bad.error then says which), and when training
-          finds no image with a box in an epoch.
+          The dataset ends early if there are more bad records than allowed, and in
+          training also after an epoch in which no usable image has a box.
 
         Raises:
-          ValueError: when no file matches.
+          ValueError: no file matches the pattern.
         """
         if self._is_training and params.get("synthetic_data"):
-            return synthetic_batches(params)
+            return synthetic_batches(params["batch_size"])
         files = sorted(tf.gfile.Glob(self._file_pattern))
         if not files:
             raise ValueError(f"no file matches {self._file_pattern}")
-        limit = params.get("max_bad_records", MAX_BAD_RECORDS)
-        limit = limit if self._is_training else 0
-        self.bad = bad_records.BadRecords(files, limit, self._is_training)
         if self._is_training:
-            return _training_batches(files, params, self.bad)
-        return _evaluation_batches(files, params, self.bad)
+            dataset = self._training_batches(files, params)
+        else:
+            dataset = self._evaluation_batches(files, params)
+        return dataset.prefetch(PREFETCHED_BATCHES)
+
+    def _training_batches(self, files, params):
+        is_deterministic = params.get("deterministic", False)
+        elements = record_files.shard_records(
+            files,
+            params.get("num_ranks", 1),
+            params.get("rank", 0),
+            is_training=True,
+            is_deterministic=is_deterministic,
+            goes_on=self._goes_on,
+        )
+        dataset = self._usable_examples(elements)
+        # Shuffled while still encoded: decoded images would take 30 times the memory.
+        dataset = dataset.shuffle(SHUFFLED_EXAMPLES).repeat()
+        # An epoch without any example ends the repetition, but fused with shuffle it
+        # would try forever.
+        options = tf.data.Options()
+        options.experimental_optimization.shuffle_and_repeat_fusion = False
+        dataset = dataset.with_options(options)
+        # Only a single worker draws the random numbers in a fixed order.
+        workers = 1 if is_deterministic else num_cores()
+        dataset = dataset.map(training_example, num_parallel_calls=workers)
+        return dataset.batch(params["batch_size"], drop_remainder=True)
+
+    def _evaluation_batches(self, files, params):
+        num_ranks, rank = params.get("num_ranks", 1), params.get("rank", 0)
+        if params.get("eval_samples"):
+            # Every rank reads all files in the same order, so that the images are the
+            # same for any number of ranks.
+            elements = record_files.shard_records(
+                files, 1, 0, is_training=False, goes_on=self._goes_on
+            )
+            dataset = self._usable_examples(elements)
+            dataset = dataset.take(params["eval_samples"]).shard(num_ranks, rank)
+        else:
+            elements = record_files.shard_records(
+                files, num_ranks, rank, is_training=False, goes_on=self._goes_on
+            )
+            dataset = self._usable_examples(elements)
+        dataset = dataset.map(_evaluation_example, num_parallel_calls=num_cores())
+        batch_size = params["batch_size"]
+        return dataset.batch(batch_size).map(lambda batch: _pad(batch, batch_size))
+
+    def _goes_on(self):
+        return self._bad_records.error is None
+
+    def _usable_examples(self, elements):
+        """Parses records and leaves out those that cannot be used.
+
+        Args:
+          elements: tf.data.Dataset, see record_files.
+
+        Returns:
+          tf.data.Dataset of examples, in training only of those that have a box. There
+          are no more once there are more bad records than allowed.
+        """
+
+        def parse(element):
+            names = ("path", "index", "position", "record", "is_end")
+            is_used, *values = tf.py_func(
+                self._parse,
+                [element[name] for name in names],
+                [tf.bool] + [dtype for _, dtype, _ in _EXAMPLE],
+            )
+            is_used.set_shape([])
+            return is_used, _to_example(values)
+
+        dataset = elements.map(parse).filter(lambda is_used, example: is_used)
+        return dataset.map(lambda is_used, example: example)
+
+    def _parse(self, path, index, position, serialized, is_end):
+        """Parses one element in Python, and counts it if it is a bad record.
+
+        Returns:
+          list: whether the example is used, and its values.
+        """
+        place, record = path.decode(), record_rules.Record([])
+        if is_end:
+            problem = record_files.problem_at_end(place, index, position)
+        else:
+            record = record_rules.read_record(serialized)
+            problem = record.problem(self._is_training)
+            place += f", record {index}"
+            if record.id_text:
+                place += f" (image {record.id_text})"
+        if problem:
+            self._bad_records.add(place, problem)
+        values = _values_of(record, self._label_map)
+        _, _, _, classes, _ = values
+        is_used = self._goes_on() and not (is_end or problem)
+        if self._is_training:
+            is_used = is_used and classes.size > 0
+        return [is_used] + values
 
 
-def shard_records(files, num_ranks, rank, is_training, is_deterministic=False):
-    """Reads the records of one rank; every record belongs to exactly one.
+@contextlib.contextmanager
+def explaining_undecodable_images(file_pattern):
+    """Raises a UserError where TensorFlow could not decode an image.
 
-    Whole files are dealt out where that comes out even, so that a rank reads no byte
-    in vain; else every rank reads all files and keeps each num_ranks-th record.
+    Records are checked before their images are decoded, so these images are rare: they
+    are complete, and only the data behind the header is damaged.
 
     Args:
-      files: list of str.
-      num_ranks: int, at least 1.
-      rank: int, 0..num_ranks - 1.
-      is_training: bool; files then come in a new random order every time.
-      is_deterministic: bool; no file is then read ahead of another.
-
-    Returns:
-      tf.data.Dataset of elements, see bad_records.
+      file_pattern: str, the flag and its value, for the message.
     """
-    whole_files = len(files) % num_ranks == 0
-    numbers = np.arange(len(files), dtype=np.int64)
-    if whole_files:
-        numbers = numbers[rank::num_ranks]
-    paths = [files[number] for number in numbers]
-    dataset = tf.data.Dataset.from_tensor_slices((paths, numbers))
-    if is_training:
-        dataset = dataset.shuffle(len(files))
-
-    def read(path, number):
-        records = bad_records.read_file(path, number)
-        if whole_files:
-            return records
-        # The first record is not always the same rank's: files may have only one.
-        return records.shard(num_ranks, (rank + number) % num_ranks)
-
-    return dataset.interleave(
-        read,
-        cycle_length=min(len(files), FILES_READ_TOGETHER),
-        num_parallel_calls=(
-            tf.data.experimental.AUTOTUNE
-            if is_training and not is_deterministic
-            else None
-        ),
-    )
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        reason = re.search("[^\n]*(JPEG|PNG)[^\n]*", error.message)
+        if not reason:
+            raise
+        raise UserError(
+            f"{file_pattern}: an image cannot be decoded: {reason.group().strip()}; "
+            "tools/check_dataset.py names the record"
+        ) from error
 
 
 def num_cores():
-    """Of this process; AUTOTUNE takes long to find out that one worker is too few."""
+    """Returns how many cores this process may use.
+
+    AUTOTUNE takes long to find out that one worker is not enough.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _training_batches(files, params, bad):
-    is_deterministic = params.get("deterministic", False)
-    dataset = shard_records(
-        files,
-        params.get("num_ranks", 1),
-        params.get("rank", 0),
-        is_training=True,
-        is_deterministic=is_deterministic,
-    )
-    # Shuffled while still encoded: decoded images would take 30 times the memory.
-    dataset = dataset.shuffle(SHUFFLE_RECORDS)
-    dataset = dataset.concatenate(bad_records.end_of_epoch()).repeat()
-    label_map = params.get("label_map", categories.COCO)
-    dataset = bad_records.good_batches(
-        dataset,
-        lambda record: training_example(record, label_map),
-        bad,
-        params["batch_size"],
-        drop_remainder=True,
-        # Random numbers come in one order only to one worker.
-        workers=1 if is_deterministic else num_cores(),
-    )
-    return dataset.prefetch(BATCHES_IN_STOCK)
-
-
-def _evaluation_batches(files, params, bad):
-    num_ranks, rank = params.get("num_ranks", 1), params.get("rank", 0)
-    if params.get("eval_samples"):
-        # The same images for any number of ranks, so all read them in one order.
-        dataset = shard_records(files, 1, 0, is_training=False)
-        dataset = dataset.filter(bad_records.is_record)
-        dataset = dataset.take(params["eval_samples"]).shard(num_ranks, rank)
-    else:
-        dataset = shard_records(files, num_ranks, rank, is_training=False)
-    dataset = bad_records.good_batches(
-        dataset.concatenate(bad_records.end_of_epoch()),
-        _evaluation_example,
-        bad,
-        params["batch_size"],
-        drop_remainder=False,
-        workers=num_cores(),
-    )
-    dataset = dataset.map(lambda batch: _pad_batch(batch, params["batch_size"]))
-    return dataset.prefetch(BATCHES_IN_STOCK)
-
-
-def synthetic_batches(params):
-    """Makes training batches that cost the host nothing: one batch, over and over.
+def synthetic_batches(batch_size):
+    """Creates training batches that cost the host nothing: one batch, repeated.
 
     Args:
-      params: dict, see SSDInputReader.
+      batch_size: int, B.
 
     Returns:
       tf.data.Dataset, as of SSDInputReader for training.
     """
-    batch_size = params["batch_size"]
     boxes = tf.constant([[0.1, 0.2, 0.5, 0.9], [0.4, 0.1, 0.9, 0.3]])
 
-    def make(unused):
-        targets = anchors.encode_labels(boxes, tf.constant([1, 2]))
-        names = ("classes", "boxes", "num_matched_boxes")
-        return {"image": tf.random_uniform(_IMAGE_SHAPE)}, dict(zip(names, targets))
+    def create(unused):
+        labels = _encode_labels(boxes, tf.constant([1, 2]))
+        return {"image": tf.random_uniform(_IMAGE_SHAPE)}, labels
 
-    dataset = tf.data.Dataset.range(batch_size).map(make)
+    dataset = tf.data.Dataset.range(batch_size).map(create)
     return dataset.batch(batch_size, drop_remainder=True).cache().repeat().prefetch(1)
 
 
 def parse_record(serialized, label_map=categories.COCO):
-    """Reads what training needs of a serialized tf.train.Example.
+    """Parses a record, whether or not it has problems; see record_rules.read_record.
 
     Args:
-      serialized: string scalar.
+      serialized: string scalar, a tf.train.Example.
       label_map: categories.LabelMap, C - 1 categories.
 
     Returns:
-      dict: "encoded", string scalar, the JPEG or PNG; "boxes", float32 [G, 4], ltrb;
-      "classes", int32 [G], 1..C-1. Boxes of a category that label_map does not have are
-      left out.
-
-    Raises:
-      tf.errors.InvalidArgumentError: (when run) for a record that
-        record_rules.problem_of finds a problem for training in.
+      dict, an example: "encoded", string scalar, the JPEG or PNG; "height_width", int32
+      [2], its size in pixels; "boxes", float32 [G, 4], ltrb; "classes", int32 [G],
+      1..C-1; "source_id", int64 scalar, or PADDING_ID if the record has no valid id.
+      Boxes of categories that label_map does not have are left out.
     """
-    parsed = _parse_example(serialized, _TRAINING_FEATURES)
-    corners = [parsed[name].values for name in record_rules.BOX_FEATURES]
-    classes = _classes_of(parsed[record_rules.LABEL_FEATURE].values, label_map)
-    boxes = record_rules.check_boxes(tf.stack(corners, axis=1), tf.size(classes))
-    known = tf.where(classes > 0)[:, 0]
-    return {
-        "encoded": parsed["image/encoded"],
-        "boxes": tf.gather(boxes, known),
-        "classes": tf.gather(classes, known),
-    }
+
+    def parse(serialized):
+        return _values_of(record_rules.read_record(serialized), label_map)
+
+    types = [dtype for _, dtype, _ in _EXAMPLE]
+    return _to_example(tf.py_func(parse, [serialized], types))
 
 
-def _parse_example(serialized, features):
-    """Values by name; fails for what is no tf.train.Example.
-
-    A bytes list whose item claims 2 GB or more crashes the parser of Examples in
-    TensorFlow 2.15, and that of SequenceExamples in 1.15. To the latter an Example is a
-    SequenceExample without lists: the bytes are the same.
-    """
-    if tf.version.VERSION.startswith("1."):
-        return tf.parse_single_example(serialized, features)
-    return tf.parse_single_sequence_example(serialized, features)[0]
-
-
-def _classes_of(category_ids, label_map):
-    """int32 classes of int64 category ids, 0 where label_map has no such id."""
-    # One entry more than there are ids: everything past the last goes there.
-    table = label_map.class_of_category_table() + [0]
-    index = tf.clip_by_value(category_ids, 0, len(table) - 1)
-    return tf.gather(tf.constant(table, tf.int32), index)
+def _values_of(record, label_map):
+    """Returns the values of an example, a list in the order of _EXAMPLE."""
+    boxes, classes = record.boxes, map(label_map.class_of_category, record.labels)
+    classes = np.array(list(classes), np.int32)
+    if not classes.all():
+        boxes, classes = boxes[classes > 0], classes[classes > 0]
+    image_id = PADDING_ID if record.image_id is None else record.image_id
+    return [
+        # py_func copies bytes several times, but not an array of objects.
+        np.array(record.encoded, dtype=object),
+        np.array(record.height_width, np.int32),
+        boxes,
+        classes,
+        np.int64(image_id),
+    ]
 
 
-def training_example(serialized, label_map):
-    """Makes one augmented image and its targets of a serialized example.
+def _to_example(values):
+    """Returns the tensors that py_func returned for `_values_of` as an example."""
+    example = {}
+    for value, (name, _, shape) in zip(values, _EXAMPLE):
+        value.set_shape(shape)
+        example[name] = value
+    return example
+
+
+def training_example(example):
+    """Augments an image and encodes its targets.
 
     Args:
-      serialized: string scalar.
-      label_map: categories.LabelMap.
+      example: dict, see `parse_record`; G at least 1.
 
     Returns:
-      (has_boxes, (features, labels)): bool scalar, whether there is a box to train
-      on; and if so what SSDInputReader gives for training, but for the first axis.
+      (features, labels), see SSDInputReader, but without the axis B.
     """
-    example = parse_record(serialized, label_map)
-    has_boxes = tf.size(example["classes"]) > 0
-    return has_boxes, tf.cond(
-        has_boxes, lambda: _augmented_example(example), _blank_training_example
-    )
-
-
-def _blank_training_example():
-    num_boxes = anchors.NUM_DEFAULT_BOXES
-    return {"image": tf.zeros(_IMAGE_SHAPE)}, {
-        "classes": tf.zeros([num_boxes], tf.int32),
-        "boxes": tf.zeros([num_boxes, 4]),
-        "num_matched_boxes": tf.zeros([]),
-    }
-
-
-def _augmented_example(example):
-    """One augmented (features, labels) pair from a parsed record."""
-    size = augmentation.height_width(example["encoded"])
+    encoded, height_width = example["encoded"], example["height_width"]
     window, boxes, classes = augmentation.random_crop(
-        example["boxes"], example["classes"], size
+        example["boxes"], example["classes"], height_width
     )
     is_flipped = tf.random_uniform([]) < augmentation.FLIP_PROBABILITY
-    pixels = augmentation.decode_window(*(example["encoded"], size, window, is_flipped))
+    pixels = augmentation.decode_window(encoded, height_width, window, is_flipped)
     boxes = tf.cond(
         is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
     )
+    return {"image": color.distort_color(pixels)}, _encode_labels(boxes, classes)
+
+
+def _encode_labels(boxes, classes):
     classes, offsets, num_matched = anchors.encode_labels(boxes, classes)
-    labels = {"classes": classes, "boxes": offsets, "num_matched_boxes": num_matched}
-    return {"image": augmentation.distort_color(pixels)}, labels
+    return {"classes": classes, "boxes": offsets, "num_matched_boxes": num_matched}
 
 
-def _evaluation_example(serialized):
-    """(whether this is a record, its whole image)."""
-    parsed = _parse_example(serialized, _EVALUATION_FEATURES)
-    pixels = augmentation.decode(parsed["image/encoded"])
-    # Of uint8 pixels the kernel takes twice as long.
+def _evaluation_example(example):
+    pixels = augmentation.decode(example["encoded"])
+    # Resizing uint8 pixels would take twice as long.
     resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
-    return tf.not_equal(serialized, bad_records.END_RECORD), {
+    return {
         "image": resized / 255.0,
-        "source_id": record_rules.to_id(parsed["image/source_id"]),
+        "source_id": example["source_id"],
         "raw_shape": tf.shape(pixels),
     }
 
 
-def _pad_batch(batch, batch_size):
+def _pad(batch, batch_size):
     """Fills a partial batch up, so that its shape is static."""
     missing = batch_size - tf.shape(batch["source_id"])[0]
 
     def pad(tensor, value):
         paddings = [[0, missing]] + [[0, 0]] * (tensor.shape.ndims - 1)
-        # Padding by nothing would still copy the batch.
+        # tf.pad would copy a full batch as well.
         padded = tf.cond(
             missing > 0,
             lambda: tf.pad(tensor, paddings, constant_values=value),

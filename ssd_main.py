@@ -27,7 +27,6 @@ import sys
 
 from absl import app, flags
 
-import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
 from devices import selection
@@ -90,7 +89,7 @@ def _evaluate(device, params, model_dir, label_map, coco_gt):
         params,
         model_dir,
         coco_gt,
-        dataset_parser.SSDInputReader(FLAGS.validation_file_pattern, False),
+        FLAGS.validation_file_pattern,
         batch_size=FLAGS.eval_batch_size,
         eval_samples=FLAGS.eval_samples,
         label_map=label_map,

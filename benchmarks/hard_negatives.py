@@ -4,8 +4,8 @@
 
   python3 benchmarks/hard_negatives.py
 
-Prints the milliseconds of a batch on this CPU, fastest of runs that take turns, of
-ssd_model.hardest_negatives, and of ranking all 8732 losses by top_k. Takes seconds.
+Prints the milliseconds per batch on this CPU of ssd_model.hardest_negatives and of
+ranking all 8732 losses by top_k: the fastest of runs that take turns. Takes seconds.
 """
 
 import os
@@ -23,11 +23,11 @@ import ssd_model
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 32, "Images.", lower_bound=1)
-flags.DEFINE_integer("repeats", 50, "Runs of each.", lower_bound=1)
+flags.DEFINE_integer("repeats", 50, "Runs of each of the two.", lower_bound=1)
 
 
 def by_sorting(losses, is_negative, count):
-    """The same mask from the rank of every loss, bool [B, N]."""
+    """Returns the same mask as ssd_model.hardest_negatives, bool [B, N]."""
     masked = tf.where(is_negative, losses, -tf.ones_like(losses))
     size = anchors.NUM_DEFAULT_BOXES
     order = tf.nn.top_k(masked, size).indices
@@ -39,7 +39,7 @@ def main(_):
     """Measures and prints."""
     random = np.random.RandomState(1)
     shape = [FLAGS.batch_size, anchors.NUM_DEFAULT_BOXES]
-    # Kept in variables: a constant would be folded.
+    # Variables, because TensorFlow would evaluate constants only once.
     losses = tf.get_variable(
         "losses", initializer=random.gamma(1.0, size=shape).astype(np.float32)
     )

@@ -1,20 +1,21 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Measures how many images a second this host can feed.
+"""Measures how many images per second this host can prepare.
 
   python3 benchmarks/input_pipeline.py --pattern='tfrecord/train2017*' [--stages]
 
-Takes three minutes on two cores, with --stages six. Prints the rate of decoding the
-JPEGs of these records alone (tf.image.decode_jpeg), the rates of the training and the
-evaluation pipeline and their ratios to it, images a core-second of processor time, the
-cores that 4474 images/s need, peak memory, and the rates of training, and of decoding
-alone, on one core and on two. --stages adds what each stage costs alone, and what it
-costs to look for broken records.
+Takes three minutes on two cores, six with --stages. It prints:
+  the rate of decoding the JPEGs of these records alone (tf.image.decode_jpeg);
+  the rates of the training and the evaluation pipeline, their ratios to that rate,
+    images per core-second of processor time, and the cores that 4474 images/s need;
+  peak memory;
+  the rates of training and of decoding alone on one core and on two;
+  with --stages the cost of each stage alone, and the cost of checking the records.
 
-Each kind is measured in a process of its own (stages: all in one), pinned to as many
-cores as its line says. They take turns, for a machine's speed changes within minutes;
-rates are medians of all rounds, and a ratio is the median of the ratios within each
-round. Few records are read over and over, from the page cache.
+Each kind is measured in a process of its own, pinned to as many cores as its line says;
+all stages share one process. The processes take turns, because the speed of a machine
+changes within minutes. Rates are medians over all rounds, and a ratio is the median of
+the ratios within each round. The same records are read repeatedly from the page cache.
 """
 
 import contextlib
@@ -35,29 +36,29 @@ sys.path.insert(0, ROOT)
 
 import anchors
 import dataset_parser
-from dataset import augmentation, categories, record_rules
+from dataset import augmentation, color, record_files, record_rules
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
 flags.DEFINE_boolean("stages", False, "Also measure the cost of each stage.")
-flags.DEFINE_integer("batch_size", 32, "Images a batch.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)
 flags.DEFINE_integer("rounds", 6, "Runs of each kind.", lower_bound=1)
 flags.DEFINE_float("seconds", 3.0, "Length of a run.", lower_bound=0.1)
-flags.DEFINE_string("kind", None, "Only print JSON of this; used by this program.")
-flags.DEFINE_integer("cores", 0, "Use so many cores; 0: all.", lower_bound=0)
+flags.DEFINE_string("kind", None, "Print JSON of this kind only; used internally.")
+flags.DEFINE_integer("cores", 0, "Number of cores to use; 0 for all.", lower_bound=0)
 
-# What eight Ascend 910 train on, in the published log.
+# Images/s of eight Ascend 910 in the published log.
 WANTED_RATE = 4474
-# Evaluation reads its files once: a small set is listed so often that a run lasts.
+# Evaluation reads its files once, so they are listed this often to fill a run.
 _EVALUATION_READS = 200
 _STAGE_IMAGES = 64
-# With what env.sh sets for trainings.
+# With the environment variables that env.sh sets for training.
 _AS_LAUNCHED = 'source "$0/env.sh" && exec "${PYTHON}" "$@"'
 _AUTOTUNE = tf.data.experimental.AUTOTUNE
 
 
 def main(_):
-    """Prints the figures, or as a child process measures some."""
+    """Prints the figures; a child process measures one kind instead."""
     if FLAGS.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: FLAGS.cores])
     if FLAGS.kind:
@@ -83,7 +84,7 @@ def main(_):
 
 
 class _Child:
-    """A process of its own, pinned to some cores, that measures when it is asked."""
+    """A process that is pinned to some cores and measures when asked."""
 
     def __init__(self, kind, cores):
         command = ["bash", "-c", _AS_LAUNCHED, ROOT, os.path.abspath(__file__)]
@@ -103,14 +104,14 @@ class _Child:
         self._process.communicate()
 
     def ask(self):
-        """One answer, see `_answer`."""
+        """Returns one answer, see `_answer`."""
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             sys.exit(
                 f"input_pipeline.py: --pattern={FLAGS.pattern} cannot be measured; "
-                "tools/check_dataset.py finds broken records"
+                "tools/check_dataset.py finds bad records"
             )
         return json.loads(answer.decode())
 
@@ -118,7 +119,7 @@ class _Child:
 def _answer(kind):
     """Measures once for every line of the standard input.
 
-    Prints a line of JSON each time: what `_Run.measure` gives, or `measure_stages`.
+    Prints a line of JSON each time: the result of `_Run.measure` or `measure_stages`.
     """
     if kind == "stages":
         measure = measure_stages
@@ -133,10 +134,10 @@ def _ask_in_turns(kinds):
     """Measures several kinds, each in its process, while the others idle.
 
     Args:
-      kinds: list of (kind, cores), each measured once however often it stands there.
+      kinds: list of (kind, cores), in which repeated entries count once.
 
     Returns:
-      dict from kind to a list of what `_Run.measure` gave in each round.
+      dict from (kind, cores) to the list of the answers of all rounds.
     """
     with contextlib.ExitStack() as stack:
         children = {
@@ -153,7 +154,7 @@ def _ask_in_turns(kinds):
 
 
 def _median(name, answers, divisors=None):
-    """The median of a figure, or of its ratios to that of others in the same round."""
+    """Returns the median of a figure, or of its ratios to others of the same round."""
     values = [answer[name] for answer in answers]
     if divisors:
         values = [value / other[name] for value, other in zip(values, divisors)]
@@ -192,7 +193,7 @@ def _print_scaling(name, one, two):
 def _print_stages(milliseconds):
     print("each stage alone, on one core:")
     for name, value in milliseconds.items():
-        print(f"  {name:34} {value:6.3f} ms an image")
+        print(f"  {name:34} {value:6.3f} ms per image")
 
 
 def _print_check(training, checked, unchecked):
@@ -202,7 +203,7 @@ def _print_check(training, checked, unchecked):
     )
     cost = checked - unchecked
     print(
-        f"looking for broken records: {cost:.3f} of {whole:.3f} ms an image, "
+        f"checking the records: {cost:.3f} of {whole:.3f} ms per image, "
         f"{100 * cost / (whole - cost):.1f} % more"
     )
 
@@ -212,25 +213,25 @@ def _peak_memory():
 
 
 class _Run:
-    """A dataset of batches, with a session to run it in."""
+    """A dataset of batches, and a session that runs it."""
 
     def __init__(self, make_dataset):
         with tf.Graph().as_default() as graph:
             iterator = tf.data.make_initializable_iterator(make_dataset())
-            # Nothing is copied out of TensorFlow.
+            # Operations instead of tensors: nothing is copied out of TensorFlow.
             self._ops = [tensor.op for tensor in tf.nest.flatten(iterator.get_next())]
         self._session = tf.Session(graph=graph)
         self._start = iterator.initializer
         self._session.run(self._start)
 
     def measure(self, seconds):
-        """Takes batches for some seconds.
+        """Draws batches for some seconds.
 
         Returns:
-          dict of "rate", images/s, "per_core_second", images for a second of processor
-          time, and "memory", the process's peak so far, GB.
+          dict of "rate", images/s, "per_core_second", images per second of processor
+          time, and "memory", the peak of the process so far, in GB.
         """
-        # What the pipeline has in stock was made before.
+        # The first batches were prefetched before.
         self._run(seconds / 3)
         start, busy = time.time(), time.process_time()
         images = self._run(seconds) * FLAGS.batch_size
@@ -274,10 +275,9 @@ def _training_dataset():
     return reader({"batch_size": FLAGS.batch_size})
 
 
-def _parsed_only(record, label_map):
-    """In place of training_example: two hundredths of its time would be lost in it."""
-    boxes = dataset_parser.parse_record(record, label_map)["boxes"]
-    return tf.constant(True), tf.size(boxes)
+def _parsed_only(example):
+    """Replaces training_example, whose time varies more than a check takes."""
+    return tf.size(example["boxes"])
 
 
 @mock.patch.object(dataset_parser, "training_example", _parsed_only)
@@ -286,23 +286,31 @@ def _checked_dataset():
     return _training_dataset()
 
 
-@mock.patch.object(record_rules, "check_boxes", lambda boxes, num_labels: boxes)
 def _unchecked_dataset():
-    """The same without bad_records: what it finds, counts and leaves out."""
+    """The same with TensorFlow's parser, which does not look for bad records."""
     files = tf.data.Dataset.from_tensor_slices(sorted(tf.gfile.Glob(FLAGS.pattern)))
-    dataset = files.shuffle(dataset_parser.FILES_READ_TOGETHER).interleave(
-        *(tf.data.TFRecordDataset, dataset_parser.FILES_READ_TOGETHER),
-        num_parallel_calls=_AUTOTUNE,
+    together = record_files.FILES_READ_TOGETHER
+    dataset = files.shuffle(together).interleave(
+        tf.data.TFRecordDataset, together, num_parallel_calls=_AUTOTUNE
     )
-    dataset = dataset.shuffle(dataset_parser.SHUFFLE_RECORDS).repeat()
-    dataset = dataset.map(
-        lambda record: _parsed_only(record, categories.COCO),
-        dataset_parser.num_cores(),
-    )
-    dataset = dataset.filter(lambda has_boxes, example: has_boxes)
+    features = {
+        name: tf.VarLenFeature(tf.float32) for name in record_rules.BOX_FEATURES
+    }
+    features[record_rules.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
+    features[record_rules.IMAGE_FEATURE] = tf.FixedLenFeature([], tf.string)
+
+    def parse(record):
+        parsed = tf.parse_single_example(record, features)
+        sides = [parsed[name].values for name in record_rules.BOX_FEATURES]
+        example = {"boxes": tf.stack(sides, axis=1)}
+        example["encoded"] = parsed[record_rules.IMAGE_FEATURE]
+        return example
+
+    dataset = dataset.map(parse).filter(lambda example: tf.size(example["boxes"]) > 0)
+    dataset = dataset.shuffle(dataset_parser.SHUFFLED_EXAMPLES).repeat()
+    dataset = dataset.map(_parsed_only, dataset_parser.num_cores())
     dataset = dataset.batch(FLAGS.batch_size, drop_remainder=True)
-    dataset = dataset.map(lambda has_boxes, example: example)
-    return dataset.prefetch(dataset_parser.BATCHES_IN_STOCK)
+    return dataset.prefetch(dataset_parser.PREFETCHED_BATCHES)
 
 
 def _evaluation_dataset():
@@ -321,19 +329,21 @@ _DATASETS = {
 
 
 def measure_stages():
-    """Measures each stage of training alone, on inputs kept in memory.
+    """Measures each stage of training alone, on inputs that are kept in memory.
 
     Returns:
-      dict of str, the stage, to milliseconds of processor time an image.
+      dict from stage, str, to milliseconds of processor time per image.
     """
     stages = {
         "decoding the whole image": lambda e: tf.image.decode_jpeg(e["encoded"]),
-        "reading features": lambda e: dataset_parser.parse_record(e["record"]),
+        "parsing and checking the record": lambda e: dataset_parser.parse_record(
+            e["record"]
+        ),
         "choosing a window": lambda e: augmentation.random_crop(
-            e["boxes"], e["classes"], tf.constant([480, 640])
+            e["boxes"], e["classes"], e["height_width"]
         ),
         "decoding the window, resizing": _decode_window,
-        "changing colors": lambda e: augmentation.distort_color(e["image"]),
+        "changing colors": lambda e: color.distort_color(e["image"]),
         "targets": lambda e: anchors.encode_labels(e["boxes"], e["classes"]),
     }
     idle = lambda e: tf.zeros([])  # noqa: E731
@@ -349,7 +359,7 @@ def measure_stages():
 
 
 def _stage_dataset(stage):
-    """Function that makes a dataset of nothing but a stage."""
+    """Returns a function that creates a dataset of only this stage."""
 
     def make():
         inputs = _records().map(_stage_inputs)
@@ -362,16 +372,19 @@ def _stage_dataset(stage):
 
 def _stage_inputs(record):
     example = dataset_parser.parse_record(record)
-    size = augmentation.height_width(example["encoded"])
-    window, _, _ = augmentation.random_crop(example["boxes"], example["classes"], size)
+    window, _, _ = augmentation.random_crop(
+        example["boxes"], example["classes"], example["height_width"]
+    )
     example.update(record=record, window=window)
     return dict(example, image=_decode_window(example))
 
 
 def _decode_window(example):
-    size = augmentation.height_width(example["encoded"])
     return augmentation.decode_window(
-        *(example["encoded"], size, example["window"], tf.constant(False))
+        example["encoded"],
+        example["height_width"],
+        example["window"],
+        tf.constant(False),
     )
 
 

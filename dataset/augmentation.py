@@ -1,104 +1,60 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes of a training image: window, mirror image, colors.
+"""Decoding of images, random crops and flips of training images.
 
-Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2, with the
-windows and color ranges of MLPerf's SSD-ResNet34.
+Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2, with the crops
+of MLPerf's SSD-ResNet34.
 
-Glossary: G ground truth boxes of an image; boxes and windows are ltrb, [ymin, xmin,
-ymax, xmax] in 0..1 of height and width, a window's from the center of the first pixel
-to that of the last; pixels are RGB; a plane is one channel.
+Glossary: G ground truth boxes of an image. Boxes and windows are ltrb, [ymin, xmin,
+ymax, xmax]: boxes in 0..1 of height and width, windows in 0..1 of the distance from the
+center of the first pixel to the center of the last. Pixels are RGB.
 """
 
 import tensorflow.compat.v1 as tf
 
 import anchors
 
-# What a random window must satisfy: one of these is drawn each round, as the IoU that
-# every box has to exceed; or, as often as each of them, the whole image is taken.
+# Each round draws one of seven choices: the whole image, or one of these as the IoU
+# that every box must exceed with the window.
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 WINDOWS_PER_ROUND = 50
 MIN_WINDOW_SIDE = 0.3
 MAX_ASPECT = 2.0
 
 FLIP_PROBABILITY = 0.5
-# Largest changes of pixel values in 0..1.
-BRIGHTNESS = 0.125
-CONTRAST = 0.5
-SATURATION = 0.5
-HUE = 0.05
 
-# An image that claims to be larger is taken for a broken one.
-MAX_PIXELS = 2**26
-
-# More than float32 can be wrong by in a ratio of areas.
+# Exceeds the rounding error of a ratio of areas in float32.
 _ROUNDING = 1.001
-_JPEG_END = b"\xff\xd9"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
-
-
-def height_width(encoded):
-    """Reads the size of an image from its header, before anything is decoded.
-
-    Args:
-      encoded: string scalar, a JPEG or PNG.
-
-    Returns:
-      int32 [2].
-
-    Raises:
-      tf.errors.InvalidArgumentError: (when run) when it is neither, or claims more
-        than MAX_PIXELS.
-    """
-    size = tf.cond(
-        tf.image.is_jpeg(encoded),
-        lambda: tf.image.extract_jpeg_shape(encoded)[:2],
-        lambda: _png_size(encoded),
-    )
-    num_pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-    with tf.control_dependencies([tf.Assert(num_pixels <= MAX_PIXELS, [size])]):
-        return tf.identity(size)
-
-
-def _png_size(encoded):
-    # Behind the signature: length and name of the first chunk, then width and height.
-    # Of too short a text tf.substr's complaint is its bytes, which Python may not take.
-    sides = tf.substr(encoded + 24 * b"\0", 16, 8)
-    size = tf.decode_raw(sides, tf.int32, little_endian=False)
-    is_png = tf.equal(tf.substr(encoded, 0, 8), _PNG_START) & tf.reduce_all(size > 0)
-    with tf.control_dependencies([tf.Assert(is_png, ["neither a JPEG nor a PNG"])]):
-        return tf.reverse(size, [0])
 
 
 def decode(encoded):
     """Decodes a whole image.
 
     Args:
-      encoded: string scalar, a JPEG or PNG.
+      encoded: string scalar, a JPEG or PNG; its header says how much memory is needed,
+        so it must have passed image_header.read_size.
 
     Returns:
       uint8 [height, width, 3].
 
     Raises:
-      tf.errors.InvalidArgumentError: (when run) when it cannot be decoded or claims
-        more than MAX_PIXELS.
+      tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
     """
-    with tf.control_dependencies([height_width(encoded)]):
-        # This kernel takes PNG as well.
-        return tf.image.decode_jpeg(encoded, channels=3)
+    # This kernel takes PNG as well.
+    return tf.image.decode_jpeg(encoded, channels=3)
 
 
 def random_crop(boxes, classes, height_width):
     """Draws the window to train on, and the ground truth in it.
 
     Rounds are repeated until one is accepted. With probability 1/7 a round takes the
-    whole image. Else it draws one minimum IoU and 50 windows, sides uniform in
-    0.3..1 and position uniform, and takes the last window that is valid: aspect
-    strictly within 1:2, IoU of every box with it above the minimum, and the center
-    of some box strictly inside. Windows are of whole pixels. A minimum that no window
-    can exceed is never drawn: its rounds would all be in vain, and what is accepted in
-    the end has the same probabilities without them.
+    whole image. Otherwise it draws one minimum IoU and 50 windows, with sides uniform
+    in 0.3..1 and a uniform position. It takes the last valid window: its aspect ratio
+    is strictly within 1:2, its IoU with every box exceeds the minimum, and the center
+    of some box lies strictly inside. Windows consist of whole pixels. A minimum that no
+    window can exceed is never drawn: no round with it is accepted, so leaving it out
+    does not change the probabilities of the accepted windows.
 
     Args:
       boxes: float32 [G, 4], ltrb, G at least 1.
@@ -121,7 +77,7 @@ def random_crop(boxes, classes, height_width):
             tf.equal(choice, num_possible),
             lambda: (tf.constant(True), tf.constant(True), tf.constant(_WHOLE_IMAGE)),
             lambda: _draw_window(
-                *(boxes, centers, tf.gather(MIN_IOUS, choice), height_width)
+                boxes, centers, tf.gather(MIN_IOUS, choice), height_width
             ),
         )
 
@@ -137,33 +93,34 @@ def random_crop(boxes, classes, height_width):
 
 
 def largest_min_iou(boxes, height_width):
-    """Bounds the IoU that a window can have with every box at once.
+    """Returns a bound on the smallest IoU that a window has with the boxes.
 
-    An IoU is at most the smaller area over the larger one. So of the smallest box and
-    a window it is at most that box's area over that of the smallest window; and of the
-    smallest and the largest box one is at most the root of their ratio.
+    An IoU is at most the smaller area divided by the larger one. So the IoU of a window
+    with the smallest box is at most the area of that box divided by the area of the
+    smallest window. And the IoUs of a window with the smallest and the largest box are
+    not both above the square root of the ratio of the areas of these boxes.
 
     Args:
       boxes: float32 [G, 4], ltrb, G at least 1.
       height_width: int32 [2], of the image.
 
     Returns:
-      float32 scalar; for each window of `random_crop` some box's IoU lies below it.
+      float32 scalar; every window of `random_crop` has an IoU below it with some box.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     areas = sides[:, 0] * sides[:, 1]
     smallest, largest = tf.reduce_min(areas), tf.reduce_max(areas)
-    # Rounding to whole pixels takes up to one from a side.
+    # Rounding to whole pixels may shorten a side by one pixel.
     pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
     window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
-    # Of an image of very few pixels a window may be empty: then nothing is known.
+    # In an image of very few pixels a window may be empty: then there is no bound.
     by_window = tf.where(window > 0.0, smallest / window, tf.ones([]))
     by_largest = tf.sqrt(tf.div_no_nan(smallest, largest))
     return tf.minimum(by_window, by_largest) * _ROUNDING
 
 
 def _draw_window(boxes, centers, min_iou, height_width):
-    """One round: (is any window valid, False for not whole, the last valid one)."""
+    """Returns (whether any window is valid, False for not whole, the last valid)."""
     size = tf.random_uniform([WINDOWS_PER_ROUND, 2], MIN_WINDOW_SIDE, 1.0)
     corner = tf.random_uniform([WINDOWS_PER_ROUND, 2]) * (1.0 - size)
     windows = tf.concat([corner, corner + size], axis=1)
@@ -181,12 +138,12 @@ def _draw_window(boxes, centers, min_iou, height_width):
 
 
 def _last_pixel(height_width):
-    """float32 [4]: row, column, row, column, by which windows are scaled to pixels."""
+    """Returns float32 [4], the last row, column, row, column: scales ltrb to pixels."""
     return tf.tile(tf.cast(height_width - 1, tf.float32), [2])
 
 
 def _strictly_inside(centers, window):
-    """bool [..., G]: which centers [G, 2] lie inside the window [..., 4]."""
+    """Returns bool [..., G]: which centers [G, 2] lie inside the window [..., 4]."""
     return tf.reduce_all(
         (centers > window[..., :2]) & (centers < window[..., 2:]), axis=-1
     )
@@ -198,16 +155,16 @@ def flip_left_right(boxes):
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=1)
 
 
-def decode_window(encoded, size, window, is_flipped):
+def decode_window(encoded, height_width, window, is_flipped):
     """Decodes one window of an image, resized to 300 x 300.
 
-    Of a JPEG that ends as it should only the pixels of the window are decoded. Of a
-    window of whole pixels resize_bilinear takes the same samples as crop_and_resize, in
-    a third of the time.
+    Only the pixels of the window are decoded if the image is a JPEG. Since the window
+    consists of whole pixels, resize_bilinear takes the same samples as crop_and_resize,
+    in a third of the time.
 
     Args:
       encoded: string scalar, a JPEG or PNG.
-      size: int32 [2], what `height_width` gives for it.
+      height_width: int32 [2], of the whole image.
       window: float32 [4], ltrb, of whole pixels.
       is_flipped: bool scalar.
 
@@ -217,96 +174,21 @@ def decode_window(encoded, size, window, is_flipped):
     Raises:
       tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
     """
-    corners = tf.cast(tf.round(window * _last_pixel(size)), tf.int32)
+    corners = tf.cast(tf.round(window * _last_pixel(height_width)), tf.int32)
     top, left, bottom, right = tf.unstack(corners)
-    # A JPEG cut short may still hold a window: decoding all of it tells.
-    has_parts = tf.image.is_jpeg(encoded) & tf.equal(
-        tf.substr(encoded, -2, 2), _JPEG_END
-    )
     pixels = tf.cond(
-        has_parts,
+        tf.image.is_jpeg(encoded),
         lambda: tf.image.decode_and_crop_jpeg(
-            encoded, [top, left, bottom - top + 1, right - left + 1], channels=3
+            encoded,
+            [top, left, bottom - top + 1, right - left + 1],
+            channels=3,
         ),
         lambda: decode(encoded)[top : bottom + 1, left : right + 1],
     )
     resized = tf.image.resize_bilinear(
-        # Of uint8 pixels the kernel takes twice as long.
+        # Resizing uint8 pixels would take twice as long.
         tf.expand_dims(tf.cast(pixels, tf.float32), 0),
         [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
         align_corners=True,
     )[0]
     return tf.cond(is_flipped, lambda: tf.reverse(resized, [1]), lambda: resized)
-
-
-def distort_color(image):
-    """Changes brightness, contrast, saturation and hue at random, in this order.
-
-    Args:
-      image: float32 [height, width, 3] in 0..255.
-
-    Returns:
-      float32 of the same shape, in 0..1 or a little outside.
-    """
-    changes = tf.random_uniform([4], -1.0, 1.0)
-    changes *= [BRIGHTNESS, CONTRAST, SATURATION, HUE]
-    brightness, contrast, saturation, hue = tf.unstack(changes)
-    return adjust_color(image, brightness, 1.0 + contrast, 1.0 + saturation, hue)
-
-
-def adjust_color(image, brightness, contrast, saturation, hue):
-    """What tf.image.adjust_brightness, _contrast, _saturation and then _hue give.
-
-    But for a pixel whose green is below its blue by a rounding, and both below its red:
-    there TensorFlow's hue is rounded up to a whole turn, and gives black.
-
-    Takes a quarter of their time: planes are what the vector instructions like, and no
-    hue is computed. Over a turn of it a channel rises from the smallest value to the
-    largest in one sixth, stays there for two sixths, falls in one, and stays for two.
-    Channel minus next channel has the same slopes, so that adding to it and clipping
-    moves along that curve.
-
-    Args:
-      image: float32 [height, width, 3] in 0..255.
-      brightness: float32 scalar tensor, is added to values in 0..1.
-      contrast: float32 scalar tensor, factor of the contrast, more than 0.
-      saturation: float32 scalar tensor, factor of the saturation, 0 or more.
-      hue: float32 scalar tensor, -1/6..1/6 of a turn.
-
-    Returns:
-      float32 of the same shape, in 0..1 or a little outside.
-    """
-    scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
-    # Turning a matrix is faster than taking an image of three channels apart.
-    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])))
-    planes = [
-        # Contrast is around the mean, which brightness moves along.
-        plane * scale + (rest * tf.reduce_mean(plane) + brightness)
-        for plane in planes
-    ]
-    is_backward = hue < 0.0
-    # A turn backward is one forward with green and blue in each other's place.
-    red, green, blue = planes[:1] + _swap_if(is_backward, *planes[1:])
-    value = tf.maximum(tf.maximum(red, green), blue)
-    chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    # A black pixel becomes gray; saturation ends where the smallest value is 0.
-    new_chroma = tf.maximum(tf.minimum(chroma * saturation, value), 0.0)
-    low = value - new_chroma
-    slope = tf.div_no_nan(new_chroma, chroma)
-    turn = new_chroma * (tf.abs(hue) * 6.0)
-    rising, falling = low + turn, value - turn
-
-    def turned(minus_next, next_minus_previous):
-        start = tf.where(next_minus_previous <= 0.0, rising, falling)
-        return tf.minimum(tf.maximum(start + slope * minus_next, low), value)
-
-    differences = [red - green, green - blue, blue - red]
-    red, green, blue = (
-        turned(differences[i], differences[(i + 1) % 3]) for i in range(3)
-    )
-    planes = [red] + _swap_if(is_backward, green, blue)
-    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
-
-
-def _swap_if(condition, first, second):
-    return list(tf.cond(condition, lambda: (second, first), lambda: (first, second)))

@@ -1,9 +1,10 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Object categories, COCO's 80 or a dataset's own, and the network's classes.
+"""Object categories, of COCO or of another dataset, and the classes of the network.
 
-A category id is the dataset's own number (COCO: 1..90, with gaps). A class is the
-network's: 0 is background, and 1..C-1 are the category ids in ascending order.
+A category id is the number that the dataset uses (COCO: 1..90, with gaps). A class is
+the number that the network uses: 0 is background, and 1..C-1 stand for the category ids
+in ascending order.
 """
 
 import json
@@ -21,9 +22,7 @@ _COCO_80 = """
 77 cell phone|78 microwave|79 oven|80 toaster|81 sink|82 refrigerator|84 book
 85 clock|86 vase|87 scissors|88 teddy bear|89 hair drier|90 toothbrush
 """
-
-
-# The lookup has an entry for every number up to the largest id.
+# Bounds that only a typo exceeds.
 LARGEST_ID = 100000
 
 
@@ -41,7 +40,7 @@ class LabelMap:
     """
 
     def __init__(self, names):
-        """Keeps the categories.
+        """Numbers the classes.
 
         Args:
           names: dict from category id, int of at least 0, to name.
@@ -49,22 +48,21 @@ class LabelMap:
         self.names = dict(sorted(names.items()))
         self.num_classes = len(self.names) + 1
         self._ids = list(self.names)
+        self._classes = {key: index + 1 for index, key in enumerate(self._ids)}
 
-    def class_of_category_table(self):
-        """Gives the lookup from category id to class.
+    def class_of_category(self, category_id):
+        """Returns the class of a category (the inverse of `category_of_class`).
+
+        Args:
+          category_id: int.
 
         Returns:
-          list of int, one longer than the largest category id: entry i is the class
-          (1..C-1) of category id i, or 0 where there is no such id. The inverse of
-          `category_of_class`.
+          int, 1..C-1, or 0 if there is no such category.
         """
-        table = [0] * (self._ids[-1] + 1)
-        for index, category_id in enumerate(self._ids):
-            table[category_id] = index + 1
-        return table
+        return self._classes.get(category_id, 0)
 
     def category_of_class(self, class_number):
-        """Gives the category id of a class (the inverse of the lookup above).
+        """Returns the category id of a class (the inverse of `class_of_category`).
 
         Args:
           class_number: int, 1..C-1.
@@ -82,13 +80,13 @@ class LabelMap:
         return self._ids[class_number - 1]
 
     def other_names(self, entries):
-        """Compares with the categories of a json.
+        """Compares the names with those in a json.
 
         Args:
           entries: list of dict, a COCO json's "categories".
 
         Returns:
-          list of str, one for each category of both that has another name there.
+          list of str, one line for each category that has another name in the json.
         """
         return [
             f"category {entry['id']} is {str(entry['name'])!r} there, "
@@ -101,7 +99,7 @@ class LabelMap:
 
 
 def _plain(name):
-    """A name without what is written this way and that."""
+    """The name in lower case, without spaces and punctuation."""
     return "".join(c for c in str(name).lower() if c.isalnum())
 
 
@@ -119,12 +117,12 @@ def read_label_map(path):
       LabelMap.
 
     Raises:
-      ValueError: one line; the file cannot be read, or its categories make no sense.
+      ValueError: one line; the file cannot be read, or its categories are not valid.
     """
     if not path:
         return COCO
     try:
-        # Windows' editors put a mark in front.
+        # Editors on Windows start a file with a byte order mark.
         with open(path, encoding="utf-8-sig") as file:
             dataset = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
@@ -148,7 +146,7 @@ def read_names(entries):
       dict from category id to name.
 
     Raises:
-      ValueError: one line; they make no sense.
+      ValueError: one line; they are not valid.
     """
     names = {}
     for entry in entries:
@@ -162,9 +160,11 @@ def read_names(entries):
 def _read_entry(entry):
     is_dict = isinstance(entry, dict)
     category_id, name = (entry.get("id"), entry.get("name")) if is_dict else (0, 0)
-    # A bool is an int to Python.
+    # isinstance would accept a bool as an int.
     if type(category_id) is not int or not isinstance(name, str) or not name:
-        raise ValueError(f"category {entry!r} needs a whole id and a text as name")
+        raise ValueError(
+            f"category {entry!r} needs a whole number as id and a text as name"
+        )
     if not 0 <= category_id <= LARGEST_ID:
         raise ValueError(f"category id {category_id} is not within 0..{LARGEST_ID}")
     return category_id, name

@@ -1,196 +1,220 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What a record holds, and what makes it unusable.
+"""Reads records, and says what makes a record unusable: all rules are in this file.
 
-The rules for ids and boxes are written twice: in Python, which says what is wrong, and
-as operations of TensorFlow, which make the record fail.
+A record is a serialized tf.train.Example. Glossary: G boxes of a record.
 """
 
-import collections
 import re
+from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-# Eighteen digits always fit into an int64.
-_ID_PATTERN = "[0-9]{1,18}"
-# How far a box may reach out of the image, as a part of it: rounding, not an error.
-MAX_OUTSIDE = 0.1
+from dataset import image_header
 
+# Eighteen digits always fit into an int64.
+_ID_PATTERN = re.compile(rb"[0-9]{1,18}\Z")
+# Sides of a box, as fractions of the image; up to here they are rounding errors. The
+# limits are float32 like the sides.
+_LOWEST, _HIGHEST = float(np.float32(-0.1)), float(np.float32(1.1))
+
+IMAGE_FEATURE = "image/encoded"
+ID_FEATURE = "image/source_id"
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
 _NAME_FEATURE = "image/object/class/text"
 _BOX_TYPES = dict.fromkeys(BOX_FEATURES, "float_list")
 _BOX_TYPES[LABEL_FEATURE] = "int64_list"
 
-# Kinds of problem: why a record cannot be used,
-NO_EXAMPLE = "records that are no tf.train.Example"
+# Kinds of problem that matter to training and evaluation,
+NO_EXAMPLE = "records that are not valid tf.train.Examples"
 WRONG_IMAGE = "records whose image is missing or of another type"
+BAD_IMAGE = "images that are not JPEG or PNG, are cut off, or claim a wrong size"
 
-# by evaluation; training needs no id,
-BAD_ID = "ids that are missing or no number"
+# only to evaluation, because training needs no id,
+BAD_ID = "ids that are missing or not numbers"
 
-# by training; evaluation takes the boxes of the json.
+# and only to training, because evaluation takes the boxes from the json.
 WRONG_BOX_FEATURE = "records whose boxes or labels are of another type"
 UNEQUAL = "records whose boxes and labels differ in number"
-OUTSIDE = "boxes outside their image, or of no numbers"
+OUTSIDE = "boxes outside their image, or not numbers"
 BACKWARD = "boxes that end before they start"
 BOX_PROBLEMS = (WRONG_BOX_FEATURE, UNEQUAL, OUTSIDE, BACKWARD)
 
-# What is wrong where none of these is found.
-UNDECODABLE = "its image cannot be decoded or claims a huge size"
-
-# Features that must hold one text: the kind of problem when one does not.
-_SINGLE_FEATURES = {"image/encoded": WRONG_IMAGE, "image/source_id": BAD_ID}
-# Characters of an id that are shown.
+# Characters of an id that messages show.
 _SHOWN_ID = 60
 
-Problem = collections.namedtuple("Problem", "kind text")
-Problem.__doc__ = """One fault: its kind, the same for many, and what is wrong here."""
+
+class Problem(NamedTuple):
+    """A reason why a record cannot be used.
+
+    Attributes:
+      kind: str, one of the constants above.
+      text: str, one line about this record.
+    """
+
+    kind: str
+    text: str
 
 
-def problem_of(serialized, is_training):
-    """Says why a record cannot be used; see `problems_of`.
+class Record(NamedTuple):
+    """The contents of a record, as far as they can be read, and its problems.
+
+    Attributes:
+      problems: list of Problem.
+      encoded: bytes, the JPEG or PNG.
+      height_width: (height, width) of the image in pixels.
+      image_id: int, or None if there is no valid id.
+      id_text: str, the image id as messages show it, "" if there is none.
+      boxes: float32 [G, 4], ltrb, in 0..1.
+      labels: G ints, the category ids.
+    """
+
+    problems: list
+    encoded: bytes = b""
+    height_width: tuple = (0, 0)
+    image_id: Optional[int] = None
+    id_text: str = ""
+    boxes: np.ndarray = np.zeros([0, 4], np.float32)
+    labels: Sequence[int] = ()
+
+    def problem(self, is_training):
+        """Returns the text of the first problem that matters, or None.
+
+        Args:
+          is_training: bool; training ignores the id, and evaluation the boxes.
+        """
+        ignored = (BAD_ID,) if is_training else BOX_PROBLEMS
+        texts = (p.text for p in self.problems if p.kind not in ignored)
+        return next(texts, None)
+
+
+def read_record(serialized):
+    """Reads and checks a record; only the pixels of the image are not checked.
 
     Args:
       serialized: bytes.
-      is_training: bool; training does not look at the id, evaluation not at the boxes.
 
     Returns:
-      str, the first problem, or None.
-    """
-    ignored = (BAD_ID,) if is_training else BOX_PROBLEMS
-    texts = (p.text for p in problems_of(serialized) if p.kind not in ignored)
-    return next(texts, None)
-
-
-def describe(serialized, is_training):
-    """Names a record that could not be used, and the reason.
-
-    Args:
-      serialized: bytes.
-      is_training: bool, see `problem_of`.
-
-    Returns:
-      str, to be put behind its place: " (image 42): it has no image/encoded".
-    """
-    try:
-        shown = id_text(tf.train.Example.FromString(serialized).features.feature)
-    except message.DecodeError:
-        shown = ""
-    image = f" (image {shown})" if shown else ""
-    return f"{image}: {problem_of(serialized, is_training) or UNDECODABLE}"
-
-
-def problems_of(serialized):
-    """Finds what is wrong with a record, but for its image's pixels.
-
-    Args:
-      serialized: bytes.
-
-    Yields:
-      Problem.
+      Record.
     """
     try:
         feature = tf.train.Example.FromString(serialized).features.feature
     except message.DecodeError:
-        yield Problem(NO_EXAMPLE, "it is no tf.train.Example")
-        return
-    for name, kind in _SINGLE_FEATURES.items():
-        text = _problem_of_single(feature, name)
-        if text:
-            yield Problem(kind, text)
-    texts = [_problem_of_type(feature, *item) for item in _BOX_TYPES.items()]
-    if any(texts):
-        yield from (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
-    else:
-        yield from _problems_of_boxes(feature)
+        return Record([Problem(NO_EXAMPLE, "it is not a valid tf.train.Example")])
+    problems = []
+    encoded = _read_single(feature, IMAGE_FEATURE, WRONG_IMAGE, problems)
+    height_width = (0, 0)
+    if encoded is not None:
+        try:
+            height_width = image_header.read_size(encoded)
+        except ValueError as error:
+            problems.append(Problem(BAD_IMAGE, str(error)))
+    source_id = _read_single(feature, ID_FEATURE, BAD_ID, problems)
+    image_id = None
+    if source_id and _ID_PATTERN.match(source_id):
+        image_id = int(source_id)
+    elif source_id is not None:
+        text = f"its {ID_FEATURE} {source_id[:_SHOWN_ID]!r} is not a number"
+        problems.append(Problem(BAD_ID, f"{text} of at most 18 digits"))
+    boxes, labels = _read_boxes(feature, problems)
+    return Record(
+        problems,
+        encoded or b"",
+        height_width,
+        image_id,
+        _shown(source_id or b""),
+        boxes,
+        labels,
+    )
 
 
-def _problem_of_single(feature, name):
-    if name not in feature:
-        return f"it has no {name}"
-    text = _problem_of_type(feature, name, "bytes_list")
-    if text:
-        return text
-    values = feature[name].bytes_list.value
-    if len(values) != 1:
-        return f"its {name} is not one value"
-    if name == "image/source_id" and not is_id(values[0]):
-        shown = values[0][:_SHOWN_ID]
-        return f"its {name} {shown!r} is no number of at most 18 digits"
+def problems_of(serialized):
+    """Returns the list of Problem of a record, bytes; see `read_record`."""
+    return read_record(serialized).problems
+
+
+def _read_single(feature, name, kind, problems):
+    """Returns the one value, bytes, of a feature; None after adding a problem."""
+    found = feature[name]
+    values = found.bytes_list.value
+    if len(values) == 1:
+        return values[0]
+    text = _problem_of_type(name, found, "bytes_list")
+    if name not in feature or not found.WhichOneof("kind"):
+        text = f"it has no {name}"
+    problems.append(Problem(kind, text or f"its {name} is not one value"))
     return None
 
 
-def _problem_of_type(feature, name, kind):
-    found = name in feature and feature[name].WhichOneof("kind")
-    if not found or found == kind:
+def _problem_of_type(name, found, kind):
+    """Returns a text if a feature holds another kind of list; it may hold none."""
+    found_kind = found.WhichOneof("kind")
+    if found_kind in (kind, None):
         return None
-    return f"its {name} is of type {found}, not {kind}"
+    return f"its {name} is of type {found_kind}, not {kind}"
 
 
-def _problems_of_boxes(feature):
-    sides = [feature[name].float_list.value for name in BOX_FEATURES]
+def _read_boxes(feature, problems):
+    """Returns (float32 [G, 4], list of G category ids); adds what is wrong."""
+    sides = [feature[name].float_list.value[:] for name in BOX_FEATURES]
+    labels = feature[LABEL_FEATURE].int64_list.value[:]
     counts = [len(side) for side in sides]
-    num_labels = len(feature[LABEL_FEATURE].int64_list.value)
-    if set(counts) != {num_labels}:
-        yield Problem(
-            UNEQUAL,
-            f"it has {num_labels} labels, but {counts} values of ymin, xmin, ymax, "
-            "xmax",
-        )
-        return
-    boxes = np.array(sides, np.float32).T.reshape(-1, 4)
-    for box, is_outside, is_backward in zip(boxes, *unusable(boxes)):
-        if is_outside:
-            text = f"its box {box_text(box)} lies outside the image (0..1)"
-            yield Problem(OUTSIDE, text)
-        elif is_backward:
-            yield Problem(BACKWARD, f"its box {box_text(box)} ends before it starts")
+    if not labels or counts != [len(labels)] * 4:
+        problems.extend(_problems_of_counts(feature, counts, len(labels)))
+        return np.zeros([0, 4], np.float32), []
+    problems.extend(problem for problem in map(problem_of_box, zip(*sides)) if problem)
+    return np.array(sides, np.float32).T, labels
 
 
-def unusable(boxes):
-    """Finds the boxes that `check_boxes` refuses.
+def _problems_of_counts(feature, counts, num_labels):
+    """Yields why boxes and labels do not match; nothing if there are none of either."""
+    texts = [
+        _problem_of_type(name, feature[name], kind) for name, kind in _BOX_TYPES.items()
+    ]
+    if any(texts):
+        yield from (Problem(WRONG_BOX_FEATURE, text) for text in texts if text)
+    elif num_labels or any(counts):
+        text = f"it has {num_labels} labels, but {counts} values of ymin, xmin, ymax, "
+        yield Problem(UNEQUAL, text + "xmax")
+
+
+def problem_of_box(ltrb):
+    """Checks a box.
 
     Args:
-      boxes: float32 [G, 4], ltrb.
+      ltrb: four floats.
 
     Returns:
-      (bool [G], outside of the image or no numbers, bool [G], ending before they
-      start).
+      Problem, or None if the box can be used.
     """
-    # Comparisons with NaN are false; NumPy 1.18 would warn.
-    with np.errstate(invalid="ignore"):
-        is_inside = np.abs(boxes - np.float32(0.5)) <= np.float32(0.5 + MAX_OUTSIDE)
-        is_forward = boxes[:, :2] <= boxes[:, 2:]
-    return ~is_inside.all(axis=1), ~is_forward.all(axis=1)
+    ymin, xmin, ymax, xmax = ltrb
+    if _LOWEST <= ymin <= ymax <= _HIGHEST and _LOWEST <= xmin <= xmax <= _HIGHEST:
+        return None
+    # Comparisons with NaN are false.
+    if all(_LOWEST <= side <= _HIGHEST for side in ltrb):
+        return Problem(BACKWARD, f"its box {box_text(ltrb)} ends before it starts")
+    return Problem(OUTSIDE, f"its box {box_text(ltrb)} lies outside the image (0..1)")
 
 
 def box_text(ltrb):
-    """The box as messages show it."""
+    """Returns the box as messages show it."""
     return "[ymin {:g}, xmin {:g}, ymax {:g}, xmax {:g}]".format(*ltrb)
 
 
-def id_text(feature):
-    """The image id as messages show it: one line, not too long; "" if there is none.
-
-    Args:
-      feature: that of a tf.train.Example.
-
-    Returns:
-      str.
-    """
-    text = b"".join(feature["image/source_id"].bytes_list.value[:1])
+def _shown(text):
+    """Returns bytes as messages show them: one short line."""
     shown = text[:_SHOWN_ID].decode(errors="replace") + "..." * (len(text) > _SHOWN_ID)
     return " ".join(shown.split())
 
 
 def named_categories(feature):
-    """The categories that a record names, as a COCO json has them.
+    """Returns the categories that a record names, in the form of a COCO json.
 
     Args:
-      feature: that of a tf.train.Example.
+      feature: `features.feature` of a tf.train.Example.
 
     Returns:
       list of {"id": int, "name": str}; empty where there are no names.
@@ -202,44 +226,3 @@ def named_categories(feature):
         {"id": number, "name": name.decode(errors="replace")}
         for number, name in pairs.items()
     ]
-
-
-def is_id(text):
-    """Whether text, bytes, is a number as an image id has to be."""
-    return bool(re.match(_ID_PATTERN.encode() + rb"\Z", text))
-
-
-def to_id(text):
-    """Makes a number of an image id; fails where it `is_id` not.
-
-    Args:
-      text: string scalar.
-
-    Returns:
-      int64 scalar.
-    """
-    # TensorFlow's conversion to a number alone would take "-1" and " 1".
-    rest = tf.regex_replace(text, f"^{_ID_PATTERN}$", "")
-    is_number = tf.not_equal(text, "") & tf.equal(rest, "")
-    with tf.control_dependencies([tf.Assert(is_number, [text])]):
-        return tf.string_to_number(text, tf.int64)
-
-
-def check_boxes(boxes, num_labels):
-    """Makes the record fail in whose boxes `problem_of` finds a problem for training.
-
-    Args:
-      boxes: float32 [G, 4], ltrb.
-      num_labels: int32 scalar.
-
-    Returns:
-      boxes.
-    """
-    # Comparisons with NaN are false.
-    is_inside = tf.abs(boxes - 0.5) <= 0.5 + MAX_OUTSIDE
-    is_forward = boxes[:, :2] <= boxes[:, 2:]
-    is_good = tf.reduce_all(is_inside) & tf.reduce_all(is_forward)
-    is_good &= tf.equal(tf.shape(boxes)[0], num_labels)
-    # With text alone tf.Assert is one operation; with numbers a branch around it.
-    with tf.control_dependencies([tf.Assert(is_good, ["boxes that make no sense"])]):
-        return tf.identity(boxes)

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import coco_metric
+import dataset_parser
 import ssd_model
 from console import atomic_file
 from console.errors import UserError, blaming
 from console.progress import progress_bar
+from dataset.bad_records import BadRecords
 from evaluation import postprocess, report
 
 
@@ -27,7 +29,7 @@ class Evaluator:
         params,
         model_dir,
         coco_gt,
-        reader,
+        file_pattern,
         batch_size,
         eval_samples,
         label_map,
@@ -39,7 +41,7 @@ class Evaluator:
           params: dict, see ssd_model.DEFAULT_PARAMS.
           model_dir: str; the results are written to its folder "eval".
           coco_gt: pycocotools COCO of the evaluation images.
-          reader: dataset_parser.SSDInputReader of the evaluation images.
+          file_pattern: str, a glob over TFRecord files of the evaluation images.
           batch_size: int, batch size per device.
           eval_samples: int, evaluate only this many images, the first of the records;
             0: all.
@@ -50,7 +52,8 @@ class Evaluator:
         self._model_dir = model_dir
         self._folder = os.path.join(model_dir, "eval")
         self._coco_gt = coco_gt
-        self._reader = reader
+        self._file_pattern = file_pattern
+        self._label_map = label_map
         num_annotated = len(coco_gt.getImgIds())
         # Otherwise images without a record count as images with no detections.
         self._only_predicted = 0 < eval_samples < num_annotated
@@ -59,7 +62,6 @@ class Evaluator:
         self._reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
-            "label_map": label_map,
             "num_ranks": device.num_ranks,
             "rank": device.rank,
         }
@@ -99,7 +101,7 @@ class Evaluator:
                     self._coco_gt,
                     judgement,
                     self._model_dir,
-                    self._reader.file_pattern,
+                    self._file_pattern,
                     repeated_ids,
                 )
         finally:
@@ -112,18 +114,23 @@ class Evaluator:
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
+        bad_records = BadRecords(limit=0)
+        reader = dataset_parser.SSDInputReader(
+            self._file_pattern, False, self._label_map, bad_records
+        )
         batches = estimator.predict(
-            lambda: self._reader(self._reader_params),
+            lambda: reader(self._reader_params),
             checkpoint_path=checkpoint_path,
             yield_single_examples=False,
         )
-        detector, label_map = postprocess.Detector(), self._reader_params["label_map"]
-        detections, start = [], time.time()
-        with progress_bar(self._expected) as bar:
+        detector, detections, start = postprocess.Detector(), [], time.time()
+        flag = f"--validation_file_pattern={self._file_pattern}"
+        explaining = dataset_parser.explaining_undecodable_images(flag)
+        with explaining, progress_bar(self._expected) as bar:
             for batch in batches:
                 predictions = detector(batch)
                 detections += [
-                    coco_metric.to_detections(p, label_map) for p in predictions
+                    coco_metric.to_detections(p, self._label_map) for p in predictions
                 ]
                 bar.update(len(predictions))
         speed = len(detections) / max(time.time() - start, 1e-9)
@@ -133,9 +140,8 @@ class Evaluator:
             self._expected,
             speed,
         )
-        error = self._reader.bad.error
-        if error:
-            raise UserError(f"--validation_file_pattern: {error}")
+        if bad_records.error:
+            raise UserError(f"--validation_file_pattern: {bad_records.error}")
         return detections
 
     def _in_annotations(self, found):

@@ -20,13 +20,13 @@ def test_there_are_8732_boxes_and_an_unknown_order_is_refused():
         anchors.DefaultBoxes()("yxhw")
 
 
-def test_the_first_cell_has_a_square_a_larger_square_and_two_oblongs():
+def test_the_first_cell_has_two_squares_and_two_oblongs():
     boxes = anchors.DefaultBoxes()("xywh")[:4] * 300
     large = np.sqrt(21 * 45)
     expected = [
         [4, 4, 21, 21],
         [4, 4, large, large],
-        [4, 4, 21 / np.sqrt(2), 21 * np.sqrt(2)],  # lying: wider than high
+        [4, 4, 21 / np.sqrt(2), 21 * np.sqrt(2)],  # wider than high
         [4, 4, 21 * np.sqrt(2), 21 / np.sqrt(2)],
     ]
     np.testing.assert_allclose(boxes, expected, rtol=1e-5)

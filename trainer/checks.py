@@ -115,8 +115,8 @@ def read_annotations(label_map):
 
 def _check_first_image(coco_gt):
     flag = "validation_file_pattern"
-    record = _first_record(flag)
-    problem = record_rules.problem_of(record, is_training=False)
+    record = record_rules.read_record(_first_record(flag))
+    problem = record.problem(is_training=False)
     check(
         not problem,
         "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py checks "
@@ -125,14 +125,12 @@ def _check_first_image(coco_gt):
         FLAGS[flag].value,
         problem,
     )
-    feature = tf.train.Example.FromString(record).features.feature
-    image_id = record_rules.id_text(feature)
     check(
-        int(image_id) in coco_gt.imgs,
+        record.image_id in coco_gt.imgs,
         "--val_json_file=%s has no image %s, the first of --%s=%s; do they belong "
         "together?",
         FLAGS.val_json_file,
-        image_id,
+        record.image_id,
         flag,
         FLAGS[flag].value,
     )

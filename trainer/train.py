@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
+from dataset.bad_records import BadRecords
 from trainer import checkpoints, chosen_checkpoint, heartbeat, stop_signal
 from trainer.flags import FLAGS
 
@@ -102,16 +103,15 @@ def _model_fn(device, backbone, is_fresh_start):
     return checkpoints.with_backbone(model_fn, FLAGS.resnet_checkpoint, backbone)
 
 
-def _input_fn(device, reader, params, label_map):
+def _input_fn(device, reader, batch_size):
     """Builds the dataset of this rank."""
-    reader_params = dict(
-        params,
-        rank=device.rank,
-        label_map=label_map,
-        max_bad_records=FLAGS.max_bad_records,
-        synthetic_data=FLAGS.synthetic_data,
-        deterministic=FLAGS.deterministic,
-    )
+    reader_params = {
+        "batch_size": batch_size,
+        "num_ranks": device.num_ranks,
+        "rank": device.rank,
+        "synthetic_data": FLAGS.synthetic_data,
+        "deterministic": FLAGS.deterministic,
+    }
     if FLAGS.seed is None:
         return reader(reader_params)
     # Ranks draw different crops and colors, but the same initial weights.
@@ -123,19 +123,25 @@ def _input_fn(device, reader, params, label_map):
 
 def _run(device, model_fn, model_dir, params, label_map, total, hooks):
     """Runs the training loop, and turns errors that the user can fix into UserError."""
-    reader = dataset_parser.SSDInputReader(FLAGS.training_file_pattern, True)
+    pattern, bad_records = (
+        FLAGS.training_file_pattern,
+        BadRecords(FLAGS.max_bad_records),
+    )
+    reader = dataset_parser.SSDInputReader(pattern, True, label_map, bad_records)
+    flag = f"--training_file_pattern={pattern}"
     try:
-        device.train(
-            model_fn,
-            model_dir,
-            params,
-            functools.partial(_input_fn, device, reader, params, label_map),
-            total,
-            hooks,
-            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
-            keep_checkpoint_max=FLAGS.keep_checkpoint_max,
-            tf_random_seed=FLAGS.seed,
-        )
+        with dataset_parser.explaining_undecodable_images(flag):
+            device.train(
+                model_fn,
+                model_dir,
+                params,
+                functools.partial(_input_fn, device, reader, params["batch_size"]),
+                total,
+                hooks,
+                save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+                keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+                tf_random_seed=FLAGS.seed,
+            )
     except ssd_model.NotFiniteError as error:
         raise UserError(
             f"{error}; lower --base_learning_rate, try "
@@ -151,8 +157,8 @@ def _run(device, model_fn, model_dir, params, label_map, total, hooks):
             checkpoints.newest_usable(model_dir)[0],
         )
         raise
-    if reader.bad and reader.bad.error:
+    if bad_records.error:
         raise UserError(
             f"more broken records than --max_bad_records={FLAGS.max_bad_records}; the "
-            f"last: {reader.bad.error}; tools/check_dataset.py lists them all"
+            f"last: {bad_records.error}; tools/check_dataset.py lists them all"
         )

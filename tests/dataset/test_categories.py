@@ -10,15 +10,17 @@ from dataset import categories
 
 
 def test_classes_are_the_ids_in_ascending_order_and_the_lookups_are_inverse():
-    table = categories.COCO.class_of_category_table()
     assert categories.COCO.num_classes == 81
-    assert (table[1], table[11], table[13], table[90]) == (1, 11, 12, 80)
+    ids = (1, 11, 13, 90)
+    assert [categories.COCO.class_of_category(i) for i in ids] == [1, 11, 12, 80]
     for number in range(1, 81):
-        assert table[categories.COCO.category_of_class(number)] == number
+        category_id = categories.COCO.category_of_class(number)
+        assert categories.COCO.class_of_category(category_id) == number
 
 
-def test_an_id_that_coco_does_not_use_has_no_class():
-    assert categories.COCO.class_of_category_table()[12] == 0
+@pytest.mark.parametrize("category_id", [12, 91, -3])
+def test_an_id_that_coco_does_not_use_has_no_class(category_id):
+    assert categories.COCO.class_of_category(category_id) == 0
 
 
 @pytest.mark.parametrize("number", [0, 81])
@@ -36,7 +38,7 @@ def write(tmp_path, dataset):
 def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
     entries = [{"id": 7, "name": "nut"}, {"id": 3, "name": "bolt"}]
     path = write(tmp_path, {"categories": entries})
-    # With the mark that Windows' editors put in front.
+    # With the byte order mark that editors on Windows write.
     with open(path, encoding="utf-8") as file:
         text = file.read()
     with open(path, "w", encoding="utf-8-sig") as file:
@@ -44,7 +46,7 @@ def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
     labels = categories.read_label_map(path)
     assert labels.num_classes == 3
     assert labels.names == {3: "bolt", 7: "nut"}
-    assert labels.class_of_category_table() == [0, 0, 0, 1, 0, 0, 0, 2]
+    assert [labels.class_of_category(i) for i in (0, 3, 5, 7)] == [0, 1, 0, 2]
     assert [labels.category_of_class(number) for number in (1, 2)] == [3, 7]
 
 
@@ -67,14 +69,14 @@ def test_categories_of_another_name_are_found():
         ([], "no list"),
         ({"categories": []}, "no list"),
         ({"categories": [3]}, "category 3 needs"),
-        ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole id"),
-        ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole id"),
-        ({"categories": [{"id": 3}]}, "needs a whole id and a text"),
+        ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole number"),
+        ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole number"),
+        ({"categories": [{"id": 3}]}, "needs a whole number as id and a text"),
         ({"categories": [{"id": -1, "name": "bolt"}]}, "-1 is not within"),
         ({"categories": [{"id": 3, "name": "a"}] * 2}, "id 3 occurs twice"),
     ],
 )
-def test_a_label_map_that_makes_no_sense_is_refused(tmp_path, dataset, message):
+def test_a_label_map_that_is_not_valid_is_refused(tmp_path, dataset, message):
     with pytest.raises(ValueError, match=message):
         categories.read_label_map(write(tmp_path, dataset))
 

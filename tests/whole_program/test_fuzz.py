@@ -19,7 +19,8 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import dataset_parser
 import records
-from dataset import categories, coco_json
+from dataset import augmentation, categories, coco_json, record_rules
+from dataset.bad_records import BadRecords
 
 sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.abspath(categories.__file__)), "tools")
@@ -68,10 +69,11 @@ def jpeg():
 
 
 def draw_batches(path, count):
-    """Elements of one training pipeline; (their number, records left out)."""
+    """Draws from a training pipeline; returns (images drawn, records left out)."""
+    bad = BadRecords(limit=10**9)
     with tf.Graph().as_default():
-        reader = dataset_parser.SSDInputReader(str(path), is_training=True)
-        dataset = reader({"batch_size": 1, "max_bad_records": 10**9})
+        reader = dataset_parser.SSDInputReader(str(path), True, bad_records=bad)
+        dataset = reader({"batch_size": 1})
         drawn = 0
         for features, labels in records.iterate(dataset, limit=count):
             assert np.isfinite(features["image"]).all()
@@ -79,30 +81,51 @@ def draw_batches(path, count):
             assert labels["classes"].min() >= 0 and labels["classes"].max() <= 80
             assert labels["num_matched_boxes"][0] >= 1
             drawn += 1
-    return drawn, reader.bad.count
+    return drawn, bad.count
 
 
 def whole_records(jpeg, count):
     return [records.record(i, jpeg, [[0.2, 0.1, 0.7, 0.9]], [3]) for i in range(count)]
 
 
-@pytest.mark.parametrize("what", ["example", "image"])
-def test_damaged_records_are_left_out_and_counted(tmp_path, jpeg, source, what):
+def test_damaged_records_are_left_out_and_counted(tmp_path, jpeg, source):
     good = whole_records(jpeg, GOOD)
-    if what == "example":
-        broken = [damaged(good[0], source) for _ in range(EXAMPLES)]
-    else:
-        broken = [
-            records.record(1000 + i, damaged(jpeg, source), [[0, 0, 1, 1]], [1])
-            for i in range(EXAMPLES)
-        ]
-    both = good + broken
+    both = good + [damaged_outside(jpeg, good[0], source) for _ in range(EXAMPLES)]
     source.shuffle(both)
     records.write(tmp_path / "train", both)
-    # As many as there are records: an epoch at least, for some are left out.
+    # As many as there are records: more than an epoch, because some are left out.
     drawn, left_out = draw_batches(tmp_path / "train", len(both))
     assert drawn == len(both)
-    assert left_out <= EXAMPLES
+    assert 0 < left_out <= EXAMPLES
+
+
+def damaged_outside(jpeg, serialized, source):
+    """The record, damaged before or behind its image."""
+    before, behind = serialized.split(jpeg)
+    if source.random() < 0.5:
+        return damaged(before, source) + jpeg + behind
+    return before + jpeg + damaged(behind, source)
+
+
+def test_damaged_images_are_refused_decoded_or_named_by_tensorflow(jpeg, source):
+    with tf.Graph().as_default(), tf.Session() as session:
+        encoded = tf.placeholder(tf.string, [])
+        shape = tf.shape(augmentation.decode(encoded))
+        counts = {"refused": 0, "decoded": 0, "undecodable": 0}
+        for _ in range(EXAMPLES):
+            content = damaged(jpeg, source)
+            found = record_rules.read_record(records.record(1, content))
+            if found.problems:
+                counts["refused"] += 1
+                continue
+            try:
+                size = session.run(shape, {encoded: content})
+                assert tuple(size) == found.height_width + (3,)
+                counts["decoded"] += 1
+            except tf.errors.InvalidArgumentError:
+                counts["undecodable"] += 1
+    # Most of the bytes of this small image are tables of its header.
+    assert counts["undecodable"] < EXAMPLES / 3, counts
 
 
 def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, jpeg, source):

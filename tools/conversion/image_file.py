@@ -24,8 +24,8 @@ import warnings
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-# More than any camera has; decoding takes 200 MB.
-MAX_PIXELS = 2**26
+from dataset import image_header
+
 # The limit of a TFRecord is 2 GB; no image comes near it.
 MAX_BYTES = 2**28
 
@@ -131,9 +131,10 @@ def _open_other(file):
 
 
 def _check_size(size):
-    if size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > image_header.MAX_PIXELS:
         raise ValueError(
-            f"claims to have {size[0]} x {size[1]} pixels; the limit is {MAX_PIXELS}"
+            f"claims to have {size[0]} x {size[1]} pixels; the limit is "
+            f"{image_header.MAX_PIXELS}"
         )
 
 

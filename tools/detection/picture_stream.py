@@ -18,14 +18,14 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 from conversion import image_file
-from dataset import augmentation
+from dataset import augmentation, image_header
 from detection import model_file
 from evaluation import postprocess
 
 # More readers would only wait: the network takes far longer than reading its pictures.
 _READERS = 4
 _UNREADABLE = (
-    f"neither JPEG nor PNG, broken, or more than {augmentation.MAX_PIXELS} pixels"
+    f"neither JPEG nor PNG, broken, or more than {image_header.MAX_PIXELS} pixels"
 )
 
 
@@ -96,8 +96,9 @@ class Decoder:
         with open(path, "rb") as file:
             encoded = file.read()
         try:
+            image_header.read_size(encoded)
             pixels = self._decode(encoded)
-        except tf.errors.OpError as error:
+        except (ValueError, tf.errors.OpError) as error:
             raise ValueError(_UNREADABLE) from error
         return _upright(pixels, image_file.exif_orientation(encoded))
 

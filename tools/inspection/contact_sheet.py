@@ -78,19 +78,15 @@ def _inputs(records, label_map):
     with tf.Graph().as_default(), tf.Session() as session:
         serialized = tf.placeholder(tf.string, [])
         record = dataset_parser.parse_record(serialized, label_map)
+        features, labels = dataset_parser.training_example(record)
         record["pixels"] = augmentation.decode(record.pop("encoded"))
-        _, (features, labels) = dataset_parser.training_example(serialized, label_map)
         augmented = {
             "image": features["image"],
             "classes": labels["classes"],
             "boxes": anchors.decode_offsets(labels["boxes"]),
         }
         for raw in records:
-            # TensorFlow's parser refuses some records that this one accepts. Its error
-            # message is the record's bytes, which crash Python on TensorFlow 1.15.
-            example = tf.train.Example.FromString(raw)
-            example.DiscardUnknownFields()
-            feed = {serialized: example.SerializeToString()}
+            feed = {serialized: raw}
             yield (
                 session.run(record, feed),
                 [session.run(augmented, feed) for _ in range(AUGMENTATIONS)],

@@ -6,7 +6,7 @@ from dataset import record_rules
 
 # Faults of a file or record, besides those of record_rules.
 CUT = "files that cannot be read to their end"
-BAD_IMAGE = "images that cannot be decoded"
+UNDECODABLE = "images that cannot be decoded"
 EXCHANGED = "images with width and height exchanged"
 OTHER_SIZE = "images of another size than stated"
 BEYOND = "boxes that reach slightly out of their image"
@@ -42,8 +42,8 @@ CONSEQUENCES = {
     record_rules.OUTSIDE: _LEFT_OUT,
     record_rules.BACKWARD: _LEFT_OUT,
     CUT: "training leaves out the rest of the file, evaluation stops",
-    # Training decodes windows of an image, some of which end before the fault.
-    BAD_IMAGE: _LEFT_OUT + " if the fault is in the decoded part, evaluation stops",
+    record_rules.BAD_IMAGE: _BOTH,
+    UNDECODABLE: "training and evaluation stop when they decode the damaged part",
     EXCHANGED: _WRONG_SIZE,
     OTHER_SIZE: _WRONG_SIZE,
     BEYOND: "training clips the box",
@@ -67,6 +67,6 @@ CONSEQUENCES = {
 LEFT_OUT = frozenset(record_rules.BOX_PROBLEMS) | {
     record_rules.NO_EXAMPLE,
     record_rules.WRONG_IMAGE,
-    BAD_IMAGE,
+    record_rules.BAD_IMAGE,
     CUT,
 }

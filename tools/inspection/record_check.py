@@ -16,7 +16,6 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from google.protobuf import message
 
 import dataset_parser
 from console import progress
@@ -39,6 +38,7 @@ class Facts(NamedTuple):
     Attributes:
       problems: list of Problem.
       id_text: the id as messages show it, "" if there is none.
+      image_id: the id as an int, or None if there is no valid one.
       boxes: float32 [G, 4], ltrb.
       labels: int64 [G], category ids.
       size: (width, height) of the decoded image in pixels, or None.
@@ -47,6 +47,7 @@ class Facts(NamedTuple):
 
     problems: list
     id_text: str = ""
+    image_id: Optional[int] = None
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: np.ndarray = np.zeros([0], np.int64)
     size: Optional[tuple] = None
@@ -56,15 +57,7 @@ class Facts(NamedTuple):
     def is_left_out(self):
         """Whether training counts the record as broken."""
         kinds = {problem.kind for problem in self.problems}
-        if not self.has_known_box:
-            kinds.discard(faults.BAD_IMAGE)  # training never decodes it
         return not kinds.isdisjoint(faults.LEFT_OUT)
-
-    @property
-    def image_id(self):
-        """The id as an int, or None if there is no valid one."""
-        is_bad = any(problem.kind == record_rules.BAD_ID for problem in self.problems)
-        return int(self.id_text) if self.id_text and not is_bad else None
 
 
 class Record(NamedTuple):
@@ -180,42 +173,42 @@ class _Checker:
         """Returns the Record with its Facts."""
         if record.serialized is None:
             return record, Facts([record.problem])
-        problems = list(record_rules.problems_of(record.serialized))
-        try:
-            example = tf.train.Example.FromString(record.serialized)
-        except message.DecodeError:
-            return record, Facts(problems)
-        return record, self._check_example(example.features.feature, problems)
-
-    def _check_example(self, feature, problems):
-        boxes, labels = _boxes(feature)
+        content = record_rules.read_record(record.serialized)
+        problems = list(content.problems)
+        labels = np.array(content.labels, np.int64)
         if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
-            problems += _problems_of_boxes(boxes)
+            problems += _problems_of_boxes(content.boxes)
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
             text = f"it has a box of category id {label}"
             problems.append(Problem(faults.UNKNOWN, text))
-        names = record_rules.named_categories(feature)
-        for text in self._label_map.other_names(names):
-            problems.append(Problem(faults.OTHER_NAME, text))
-        return Facts(
+        size = None
+        if content.encoded:
+            feature = tf.train.Example.FromString(record.serialized).features.feature
+            names = record_rules.named_categories(feature)
+            for text in self._label_map.other_names(names):
+                problems.append(Problem(faults.OTHER_NAME, text))
+            size = self._check_image(content, feature, problems)
+        facts = Facts(
             problems,
-            id_text=record_rules.id_text(feature),
-            boxes=boxes,
+            id_text=content.id_text,
+            image_id=content.image_id,
+            boxes=content.boxes,
             labels=labels,
-            size=self._check_image(feature, problems),
+            size=size,
             has_known_box=bool(is_known.any()),
         )
+        return record, facts
 
-    def _check_image(self, feature, problems):
+    def _check_image(self, content, feature, problems):
         """Returns (width, height), or None if the image cannot be decoded."""
-        encoded = feature["image/encoded"].bytes_list.value
-        if len(encoded) != 1:
+        if not content.height_width[0]:
             return None
         try:
-            shape = self._session.run(self._shape, {self._encoded: encoded[0]})
+            shape = self._session.run(self._shape, {self._encoded: content.encoded})
         except tf.errors.OpError:
-            problems.append(Problem(faults.BAD_IMAGE, _why_not_decoded(encoded[0])))
+            text = "its image cannot be decoded: the data behind its header is damaged"
+            problems.append(Problem(faults.UNDECODABLE, text))
             return None
         size = int(shape[1]), int(shape[0])
         width = feature["image/width"].int64_list.value
@@ -223,14 +216,6 @@ class _Checker:
         if width and height:
             problems += compare_sizes(size, (width[0], height[0]), "its features")
         return size
-
-
-def _why_not_decoded(encoded):
-    if not encoded.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        return "its image is neither a JPEG nor a PNG"
-    if encoded.startswith(b"\xff") and b"\xff\xd9" not in encoded[-64:]:
-        return "its image is cut off: a JPEG without an end"
-    return record_rules.UNDECODABLE
 
 
 def compare_sizes(size, stated, source):
@@ -249,15 +234,6 @@ def compare_sizes(size, stated, source):
     kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
     text = "it has {} x {} pixels, but {} say {} x {}".format(*size, source, *stated)
     return [Problem(kind, text)]
-
-
-def _boxes(feature):
-    """Returns (boxes [G, 4], labels [G]), both empty if their numbers differ."""
-    sides = [feature[name].float_list.value for name in record_rules.BOX_FEATURES]
-    labels = feature[record_rules.LABEL_FEATURE].int64_list.value
-    if {len(side) for side in sides} != {len(labels)}:
-        sides, labels = [[]] * 4, []
-    return np.array(sides, np.float32).T.reshape(-1, 4), np.array(labels, np.int64)
 
 
 def _problems_of_boxes(boxes):

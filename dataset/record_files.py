@@ -1,0 +1,146 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Reads TFRecord files as far as they can be read, and shares them among the ranks.
+
+An element is a dict that says where a record is and holds it:
+  path: string scalar, the file.
+  index: int64 scalar, the number of the record in the file, from 0.
+  position: int64 scalar, where the record starts in the file, in bytes.
+  record: string scalar, the serialized tf.train.Example.
+  is_end: bool scalar, True for the last element of each file, which holds no record.
+    Its index is the number of records that could be read, and its position is where
+    reading stopped. `problem_at_end` compares that with the size of the file.
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+FILES_READ_TOGETHER = 16
+
+# Length, checksum of the length, and checksum of the data.
+_FRAMING_BYTES = 16
+
+
+def shard_records(
+    files, num_ranks, rank, is_training, is_deterministic=False, goes_on=lambda: True
+):
+    """Reads the records of one rank; every record belongs to exactly one rank.
+
+    If the number of ranks divides the number of files, each rank reads its own files
+    only. Otherwise every rank reads all files and keeps each num_ranks-th record.
+
+    Args:
+      files: list of str.
+      num_ranks: int, at least 1.
+      rank: int, 0..num_ranks - 1.
+      is_training: bool; files then come in a new random order every time.
+      is_deterministic: bool; files are then not read ahead in parallel.
+      goes_on: function without arguments; no further file is opened when it returns
+        False.
+
+    Returns:
+      tf.data.Dataset of elements.
+    """
+    whole_files = len(files) % num_ranks == 0
+    numbers = np.arange(len(files), dtype=np.int64)
+    if whole_files:
+        numbers = numbers[rank::num_ranks]
+    paths = [files[number] for number in numbers]
+    dataset = tf.data.Dataset.from_tensor_slices((paths, numbers))
+    if is_training:
+        dataset = dataset.shuffle(len(files))
+    # Stops between two files. Stopping within a file would end its reading thread at a
+    # moment when TensorFlow 1.15 may crash.
+    dataset = dataset.apply(
+        tf.data.experimental.take_while(lambda path, number: _call(goes_on))
+    )
+
+    def read(path, number):
+        elements = read_file(path)
+        if whole_files:
+            return elements
+        # The first record of each file goes to another rank, since files may hold
+        # only one record.
+        return elements.shard(num_ranks, (rank + number) % num_ranks)
+
+    reads_ahead = is_training and not is_deterministic
+    return dataset.interleave(
+        read,
+        cycle_length=min(len(files), FILES_READ_TOGETHER),
+        num_parallel_calls=tf.data.experimental.AUTOTUNE if reads_ahead else None,
+    )
+
+
+def _call(function):
+    """Calls a Python function without arguments; returns a bool scalar."""
+    result = tf.py_func(function, [], tf.bool)
+    result.set_shape([])
+    return result
+
+
+def read_file(path):
+    """Reads one file up to its end, or up to the first record that cannot be read.
+
+    Args:
+      path: string scalar.
+
+    Returns:
+      tf.data.Dataset of elements.
+    """
+    attempts = tf.py_func(_most_records, [path], tf.int64)
+    attempts.set_shape([])
+    # Opening a file that has vanished fails again and again, and ignore_errors would
+    # try forever. The flags end that: there are no more of them than records can be.
+    is_end = tf.data.Dataset.from_tensors(False).repeat(attempts)
+    records = tf.data.Dataset.zip((is_end, tf.data.TFRecordDataset(path)))
+    records = records.apply(tf.data.experimental.ignore_errors())
+    end = tf.data.Dataset.from_tensors((True, ""))
+
+    def locate(state, element):
+        index, position = state
+        is_end, record = element
+        length = tf.cast(tf.strings.length(record), tf.int64)
+        located = {
+            "path": path,
+            "index": index,
+            "position": position,
+            "record": record,
+            "is_end": is_end,
+        }
+        return (index + 1, position + length + _FRAMING_BYTES), located
+
+    start = (tf.constant(0, tf.int64), tf.constant(0, tf.int64))
+    return records.concatenate(end).apply(tf.data.experimental.scan(start, locate))
+
+
+def _most_records(path):
+    """int64, how many records a file can hold at most; 0 if it cannot be opened."""
+    try:
+        with tf.gfile.Open(path.decode(), "rb") as file:
+            file.read(1)
+            return np.int64(file.size() // _FRAMING_BYTES)
+    except tf.errors.OpError:
+        return np.int64(0)
+
+
+def problem_at_end(path, index, position):
+    """Checks whether a file was read to its end.
+
+    Args:
+      path: str.
+      index: int, number of records that were read.
+      position: int, bytes that were read.
+
+    Returns:
+      str, one line, or None if nothing is missing.
+    """
+    try:
+        size = tf.gfile.Stat(path).length
+    except tf.errors.OpError as error:
+        return f"cannot be read: {error.message}"
+    if size == position:
+        return None
+    return (
+        f"cannot be read any further after {index} records and {position} of its "
+        f"{size} bytes"
+    )

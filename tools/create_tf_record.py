@@ -143,11 +143,7 @@ def _write_json(path, dataset):
     text = json.dumps(dict(dataset, info=_JSON_INFO))
     with blaming("--output_prefix:", atomic_file.NotWritableError):
         atomic_file.write_atomically(path, text.encode())
-    names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
-    hint = "--val_json_file"
-    if names != categories.COCO.names:
-        hint += " and, because its categories are not COCO's, --label_map"
-    print(f"{path}: for {hint}")
+    print(f"{path}: for --val_json_file and --label_map")
 
 
 if __name__ == "__main__":

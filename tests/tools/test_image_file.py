@@ -244,7 +244,7 @@ def test_a_file_cut_anywhere_is_refused(load, kind):
     encoded = encode(picture(), kind)
     # A PNG ends with two checksums and the chunk IEND, which Pillow does not need.
     last = len(encoded) - (1 if kind == "JPEG" else 30)
-    for end in [*range(8, last, 11), last]:
+    for end in [*range(8, last, 97), last]:
         with pytest.raises(ValueError, match="cut off|cannot be|is not"):
             load(encoded[:end])
 
@@ -262,32 +262,37 @@ def bmp_bomb():
     return with_bytes(encode(picture(), "BMP"), 18, struct.pack("<ii", 60000, 60000))
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
-        records.png(60000, 8, 2, b"\0" * 9999),
+@pytest.mark.slow
+def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path):
+    bombs = {
+        "png": records.png(60000, 8, 2, b"\0" * 9999),
         # Between the limits of this project and of Pillow.
-        records.png(9000, 8, 2, b"\0" * 9999),
-        jpeg_bomb(),
-        bmp_bomb(),
-    ],
-    ids="png smaller_png jpeg bmp".split(),
-)
-def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path, bomb):
-    (tmp_path / "x.img").write_bytes(bomb)
-    code = "import sys; from conversion import image_file; image_file.load(sys.argv[1])"
+        "smaller_png": records.png(9000, 8, 2, b"\0" * 9999),
+        "jpeg": jpeg_bomb(),
+        "bmp": bmp_bomb(),
+    }
+    for name, encoded in bombs.items():
+        (tmp_path / name).write_bytes(encoded)
+    code = """
+import sys
+from conversion import image_file
+for path in sys.argv[1:]:
+    try:
+        image_file.load(path)
+    except ValueError as error:
+        print(error)
+"""
     limit = 2**30
     result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "x.img")],
+        [sys.executable, "-c", code, *(str(tmp_path / name) for name in bombs)],
         env={"PYTHONPATH": str(commands.ROOT / "tools")},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith("ValueError: ")
-    assert "claims to have" in last or "decompression bomb" in last
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4 and all("decompression bomb" in line for line in lines)
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
@@ -308,7 +313,7 @@ def lossless_jpeg():
 @pytest.mark.parametrize(
     "encoded, message",
     [
-        (b"text", "is not an image of the formats JPEG, PNG, BMP"),
+        (b"text", "is not an image that Pillow can open"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
         (encode(picture(), "BMP")[:-500], "cannot be decoded: "),
         (lossless_jpeg(), "cannot be decoded: "),

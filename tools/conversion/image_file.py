@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads image files as training needs them: JPEGs with upright pixels, not too large.
 
-A JPEG that TensorFlow decodes correctly is kept byte for byte. Any other image is
-encoded as a JPEG once. This includes PNGs: training can read them, but more slowly,
-because it cannot decode only a part of a PNG.
+A JPEG that TensorFlow decodes correctly is kept byte for byte. Any other image that
+Pillow can open is encoded as a JPEG once. This includes PNGs: training can read them,
+but more slowly, because it cannot decode only a part of a PNG.
 
 EXIF orientation: TensorFlow ignores it and decodes the pixels as they are stored. The
 width and height of the annotations tell which pixels the annotators saw. If they are
@@ -36,8 +36,6 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
 TURNED = "images turned upright as their EXIF data says"
 
-# Not EPS: Pillow starts Ghostscript for it, whose language can read files.
-_FORMATS = "JPEG PNG BMP GIF TIFF WEBP PPM TGA JPEG2000".split()
 # Full resolution for chroma as well.
 _JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
 _JPEG_END = b"\xff\xd9"
@@ -111,8 +109,7 @@ def _naming(action):
     try:
         yield
     except Image.UnidentifiedImageError:
-        formats = ", ".join(_FORMATS)
-        raise ValueError(f"is not an image of the formats {formats}") from None
+        raise ValueError("is not an image that Pillow can open") from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"cannot be {action}: {reason}") from error
@@ -121,8 +118,11 @@ def _naming(action):
 def _open(encoded):
     """Opens an image without decoding its pixels."""
     file = io.BytesIO(encoded)
+    Image.init()
+    # The plug-in for EPS starts Ghostscript, whose language can read files.
+    formats = [name for name in Image.ID if name != "EPS"]
     with _naming("opened"):
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=formats)
     # Pillow has read up to the pixels. A thumbnail before them has its own end marker.
     if image.format == "JPEG" and encoded.rfind(_JPEG_END) < file.tell():
         raise ValueError("is cut off: it is a JPEG without an end marker")

@@ -9,8 +9,7 @@ ymax] becomes COCO's [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1].
 
 Difficult objects keep "difficult": 1 and get "iscrowd": 1, the only field that makes
 pycocotools ignore a box: as in VOC's own evaluation, neither missing nor detecting it
-is an error. ("ignore": 1 is for other tools; pycocotools overwrites it.) Training uses
-difficult objects like any other, as Liu et al. do.
+is an error. Training uses difficult objects like any other, as Liu et al. do.
 
 Categories: VOC's 20 names get the ids 1 to 20. If the annotations of any image in the
 folder use another name, then all names in the folder get the ids 1 to K in alphabetical
@@ -38,7 +37,7 @@ NAMES = tuple(
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 # The files of VOC have a few thousand bytes.
-_MAX_XML_BYTES = 2**22
+_MAX_XML_BYTES = 2**21
 
 
 class Annotation(NamedTuple):
@@ -62,8 +61,7 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
       folder: VOC2007, for example.
       image_set: name of a file in ImageSets/Main, without ".txt".
       label_map: categories.LabelMap with the ids; None: see the module.
-      max_images: number of images to use, in the order of their ids; 0 for all.
-      ignore_exif: see image_file.load.
+      max_images, ignore_exif: see annotations.plan and image_file.load.
 
     Returns:
       (dataset, counts): dict of a COCO json, whose file names are relative to
@@ -196,24 +194,20 @@ def _size_of_file(folder, file_name, ignore_exif):
 
 def _category_ids(folder, images, files):
     """Returns a dict from name to category id; images outside the set count as well."""
-    # Object name: the first image that has it.
+    # Object name: an image that has it.
     image_of = {}
-    for image, annotation in images.items():
-        for name, _, _ in annotation.objects:
-            image_of.setdefault(name, image)
-    for image in sorted(set(files).difference(images)):
+    for image in sorted(files):
         path = _xml_path(folder, image)
-        if not os.path.exists(path):
+        if image in images:
+            objects = images[image].objects
+        elif os.path.exists(path):
+            with blaming(
+                "without --label_map, images outside the set count:", UserError
+            ):
+                objects = read_xml(path).objects
+        else:
             continue
-        try:
-            objects = read_xml(path).objects
-        except UserError as error:
-            raise UserError(
-                f"{error}; it is outside the set, but its names decide on the ids: "
-                "repair it, or give --label_map"
-            ) from error
-        for name, _, _ in objects:
-            image_of.setdefault(name, image)
+        image_of.update((name, image) for name, _, _ in objects)
     own = sorted(set(image_of).difference(NAMES))
     if own:
         print(
@@ -238,7 +232,6 @@ def _coco_objects(objects, size, category_ids, counts):
                 "bbox": [left, top, right - left, bottom - top],
                 "area": (right - left) * (bottom - top),
                 "iscrowd": difficult,
-                "ignore": difficult,
                 "difficult": difficult,
             }
 

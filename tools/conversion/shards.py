@@ -67,10 +67,6 @@ class Entry(NamedTuple):
 def serialize(entry: Entry, ignore_exif: bool = False):
     """Creates one record.
 
-    Args:
-      entry: the image.
-      ignore_exif: see image_file.load.
-
     Returns:
       (record, changes): bytes of a tf.train.Example with the features of the usual
       COCO converters; and the changes of image_file.load.
@@ -189,7 +185,6 @@ class _Run:
     """
 
     def __init__(self, ignore_exif, bar):
-        """Initializes the run; bar is the progress bar of all images."""
         self.counts, self.problems, self.is_over = collections.Counter(), [], False
         self._ignore_exif, self._bar = ignore_exif, bar
         self._lock = threading.Lock()
@@ -250,10 +245,6 @@ def _partial_folder(path):
 
 def check_other_shards(output_prefix: str, num_shards: int):
     """Checks that the new shards will not lie beside shards of another run.
-
-    Args:
-      output_prefix: folder of the shards and start of their names.
-      num_shards: number of shards.
 
     Raises:
       UserError: there are shards of another number.

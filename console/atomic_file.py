@@ -11,45 +11,6 @@ class NotWritableError(ValueError):
     """A file or folder cannot be written; the text is one line that names it."""
 
 
-class AtomicFile:
-    """A binary file that replaces its target only after everything is written.
-
-    Use it in a `with` statement. If the block raises an exception, the target keeps
-    its former content. Missing folders are created.
-
-    Raises:
-      NotWritableError: from any of its methods.
-    """
-
-    def __init__(self, path):
-        """Initializes the file; path is a str."""
-        self._path = path
-        folder, name = os.path.split(path)
-        self._partial = os.path.join(folder, f".partial-{os.getpid()}-{name}")
-
-    def __enter__(self):
-        with _naming(self._path):
-            os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-            self._file = open(self._partial, "wb")
-        return self
-
-    def write(self, data):
-        """Appends bytes."""
-        with _naming(self._path):
-            return self._file.write(data)
-
-    def __exit__(self, exception_type, *unused):
-        try:
-            with _naming(self._path):
-                # Closing flushes the buffer, which fails if the disk is full.
-                self._file.close()
-                if exception_type is None:
-                    os.replace(self._partial, self._path)
-        finally:
-            with contextlib.suppress(OSError):
-                os.remove(self._partial)
-
-
 def write_atomically(path, data):
     """Writes a file whole, or leaves its former content.
 
@@ -60,8 +21,17 @@ def write_atomically(path, data):
     Raises:
       NotWritableError: the file cannot be written.
     """
-    with AtomicFile(path) as file:
-        file.write(data)
+    folder, name = os.path.split(path)
+    partial = os.path.join(folder, f".partial-{os.getpid()}-{name}")
+    try:
+        with _naming(path):
+            os.makedirs(folder or ".", exist_ok=True)
+            with open(partial, "wb") as file:
+                file.write(data)
+            os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
 
 
 def check_folder(folder):

@@ -36,26 +36,23 @@ def blaming(flag="", error_class=ValueError):
         raise UserError(f"{flag} {error}") from error
 
 
-def refuse(problems, remedy, are_shown=False):
+def refuse(problems, remedy):
     """Raises a UserError if there are any problems, and prints the others.
 
     Args:
-      problems: list of str, one line each.
+      problems: list of str; the first MAX_LISTED are shown, one line each.
       remedy: str, what the user can do about them.
-      are_shown: bool, whether the user has seen each problem already; otherwise the
-        first MAX_LISTED are printed.
 
     Raises:
       UserError: problems is not empty.
     """
     if not problems:
         return
-    where = "see above"
-    if not are_shown:
-        for text in problems[1:MAX_LISTED]:
-            print(" ".join(text.split()), file=sys.stderr)
-        if len(problems) > MAX_LISTED:
-            where = f"the first {MAX_LISTED - 1} of them above"
+    for text in problems[1:MAX_LISTED]:
+        print(" ".join(text.split()), file=sys.stderr)
     more = len(problems) - 1
+    where = "see above"
+    if more >= MAX_LISTED:
+        where = f"the first {MAX_LISTED - 1} of them above"
     others = f" (and {more} more, {where})" if more else ""
     raise UserError(f"{problems[0]}{others}; {remedy}")

@@ -3,7 +3,6 @@
 """Progress on the standard error: a bar on a terminal, lines of text elsewhere."""
 
 import contextlib
-import functools
 import sys
 
 
@@ -19,8 +18,7 @@ def progress_bar(total, unit="image", **arguments):
       **arguments: further arguments of tqdm.
 
     Returns:
-      context manager with the methods update(count), which reports finished work, and
-      write(text), which prints a line above the bar.
+      context manager with the method update(count), which reports finished work.
     """
     try:
         import tqdm
@@ -28,10 +26,7 @@ def progress_bar(total, unit="image", **arguments):
         tqdm = None
     if tqdm is None or not sys.stderr.isatty():
         return _Lines(max(total, 1), unit)
-    bar = tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
-    # tqdm's own method writes to the standard output.
-    bar.write = functools.partial(bar.write, file=sys.stderr)
-    return bar
+    return tqdm.tqdm(total=total, unit=unit, mininterval=0.5, **arguments)
 
 
 class _Lines(contextlib.AbstractContextManager):
@@ -48,7 +43,4 @@ class _Lines(contextlib.AbstractContextManager):
         tenths_before = self._finished * 10 // self._total
         self._finished += count
         if self._finished * 10 // self._total > tenths_before:
-            self.write(f"{self._finished} of {self._total} {self._unit}s")
-
-    def write(self, text):
-        print(text, file=sys.stderr)
+            print(f"{self._finished} of {self._total} {self._unit}s", file=sys.stderr)

@@ -112,14 +112,13 @@ def _convert_voc():
         with blaming("--label_map:"):
             label_map = categories.read_label_map(FLAGS.label_map)
     dataset, counts = pascal_voc.read(
-        FLAGS.voc_dir,
-        FLAGS.image_set,
-        label_map,
-        FLAGS.max_images,
-        FLAGS.ignore_exif,
+        FLAGS.voc_dir, FLAGS.image_set, label_map, FLAGS.max_images, FLAGS.ignore_exif
     )
     counts += _convert(dataset, os.path.join(FLAGS.voc_dir, "JPEGImages"))
-    _write_json(json_path, dataset)
+    with blaming("--output_prefix:", atomic_file.NotWritableError):
+        text = json.dumps(dict(dataset, info=_JSON_INFO))
+        atomic_file.write_atomically(json_path, text.encode())
+    print(f"{json_path}: for --val_json_file and --label_map")
     return counts
 
 
@@ -137,17 +136,6 @@ def _check_json(path):
             f"--output_prefix={FLAGS.output_prefix}: {path} exists and was not written "
             "by this tool; move it away"
         )
-
-
-def _write_json(path, dataset):
-    text = json.dumps(dict(dataset, info=_JSON_INFO))
-    with blaming("--output_prefix:", atomic_file.NotWritableError):
-        atomic_file.write_atomically(path, text.encode())
-    names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
-    hint = "--val_json_file"
-    if names != categories.COCO.names:
-        hint += " and, because its categories are not COCO's, --label_map"
-    print(f"{path}: for {hint}")
 
 
 if __name__ == "__main__":

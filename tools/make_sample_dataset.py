@@ -19,6 +19,7 @@ import tempfile
 
 import numpy as np
 from absl import flags
+from PIL import Image
 
 # The modules of the project are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -152,54 +153,34 @@ def _color(random, hue):
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def _make_split(folder, split, count, first_id, seed):
-    """Draws the pictures of one split; writes them, their json and their TFRecords.
-
-    Args:
-      folder: str, folder of the sample.
-      split: "train2017" or "val2017".
-      count: int, number of pictures.
-      first_id: int, image id of the first picture.
-      seed: seed of numpy.random.RandomState.
-    """
-    import tensorflow.compat.v1 as tf
-
+def _make_split(folder, split, image_ids, seed):
+    """Draws the pictures of one split; writes them, their json and their TFRecords."""
     image_dir = os.path.join(folder, "images", split)
     os.makedirs(image_dir)
     names = categories.COCO.names.items()
+    images, boxes = [], []
+    random = np.random.RandomState(seed)
+    for image_id in image_ids:
+        pixels, objects = draw(random)
+        height, width = pixels.shape[:2]
+        name = f"{image_id:012d}.jpg"
+        Image.fromarray(pixels).save(os.path.join(image_dir, name), quality=92)
+        images.append(dict(id=image_id, file_name=name, width=width, height=height))
+        for category_id, box, area in objects:
+            annotation = dict(id=len(boxes) + 1, image_id=image_id, iscrowd=0)
+            annotation.update(category_id=category_id, bbox=box, area=area)
+            boxes.append(annotation)
     dataset = {
-        "images": [],
-        "annotations": [],
+        "images": images,
+        "annotations": boxes,
         "categories": [{"id": number, "name": name} for number, name in names],
     }
-    random = np.random.RandomState(seed)
-    with tf.Graph().as_default(), tf.Session() as session:
-        pixels = tf.placeholder(tf.uint8, [None, None, 3])
-        jpeg = tf.image.encode_jpeg(pixels, quality=92)
-        for image_id in range(first_id, first_id + count):
-            picture, objects = draw(random)
-            name = f"{image_id:012d}.jpg"
-            with open(os.path.join(image_dir, name), "wb") as file:
-                file.write(session.run(jpeg, {pixels: picture}))
-            _describe(dataset, image_id, name, picture, objects)
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
     entries, counts = annotations.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
     shards.convert(entries, prefix, _SHARDS[split], workers=1)
     annotations.print_counts(counts, split)
-
-
-def _describe(dataset, image_id, name, picture, objects):
-    """Adds a picture and its objects to a COCO json."""
-    height, width = picture.shape[:2]
-    image = dict(id=image_id, file_name=name, width=width, height=height)
-    dataset["images"].append(image)
-    for category_id, box, area in objects:
-        number = len(dataset["annotations"]) + 1
-        annotation = dict(id=number, image_id=image_id, category_id=category_id)
-        annotation.update(bbox=box, area=area, iscrowd=0)
-        dataset["annotations"].append(annotation)
 
 
 def main(_):
@@ -209,8 +190,7 @@ def main(_):
     # The target of a link: a folder cannot be renamed to the name of a link.
     folder = os.path.realpath(FLAGS.output_dir)
     settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
-    is_empty = os.path.isdir(folder) and not os.listdir(folder)
-    if os.path.exists(folder) and not is_empty:
+    if os.path.isfile(folder) or os.path.isdir(folder) and os.listdir(folder):
         _check_finished(folder, settings)
         return
     with blaming(f"--output_dir={folder}:", OSError):
@@ -223,9 +203,10 @@ def _make(folder, settings):
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     partial = tempfile.mkdtemp(prefix=".sample-", dir=os.path.dirname(folder))
     try:
-        num_train, seed = settings["num_train"], settings["seed"]
-        _make_split(partial, "train2017", num_train, 1, [seed, 0])
-        _make_split(partial, "val2017", settings["num_val"], num_train + 1, [seed, 1])
+        first_val = settings["num_train"] + 1
+        val_ids = range(first_val, first_val + settings["num_val"])
+        _make_split(partial, "train2017", range(1, first_val), [settings["seed"], 0])
+        _make_split(partial, "val2017", val_ids, [settings["seed"], 1])
         with open(os.path.join(partial, _MARKER), "w") as file:
             json.dump(settings, file)
         os.chmod(partial, 0o755)

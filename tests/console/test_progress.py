@@ -24,9 +24,8 @@ def test_the_display_fits_its_medium(monkeypatch, capsys, has_tqdm, is_terminal,
     with progress.progress_bar(12) as bar:
         for _ in range(6):
             bar.update(2)
-        bar.write("a line")
     output = capsys.readouterr()
-    assert last in output.err and "a line" in output.err
+    assert last in output.err
     assert output.out == ""
     # A bar returns to the start of its line, which fills a log.
     assert ("\r" in output.err) == (last == "12/12")

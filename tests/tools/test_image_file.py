@@ -104,7 +104,7 @@ def two_pictures():
     ids="rgb gray progressive two_pictures bytes_after_the_end fill_bytes".split(),
 )
 def test_a_jpeg_is_kept_byte_for_byte_and_decodes_right(load, difference, encoded):
-    assert load(encoded, SIZE) == (encoded, SIZE, ())
+    assert load(encoded, SIZE) == (encoded, SIZE, [])
     # JPEG decoders differ in how they upsample chroma.
     assert difference(encoded, reopened(encoded)) < 2
 
@@ -133,11 +133,11 @@ def test_other_images_become_jpegs_of_the_same_pixels(
     load, difference, encoded, expected, limit
 ):
     converted, size, changes = load(encoded, expected.size)
-    assert (size, changes) == (expected.size, ("converted",))
+    assert (size, changes) == (expected.size, [image_file.CONVERTED])
     assert reopened(converted).mode in ("RGB", "L")
     assert difference(converted, expected) < limit
     # A second conversion keeps it; comments are gone.
-    assert load(converted, size) == (converted, size, ())
+    assert load(converted, size) == (converted, size, [])
     assert b"xxx" not in converted
 
 
@@ -161,7 +161,7 @@ def test_a_png_becomes_a_jpeg_of_what_tensorflow_sees(
 ):
     encoded = encode(image, "PNG", **options)
     converted, size, changes = load(encoded, SIZE)
-    assert (size, changes) == (SIZE, ("converted",))
+    assert (size, changes) == (SIZE, [image_file.CONVERTED])
     # JPEG smooths the dots with which a palette imitates missing colors.
     limit = 6 if image.mode == "P" else 2
     assert np.abs(decode(converted) - decode(encoded)).mean() < limit
@@ -178,7 +178,7 @@ def test_pixels_are_turned_as_viewers_turn_them(load, difference, kind, orientat
     turned, size, changes = load(encoded, upright.size)
     assert size == upright.size
     # Pillow turns a TIFF while decoding it.
-    assert ("turned" in changes) == (orientation > 1 and kind != "TIFF")
+    assert (image_file.TURNED in changes) == (orientation > 1 and kind != "TIFF")
     assert difference(turned, upright) < 4
     # The result must not be turned once more.
     assert image_file.exif_orientation(turned) == 1
@@ -186,7 +186,9 @@ def test_pixels_are_turned_as_viewers_turn_them(load, difference, kind, orientat
     assert load(encoded)[1] == upright.size
 
 
-@pytest.mark.parametrize("kind, changes", [("JPEG", ()), ("PNG", ("converted",))])
+@pytest.mark.parametrize(
+    "kind, changes", [("JPEG", []), ("PNG", [image_file.CONVERTED])]
+)
 def test_annotations_of_the_stored_size_keep_the_stored_pixels(
     load, difference, kind, changes
 ):
@@ -198,8 +200,8 @@ def test_annotations_of_the_stored_size_keep_the_stored_pixels(
 
 def test_if_both_sizes_fit_the_flag_decides(load):
     encoded = encode(picture(), orientation=3)
-    assert load(encoded, SIZE)[2] == ("turned",)
-    assert load(encoded, SIZE, ignore_exif=True) == (encoded, SIZE, ())
+    assert load(encoded, SIZE)[2] == [image_file.TURNED]
+    assert load(encoded, SIZE, ignore_exif=True) == (encoded, SIZE, [])
 
 
 @pytest.mark.parametrize(
@@ -242,8 +244,8 @@ def test_a_file_cut_anywhere_is_refused(load, kind):
     encoded = encode(picture(), kind)
     # A PNG ends with two checksums and the chunk IEND, which Pillow does not need.
     last = len(encoded) - (1 if kind == "JPEG" else 30)
-    for end in [*range(8, last, 11), last]:
-        with pytest.raises(ValueError, match="cut off|cannot be|not an image"):
+    for end in [*range(8, last, 97), last]:
+        with pytest.raises(ValueError, match="cut off|cannot be|is not"):
             load(encoded[:end])
 
 
@@ -260,38 +262,45 @@ def bmp_bomb():
     return with_bytes(encode(picture(), "BMP"), 18, struct.pack("<ii", 60000, 60000))
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
-        records.png(60000, 8, 2, b"\0" * 9999),
+@pytest.mark.slow
+def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path):
+    bombs = {
+        "png": records.png(60000, 8, 2, b"\0" * 9999),
         # Between the limits of this project and of Pillow.
-        records.png(9000, 8, 2, b"\0" * 9999),
-        jpeg_bomb(),
-        bmp_bomb(),
-    ],
-    ids="png smaller_png jpeg bmp".split(),
-)
-def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path, bomb):
-    (tmp_path / "x.img").write_bytes(bomb)
-    code = "import sys; from conversion import image_file; image_file.load(sys.argv[1])"
+        "smaller_png": records.png(9000, 8, 2, b"\0" * 9999),
+        "jpeg": jpeg_bomb(),
+        "bmp": bmp_bomb(),
+    }
+    for name, encoded in bombs.items():
+        (tmp_path / name).write_bytes(encoded)
+    code = """
+import sys
+from conversion import image_file
+for path in sys.argv[1:]:
+    try:
+        image_file.load(path)
+    except ValueError as error:
+        print(error)
+"""
     limit = 2**30
     result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "x.img")],
+        [sys.executable, "-c", code, *(str(tmp_path / name) for name in bombs)],
         env={"PYTHONPATH": str(commands.ROOT / "tools")},
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
-    last = result.stderr.splitlines()[-1]
-    assert last.startswith("ValueError: ")
-    assert "claims to have" in last or "decompression bomb" in last
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4 and all("decompression bomb" in line for line in lines)
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
     with open(str(tmp_path / "x.jpg"), "wb") as file:
         file.truncate(2**33)
-    with pytest.raises(ValueError, match="has 8589934592 bytes; an image has 1 to"):
+    with pytest.raises(
+        ValueError, match="has 8589934592 bytes; the limit is 268435456"
+    ):
         image_file.load(str(tmp_path / "x.jpg"))
 
 
@@ -308,8 +317,8 @@ def lossless_jpeg():
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
         (encode(picture(), "BMP")[:-500], "cannot be decoded: "),
         (lossless_jpeg(), "cannot be decoded: "),
-        (encode(picture("F"), "TIFF"), "floating-point"),
-        (encode(Image.new("L", (70000, 8)), "PNG"), "70000 x 8 pixels and cannot"),
+        (encode(picture("F"), "TIFF"), "not whole numbers of 8 or 16 bits"),
+        (encode(Image.new("L", (70000, 8)), "PNG"), "a JPEG of 70000 x 8 pixels: "),
     ],
     ids="text eps cut_bmp lossless_jpeg floating_point wide".split(),
 )

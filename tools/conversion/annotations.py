@@ -10,7 +10,7 @@ import contextlib
 import os
 
 from console.errors import UserError, blaming, refuse
-from conversion import shards
+from conversion import image_file, shards
 from dataset import categories
 
 # Keys of the counts that `plan` returns.
@@ -44,24 +44,23 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     """
     with blaming("--annotations:"):
         names = categories.read_names(dataset["categories"])
-    images = _sorted_images(dataset["images"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
         raise UserError(f"--image_dir={image_dir}: there is no such folder")
-    annotations = _group_by_image(dataset["annotations"])
+    images = _images_by_id(dataset["images"])
+    annotations = _annotations_by_image(dataset["annotations"])
     has_difficult = any("difficult" in a for a in dataset["annotations"])
     counts, entries = collections.Counter(), []
-    for image in images[: max_images or None]:
-        with _naming(f"image {image['id']}"):
-            size, path = _size_of(image), _path_of(image, root)
-        own = annotations.get(image["id"], ())
+    for image_id in sorted(images)[: max_images or None]:
+        image = images[image_id]
+        with _naming("image", image):
+            path = _path_of(image, root)
+        size = (image["width"], image["height"])
+        own = annotations.get(image_id, ())
         objects = _objects(own, size, names, has_difficult, counts)
-        entries.append(
-            shards.Entry(path, image["file_name"], image["id"], size, objects)
-        )
-    listed = {image["id"] for image in images}
+        entries.append(shards.Entry(path, image["file_name"], image_id, size, objects))
     counts[UNKNOWN_IMAGE] = sum(
-        len(group) for number, group in annotations.items() if number not in listed
+        len(group) for number, group in annotations.items() if number not in images
     )
     missing = [entry for entry in entries if not os.path.isfile(entry.path)]
     refuse(
@@ -73,71 +72,58 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
 
 
 @contextlib.contextmanager
-def _naming(entry):
-    """Names the entry of the json in which an error occurs."""
+def _naming(kind, entry):
+    """Shows the entry of the json in which an error occurs."""
     try:
         yield
     except KeyError as error:
-        raise UserError(f"--annotations: {entry} has no {error.args[0]}") from error
+        reason = f"has no {error.args[0]}"
     except (ArithmeticError, TypeError, ValueError) as error:
-        raise UserError(f"--annotations: {entry} is wrong: {error}") from error
+        reason = f"is wrong: {error}"
+    else:
+        return
+    raise UserError(f"--annotations: {kind} {entry!r:.200} {reason}")
 
 
-def _sorted_images(images):
-    """Checks the images' ids; returns the images in the order of their ids."""
-    if not images:
-        raise UserError("--annotations: the list of images is empty")
+def _images_by_id(images):
+    by_id = {}
     for image in images:
-        number = image.get("id") if isinstance(image, dict) else None
-        # A bool is an int in Python.
-        if type(number) is not int or not 0 <= number <= _LARGEST_IMAGE_ID:
-            raise UserError(
-                f"--annotations: image id {number!r:.80} must be an integer from 0 to "
-                f"{_LARGEST_IMAGE_ID}"
-            )
-    if len({image["id"] for image in images}) < len(images):
-        raise UserError("--annotations: an image id occurs twice")
-    return sorted(images, key=lambda image: image["id"])
+        with _naming("image", image):
+            _check_integer(image, "id", 0, _LARGEST_IMAGE_ID)
+            _check_integer(image, "width", 1, image_file.MAX_PIXELS)
+            _check_integer(image, "height", 1, image_file.MAX_PIXELS)
+            if image["id"] in by_id:
+                raise ValueError("its id occurs twice")
+            by_id[image["id"]] = image
+    if not by_id:
+        raise UserError("--annotations: the list of images is empty")
+    return by_id
 
 
-def _group_by_image(annotations):
-    """Returns a dict from image id to list of annotations."""
-    groups = collections.defaultdict(list)
+def _check_integer(image, key, smallest, largest):
+    value = image[key]
+    # A bool is an int in Python.
+    if type(value) is not int or not smallest <= value <= largest:
+        raise ValueError(f"{key} must be an integer from {smallest} to {largest}")
+
+
+def _annotations_by_image(annotations):
+    by_image = collections.defaultdict(list)
     for annotation in annotations:
-        if not isinstance(annotation, dict):
-            raise UserError(
-                f"--annotations: annotation {annotation!r:.80} is not a dict"
-            )
-        with _naming(_name_of(annotation)):
+        with _naming("annotation", annotation):
             for key in ("image_id", "category_id"):
-                # Equality with ids of other types would always be false.
-                if not isinstance(annotation[key], (int, float)):
-                    raise ValueError(
-                        f"its {key} {annotation[key]!r:.80} is not a number"
-                    )
-        groups[annotation["image_id"]].append(annotation)
-    return groups
-
-
-def _name_of(annotation):
-    return f"annotation {annotation.get('id')!r:.80}"
-
-
-def _size_of(image):
-    size = (image.get("width"), image.get("height"))
-    if not all(type(side) is int and side > 0 for side in size):
-        raise ValueError(f"width and height {size} must be integers above 0")
-    return size
+                # It would not equal any id, and all boxes would be left out.
+                if isinstance(annotation[key], str):
+                    raise ValueError(f"{key} must be a number")
+            by_image[annotation["image_id"]].append(annotation)
+    return by_image
 
 
 def _path_of(image, root):
-    file_name = image["file_name"]
-    if not isinstance(file_name, str) or "\0" in file_name:
-        raise ValueError(f"the file name {file_name!r:.80} is not a string")
     # The name must stay in the folder; a link in the folder may lead elsewhere.
-    path = os.path.abspath(os.path.join(root, file_name))
-    if os.path.commonpath([root, path]) != root:
-        raise ValueError(f"the file name {file_name} leaves {root}")
+    path = os.path.abspath(os.path.join(root, image["file_name"]))
+    if "\0" in path or os.path.commonpath([root, path]) != root:
+        raise ValueError(f"the file name leaves {root}")
     return path
 
 
@@ -145,10 +131,10 @@ def _objects(annotations, size, names, has_difficult, counts):
     """Returns the boxes of an image as a tuple of shards.Object, and counts them."""
     objects = []
     for annotation in annotations:
-        if annotation["category_id"] not in names:
-            counts[UNKNOWN_CATEGORY] += 1
-            continue
-        with _naming(_name_of(annotation)):
+        with _naming("annotation", annotation):
+            if annotation["category_id"] not in names:
+                counts[UNKNOWN_CATEGORY] += 1
+                continue
             box = clip(annotation["bbox"], size, counts)
             if box is not None:
                 objects.append(_object(annotation, box, size, names, has_difficult))
@@ -213,7 +199,7 @@ def print_counts(counts: collections.Counter, output_prefix: str):
     )
     for reason in (WITHOUT_BOX, CLIPPED):
         print(f"  {counts[reason]} {reason}")
-    for reason in (DIFFICULT, shards.CONVERTED, shards.TURNED):
+    for reason in (DIFFICULT, image_file.CONVERTED, image_file.TURNED):
         if counts[reason]:
             print(f"  {counts[reason]} {reason}")
     for reason in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY):

@@ -17,21 +17,28 @@ Sizes are (width, height) in pixels. The text of every ValueError follows the na
 the file: "is cut off".
 """
 
+import contextlib
 import io
 import os
 import warnings
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
 from dataset import image_header
 
 # The limit of a TFRecord is 2 GB; no image comes near it.
 MAX_BYTES = 2**28
+# Pillow warns above its own limit, and refuses twice as many pixels.
+Image.MAX_IMAGE_PIXELS = image_header.MAX_PIXELS // 2
+
+# Changes of an image.
+CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
+TURNED = "images turned upright as their EXIF data says"
 
 # Full resolution for chroma as well.
 _JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_END = b"\xff\xd9"
 
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: method that turns the stored pixels upright.
@@ -58,25 +65,30 @@ def load(path: str, size=None, ignore_exif: bool = False):
       ignore_exif: never turn the pixels.
 
     Returns:
-      (encoded, size, changes): bytes of a JPEG; its (width, height); and a tuple that
-      may contain "converted" and "turned".
+      (encoded, size, changes): bytes of a JPEG; its (width, height); and a list that
+      may contain CONVERTED and TURNED.
 
     Raises:
       ValueError: the image cannot be used, or its size contradicts the annotations.
       OSError: the file cannot be read.
     """
-    encoded = _read(path)
-    image, changes = _open(encoded), ()
+    with open(path, "rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes > MAX_BYTES:
+            raise ValueError(f"has {num_bytes} bytes; the limit is {MAX_BYTES}")
+        encoded = file.read()
+    image, changes = _open(encoded), []
     if not _is_plain_jpeg(image):
-        changes = ("converted",)
+        changes.append(CONVERTED)
         # Now, because a PNG may contain its orientation after the pixels, and because
         # Pillow turns a TIFF while decoding it.
-        _decode(image)
+        with _naming("decoded"):
+            image.load()
     orientation = 1 if ignore_exif else _orientation(image)
     if _is_turned(image.size, orientation, size):
-        changes += ("turned",)
-        _decode(image)
-        image = image.transpose(_TURNS[orientation])
+        changes.append(TURNED)
+        with _naming("decoded"):
+            image = image.transpose(_TURNS[orientation])
     return _encode(image) if changes else encoded, image.size, changes
 
 
@@ -91,63 +103,30 @@ def exif_orientation(encoded: bytes) -> int:
         return 1
 
 
-def _read(path):
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not 0 < size <= MAX_BYTES:
-            raise ValueError(f"has {size} bytes; an image has 1 to {MAX_BYTES}")
-        return file.read()
+@contextlib.contextmanager
+def _naming(action):
+    """Turns an error of Pillow, which may be of any kind, into a ValueError."""
+    try:
+        yield
+    except Image.UnidentifiedImageError:
+        raise ValueError("is not an image that Pillow can open") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot be {action}: {reason}") from error
 
 
 def _open(encoded):
     """Opens an image without decoding its pixels."""
     file = io.BytesIO(encoded)
-    if not encoded.startswith(_JPEG_START):
-        image = _open_other(file)
-        _check_size(image.size)
-        return image
-    try:
-        # Unlike Image.open, this does not look for more pictures after the first.
-        image = JpegImagePlugin.JpegImageFile(file)
-    except Exception as error:
-        raise ValueError("is a JPEG whose header is cut off or broken") from error
-    _check_size(image.size)
-    # Pillow has read up to the pixels. A thumbnail before them has its own end marker.
-    if encoded.rfind(_JPEG_END) < file.tell():
-        raise ValueError("is cut off: it is a JPEG without an end marker")
-    return image
-
-
-def _open_other(file):
     Image.init()
     # The plug-in for EPS starts Ghostscript, whose language can read files.
     formats = [name for name in Image.ID if name != "EPS"]
-    try:
-        return Image.open(file, formats=formats)
-    except Image.UnidentifiedImageError:
-        raise ValueError("is not an image that Pillow can open") from None
-    except Exception as error:
-        raise ValueError(f"cannot be opened: {_one_line(error)}") from error
-
-
-def _check_size(size):
-    if size[0] * size[1] > image_header.MAX_PIXELS:
-        raise ValueError(
-            f"claims to have {size[0]} x {size[1]} pixels; the limit is "
-            f"{image_header.MAX_PIXELS}"
-        )
-
-
-def _decode(image):
-    try:
-        image.load()
-    # Broken bytes make Pillow's decoders raise exceptions of any kind.
-    except Exception as error:
-        raise ValueError(f"cannot be decoded: {_one_line(error)}") from error
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+    with _naming("opened"):
+        image = Image.open(file, formats=formats)
+    # Pillow has read up to the pixels. A thumbnail before them has its own end marker.
+    if image.format == "JPEG" and encoded.rfind(_JPEG_END) < file.tell():
+        raise ValueError("is cut off: it is a JPEG without an end marker")
+    return image
 
 
 def _is_plain_jpeg(image):
@@ -156,7 +135,8 @@ def _is_plain_jpeg(image):
     There are two kinds of CMYK, and TensorFlow only knows Adobe's. A lossless JPEG has
     no quantization tables.
     """
-    is_jpeg = image.format == "JPEG"
+    # MPO is a JPEG with further pictures behind the first, as some cameras write it.
+    is_jpeg = image.format in ("JPEG", "MPO")
     return is_jpeg and image.mode in ("L", "RGB") and bool(image.quantization)
 
 
@@ -164,11 +144,9 @@ def _orientation(image):
     # Decoding a TIFF has turned it already.
     if image.format == "TIFF":
         return 1
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif", b""))
-        value = exif.get(_ORIENTATION_TAG)
     # Broken EXIF data makes Pillow raise exceptions of any kind.
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG)
     except Exception:
         return 1
     return value if value in _TURNS else 1
@@ -197,24 +175,19 @@ def _is_turned(stored, orientation, size):
 
 def _encode(image):
     """Encodes a decoded image as a JPEG, in RGB or gray."""
+    image = _to_8_bits(image)
     output = io.BytesIO()
-    try:
-        _to_8_bits(image).save(output, "JPEG", **_JPEG_OPTIONS)
-    except OSError as error:
-        raise ValueError(
-            f"has {image.width} x {image.height} pixels and cannot become a JPEG, "
-            f"whose sides have at most 65500: {error}"
-        ) from error
+    # The sides of a JPEG have at most 65500 pixels.
+    with _naming(f"written as a JPEG of {image.width} x {image.height} pixels"):
+        image.save(output, "JPEG", **_JPEG_OPTIONS)
     return output.getvalue()
 
 
 def _to_8_bits(image):
-    if image.mode == "F":
-        raise ValueError("has floating-point pixels, whose range is unknown")
-    if image.mode.startswith("I"):
+    if image.mode[0] in "FI":
         pixels = np.asarray(image)
-        if pixels.min() < 0 or pixels.max() > 0xFFFF:
-            raise ValueError("has pixels of more than 16 bits")
+        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
+            raise ValueError("has pixels that are not whole numbers of 8 or 16 bits")
         return Image.fromarray((pixels >> 8).astype(np.uint8))
     # Pillow would warn of transparent colors, and write comments into the JPEG.
     image.info = {}

@@ -9,8 +9,7 @@ ymax] becomes COCO's [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1].
 
 Difficult objects keep "difficult": 1 and get "iscrowd": 1, the only field that makes
 pycocotools ignore a box: as in VOC's own evaluation, neither missing nor detecting it
-is an error. ("ignore": 1 is for other tools; pycocotools overwrites it.) Training uses
-difficult objects like any other, as Liu et al. do.
+is an error. Training uses difficult objects like any other, as Liu et al. do.
 
 Categories: VOC's 20 names get the ids 1 to 20. If the annotations of any image in the
 folder use another name, then all names in the folder get the ids 1 to K in alphabetical
@@ -21,13 +20,14 @@ images of the set; else 1, 2, 3, ... in the order of the names.
 """
 
 import collections
+import glob
 import math
 import os
 import re
 from typing import NamedTuple, Optional
 from xml.etree import ElementTree
 
-from console.errors import MAX_LISTED, UserError, refuse
+from console.errors import MAX_LISTED, UserError, blaming, refuse
 from conversion import annotations, image_file
 
 NAMES = tuple(
@@ -37,9 +37,7 @@ NAMES = tuple(
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 # The files of VOC have a few thousand bytes.
-_MAX_XML_BYTES = 2**24
-# The files of VOC are four elements deep. Expat's time is quadratic in the depth.
-_MAX_DEPTH = 100
+_MAX_XML_BYTES = 2**21
 
 
 class Annotation(NamedTuple):
@@ -63,8 +61,7 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
       folder: VOC2007, for example.
       image_set: name of a file in ImageSets/Main, without ".txt".
       label_map: categories.LabelMap with the ids; None: see the module.
-      max_images: number of images to use, in the order of their ids; 0 for all.
-      ignore_exif: see image_file.load.
+      max_images, ignore_exif: see annotations.plan and image_file.load.
 
     Returns:
       (dataset, counts): dict of a COCO json, whose file names are relative to
@@ -80,22 +77,20 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     names = sorted(names, key=ids.get)[: max_images or None]
     images = _read_images(folder, names, files, ignore_exif)
     if label_map is not None:
-        category_ids = _ids_of_label_map(label_map)
+        category_ids = {name: number for number, name in label_map.names.items()}
     else:
         category_ids = _category_ids(folder, images, files)
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
-    for name, (file_name, (width, height), objects) in images.items():
-        fields = {"id": ids[name], "file_name": file_name}
-        dataset["images"].append(dict(fields, width=width, height=height))
-        for annotation in _coco_objects(objects, (width, height), category_ids, counts):
-            number = len(dataset["annotations"]) + 1
-            dataset["annotations"].append(
-                dict(annotation, id=number, image_id=ids[name])
-            )
+    for name, (file_name, size, objects) in images.items():
+        image = dict(id=ids[name], file_name=file_name, width=size[0], height=size[1])
+        dataset["images"].append(image)
+        for annotation in _coco_objects(objects, size, category_ids, counts):
+            annotation["id"] = len(dataset["annotations"]) + 1
+            annotation["image_id"] = ids[name]
+            dataset["annotations"].append(annotation)
     dataset["categories"] = [
-        {"id": number, "name": name}
-        for name, number in sorted(category_ids.items(), key=lambda item: item[1])
+        {"id": number, "name": name} for name, number in category_ids.items()
     ]
     return dataset, counts
 
@@ -122,39 +117,31 @@ def _image_names(folder, image_set, files):
         with open(path, encoding="utf-8-sig") as file:
             lines = [line.strip() for line in file]
     except (OSError, ValueError) as error:
+        sets = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.txt"))
+        names = sorted(os.path.basename(name)[:-4] for name in sets)
         raise UserError(
             f"--image_set={image_set}: cannot read {path}: {error}; the folder has: "
-            + (", ".join(_image_sets(os.path.dirname(path))) or "none")
+            + (", ".join(names) or "none")
         ) from error
     names, missing = [], []
     for line in filter(None, lines):
         # In the set of one class ("dog_train"), a second column tells whether the image
-        # shows it.
-        name = line if line in files else re.sub(r"\s+-?[01]$", "", line)
-        stem = os.path.splitext(name)[0]
-        if name not in files and files.get(stem) == [name]:
-            # Other datasets list file names.
-            name = stem
-        (names if name in files else missing).append(name)
+        # shows it. Other datasets list file names.
+        stem, column = os.path.splitext(line)[0], r"\s+-?[01]$"
+        candidates = (line, re.sub(column, "", line), stem)
+        name = next((name for name in candidates if name in files), None)
+        (missing if name is None else names).append(name or line)
     refuse(
         [
-            f"--image_set={image_set}: {path} lists {name!r}, but JPEGImages does not "
+            f"--image_set={image_set}: {path} lists {line!r}, but JPEGImages does not "
             "have that image"
-            for name in missing
+            for line in missing
         ],
         "put it there or remove it from the set",
     )
     if not names:
         raise UserError(f"--image_set={image_set}: {path} does not list any image")
     return list(dict.fromkeys(names))
-
-
-def _image_sets(folder):
-    try:
-        files = os.listdir(folder)
-    except OSError:
-        return []
-    return sorted(name[:-4] for name in files if name.endswith(".txt"))
 
 
 def _image_ids(names):
@@ -167,11 +154,7 @@ def _image_ids(names):
 
 
 def _read_images(folder, names, files, ignore_exif):
-    """Reads the annotations of some images, and reports all that are unusable.
-
-    Returns:
-      dict from name to Annotation, in which file_name and size are those of the image.
-    """
+    """Returns a dict from name to Annotation with the file and size of the image."""
     images, problems = {}, []
     for name in names:
         try:
@@ -205,44 +188,26 @@ def _file_name(folder, name, found, annotation):
 
 def _size_of_file(folder, file_name, ignore_exif):
     path = os.path.join(folder, "JPEGImages", file_name)
-    try:
+    with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
         return image_file.load(path, ignore_exif=ignore_exif)[1]
-    except (ValueError, OSError) as error:
-        raise UserError(f"--voc_dir: {path} {error}") from error
-
-
-def _ids_of_label_map(label_map):
-    ids = {name: number for number, name in label_map.names.items()}
-    if len(ids) < len(label_map.names):
-        raise UserError("--label_map: two categories have the same name")
-    return ids
 
 
 def _category_ids(folder, images, files):
-    """Returns a dict from name to category id; see the module.
-
-    Args:
-      folder: the VOC folder.
-      images: dict from name to Annotation, the images of the set.
-      files: see _image_files; those outside the set count as well.
-    """
-    objects = {name: image.objects for name, image in images.items()}
-    for name in sorted(set(files).difference(images)):
-        path = _xml_path(folder, name)
-        if os.path.exists(path):
-            try:
-                objects[name] = read_xml(path).objects
-            except UserError as error:
-                raise UserError(
-                    f"{error}; it is outside the set, but its names decide on the ids: "
-                    "repair it, or give --label_map"
-                ) from error
-    # The last image in reverse order is the first one with the name.
-    image_of = {
-        object_name: image
-        for image, boxes in reversed(list(objects.items()))
-        for object_name, _, _ in boxes
-    }
+    """Returns a dict from name to category id; images outside the set count as well."""
+    # Object name: an image that has it.
+    image_of = {}
+    for image in sorted(files):
+        path = _xml_path(folder, image)
+        if image in images:
+            objects = images[image].objects
+        elif os.path.exists(path):
+            with blaming(
+                "without --label_map, images outside the set count:", UserError
+            ):
+                objects = read_xml(path).objects
+        else:
+            continue
+        image_of.update((name, image) for name, _, _ in objects)
     own = sorted(set(image_of).difference(NAMES))
     if own:
         print(
@@ -267,19 +232,12 @@ def _coco_objects(objects, size, category_ids, counts):
                 "bbox": [left, top, right - left, bottom - top],
                 "area": (right - left) * (bottom - top),
                 "iscrowd": difficult,
-                "ignore": difficult,
                 "difficult": difficult,
             }
 
 
 def read_xml(path: str) -> Annotation:
     """Reads one annotation, which may be hostile.
-
-    Args:
-      path: path of the xml.
-
-    Returns:
-      Annotation.
 
     Raises:
       UserError: one line that names the file.
@@ -289,7 +247,8 @@ def read_xml(path: str) -> Annotation:
             text = file.read(_MAX_XML_BYTES + 1)
         if len(text) > _MAX_XML_BYTES:
             raise ValueError(f"it has more than {_MAX_XML_BYTES} bytes")
-        return _annotation(_parse(text))
+        parser = ElementTree.XMLParser(target=_Builder())
+        return _annotation(ElementTree.fromstring(text, parser))
     except FileNotFoundError as error:
         raise UserError(
             f"--voc_dir: {path} is missing; an image without objects needs one as well"
@@ -301,29 +260,14 @@ def read_xml(path: str) -> Annotation:
         ) from error
 
 
-class _BoundedBuilder(ElementTree.TreeBuilder):
-    """Builds the elements of an xml that is small however it is written."""
+class _Builder(ElementTree.TreeBuilder):
+    """Builds the elements of an xml without a document type.
 
-    _depth = 0
+    It could declare entities; Expat limits their size only since version 2.4.
+    """
 
     def doctype(self, *unused):
-        # It could declare entities; Expat limits their size only since version 2.4.
         raise ValueError("it declares a document type, which VOC does not need")
-
-    def start(self, tag, attributes):
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise ValueError(f"its elements are more than {_MAX_DEPTH} deep")
-        return super().start(tag, attributes)
-
-    def end(self, tag):
-        self._depth -= 1
-        return super().end(tag)
-
-
-def _parse(text):
-    """Returns the root element."""
-    return ElementTree.fromstring(text, ElementTree.XMLParser(target=_BoundedBuilder()))
 
 
 def _annotation(root):
@@ -344,16 +288,12 @@ def _annotation(root):
     return Annotation(root.findtext("filename", "").strip(), size, objects)
 
 
-def _number(element, path, default=None):
-    text = element.findtext(path)
-    if text is None or not text.strip():
-        if default is None:
-            raise ValueError(f"an object has no {path}")
-        return default
+def _number(element, path, default=""):
+    text = element.findtext(path, "").strip() or default
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{path} is {text.strip()!r}, which is not a number")
+        raise ValueError(f"{path} is {text!r}, which is not a number")
     return number

@@ -22,10 +22,6 @@ from console import progress
 from console.errors import MAX_LISTED, UserError, refuse
 from conversion import image_file
 
-# Keys of the counts that `convert` returns.
-CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
-TURNED = "images turned upright as their EXIF data says"
-_COUNT_OF_CHANGE = {"converted": CONVERTED, "turned": TURNED}
 # The names of the shards have five digits.
 MAX_SHARDS = 99999
 
@@ -70,10 +66,6 @@ class Entry(NamedTuple):
 
 def serialize(entry: Entry, ignore_exif: bool = False):
     """Creates one record.
-
-    Args:
-      entry: the image.
-      ignore_exif: see image_file.load.
 
     Returns:
       (record, changes): bytes of a tf.train.Example with the features of the usual
@@ -142,13 +134,12 @@ def convert(
       ignore_exif: see image_file.load.
 
     Returns:
-      collections.Counter of CONVERTED and TURNED.
+      collections.Counter of the changes of image_file.load.
 
     Raises:
-      UserError: the shards cannot be written, there are shards of another run, another
-        run is writing the same shards, or images cannot be used.
+      UserError: the shards cannot be written, another run is writing the same shards,
+        or images cannot be used.
     """
-    check_other_shards(output_prefix, num_shards)
     folder, name = os.path.split(output_prefix)
     try:
         with _partial_folder(os.path.join(folder, ".partial-" + name)) as partial:
@@ -168,19 +159,15 @@ def _write_all(entries, paths, workers, ignore_exif):
         run = _Run(ignore_exif, bar)
         with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:
-                futures = [
-                    executor.submit(run.write_shard, path, entries[i :: len(paths)])
-                    for i, path in enumerate(paths)
-                ]
-                for future in concurrent.futures.as_completed(futures):
-                    future.result()
+                own_entries = [entries[i :: len(paths)] for i in range(len(paths))]
+                # The list waits for all results, and raises the first error.
+                list(executor.map(run.write_shard, paths, own_entries))
             finally:
                 # After Ctrl-C or an error, each thread only finishes its current image.
                 run.is_over = True
     refuse(
-        sorted(run.problems),
+        sorted(run.problems)[:MAX_LISTED],
         "repair it or remove it from the annotations; no shard was changed",
-        are_shown=True,
     )
     return run.counts
 
@@ -192,13 +179,12 @@ class _Run:
     main thread only waits, because TensorFlow 1.15 may swallow a KeyboardInterrupt.
 
     Attributes:
-      counts: collections.Counter of CONVERTED and TURNED.
+      counts: collections.Counter of the changes of image_file.load.
       problems: list of str, one line for each image that cannot be used.
       is_over: bool, whether the threads must stop.
     """
 
     def __init__(self, ignore_exif, bar):
-        """Initializes the run; bar is the progress bar of all images."""
         self.counts, self.problems, self.is_over = collections.Counter(), [], False
         self._ignore_exif, self._bar = ignore_exif, bar
         self._lock = threading.Lock()
@@ -224,20 +210,15 @@ class _Run:
         try:
             record, changes = serialize(entry, self._ignore_exif)
         except UserError as error:
-            self._add_problem(" ".join(str(error).split()))
+            with self._lock:
+                self.problems.append(str(error))
+                # More problems than this usually have one cause.
+                self.is_over |= len(self.problems) >= MAX_LISTED
             return
         writer.write(record)
         with self._lock:
-            self.counts.update(_COUNT_OF_CHANGE[change] for change in changes)
+            self.counts.update(changes)
             self._bar.update(1)
-
-    def _add_problem(self, text):
-        """Prints why an image cannot be used; MAX_LISTED problems end the run."""
-        with self._lock:
-            if len(self.problems) < MAX_LISTED:
-                self.problems.append(text)
-                self._bar.write(text)
-            self.is_over |= len(self.problems) == MAX_LISTED
 
 
 @contextlib.contextmanager
@@ -265,22 +246,14 @@ def _partial_folder(path):
 def check_other_shards(output_prefix: str, num_shards: int):
     """Checks that the new shards will not lie beside shards of another run.
 
-    Args:
-      output_prefix: folder of the shards and start of their names.
-      num_shards: number of shards.
-
     Raises:
-      UserError: there are shards of another number, or a folder in place of a shard.
+      UserError: there are shards of another number.
     """
-    present = glob.glob(glob.escape(output_prefix) + "-*-of-*")
-    others = sorted(set(present) - set(shard_paths(output_prefix, num_shards)))
+    present = set(glob.glob(glob.escape(output_prefix) + "-*-of-*"))
+    others = sorted(present.difference(shard_paths(output_prefix, num_shards)))
     if others:
         raise UserError(
             f"--output_prefix={output_prefix}: there are {len(others)} files of "
             f"another run, the first is {others[0]}; they would be read together with "
             "the new ones: move them away"
-        )
-    for path in filter(os.path.isdir, present):
-        raise UserError(
-            f"--output_prefix={output_prefix}: {path} is a folder; move it away"
         )

@@ -60,10 +60,7 @@ _ssd_create_venv() {
         "${name}" -c 'import ensurepip, sys, venv; sys.exit(
             sys.version_info[:2] not in {(3, 7), (3, 9), (3, 10), (3, 11)})' 2>/dev/null ||
             continue
-        # The mark tells an environment whose creation is interrupted, which cannot be
-        # completed, from one that the user has created.
-        mkdir -- "${_ssd_venv}" && : >"${_ssd_venv}/.unfinished" &&
-            "${name}" -m venv "${_ssd_venv}"
+        "${name}" -m venv "${_ssd_venv}"
         return
     done
     echo "no Python 3.7, 3.9, 3.10 or 3.11 with the module venv is on the PATH; install" \
@@ -86,14 +83,12 @@ _ssd_is_installed() {
 _ssd_install() {
     local python="${_ssd_venv}/bin/python" log="${_ssd_root}/.venv.log"
     _ssd_is_installed "$@" && return
-    [[ ! -e "${_ssd_venv}/.unfinished" ]] || rm -rf -- "${_ssd_venv}"
     if { [[ -e "${_ssd_venv}" ]] || _ssd_create_venv; } >"${log}" 2>&1 &&
         _ssd_say "installing $* into ${_ssd_venv}, once; this takes minutes" &&
         PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
             "${python}" -m pip install "${@/#/-r${_ssd_root}/}" >>"${log}" 2>&1 &&
         "${python}" -c 'import absl, pycocotools.mask, tensorflow' >>"${log}" 2>&1; then
         _ssd_record "$@" >"${_ssd_venv}/.installed"
-        rm -f -- "${_ssd_venv}/.unfinished"
     else
         _ssd_say "$(tail -n 1 -- "${log}"); ${log} has the details, and if ${_ssd_venv}" \
             "is damaged, remove it: it is created again"

@@ -19,4 +19,4 @@ code_dir="$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 # shellcheck source=env.sh
 source "${code_dir}/env.sh"
 cd -- "${code_dir}"
-exec "${PYTHON}" -m devices.launch 1p "$@"
+exec "${PYTHON}" -m devices.launch run_npu_1p.sh "$@"

@@ -26,4 +26,4 @@ code_dir="$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 # shellcheck source=env.sh
 source "${code_dir}/env.sh"
 cd -- "${code_dir}"
-exec "${PYTHON}" -m devices.launch 8p "$@"
+exec "${PYTHON}" -m devices.launch run_npu_8p.sh "$@"

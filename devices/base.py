@@ -81,12 +81,7 @@ class Device(abc.ABC):
     shares_model_dir = False
 
     def __init__(self, cluster, options):
-        """Initializes the device without starting it.
-
-        Args:
-          cluster: cluster.Cluster.
-          options: Options.
-        """
+        """Initializes the device; cluster: cluster.Cluster; options: Options."""
         self.rank = cluster.rank
         self.num_ranks = cluster.num_ranks
         self.ranks = rank_messages.Ranks()
@@ -114,15 +109,14 @@ class Device(abc.ABC):
             self.ranks.close()
 
     def shared_model_dir(self, model_dir):
-        """Returns the folder of the checkpoints of this rank.
+        """Returns the folder of the checkpoints for a rank's --model_dir.
 
-        Args:
-          model_dir: str, --model_dir of this rank.
-
-        Returns:
-          str, model_dir itself unless shares_model_dir.
+        If shares_model_dir, it is rank 0's folder, which all servers must see under the
+        same name.
         """
-        return model_dir
+        if not self.shares_model_dir:
+            return model_dir
+        return self.ranks.broadcast(os.path.abspath(model_dir).encode()).decode()
 
     @abc.abstractmethod
     def iterations_per_loop(self, *step_counts):
@@ -170,10 +164,7 @@ class Device(abc.ABC):
     def predictor(self, model_fn, model_dir, params):
         """Returns a tf.estimator.Estimator to predict with, independent of other ranks.
 
-        Args:
-          model_fn: function of (features, labels, mode, params).
-          model_dir: str.
-          params: dict for model_fn.
+        The arguments are those of `train`.
         """
 
 

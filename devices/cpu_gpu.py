@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One rank on a CPU or GPU, alone or together with other ranks."""
 
+import contextlib
 import json
 import os
 
@@ -14,19 +15,7 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def create(device, cluster, options):
-    """Creates the device of this rank; see selection.create.
-
-    Args:
-      device: "auto", "gpu" or "cpu"; "auto" is a GPU if TensorFlow finds one.
-      cluster: cluster.Cluster.
-      options: base.Options.
-
-    Returns:
-      SingleDevice.
-
-    Raises:
-      ValueError: one line; there is no GPU, or an option does not fit the device.
-    """
+    """Creates the device of this rank for selection.create, unless it is an NPU."""
     scale = base.parse_loss_scale(options.loss_scale)
     if npu_arguments.parse(options.npu_config):
         tf.logging.warning("--npu_config is ignored: it is for NPUs")
@@ -60,12 +49,10 @@ class SingleDevice(base.Device):
     """The only rank, on a CPU or GPU."""
 
     def __init__(self, cluster, options, has_gpu=False):
-        """Initializes the device; see `create`."""
         super().__init__(cluster, options)
         self._has_gpu = has_gpu
 
     def iterations_per_loop(self, *step_counts):
-        """See the base class."""
         del step_counts
         if self._options.iterations_per_loop > 1:
             tf.logging.warning(
@@ -74,7 +61,6 @@ class SingleDevice(base.Device):
         return 1
 
     def optimizer_wrapper(self):
-        """See the base class."""
         if not self._has_gpu or not self._mixes_precision():
             return None
         scale = base.parse_loss_scale(self._options.loss_scale) or "dynamic"
@@ -83,7 +69,6 @@ class SingleDevice(base.Device):
         )
 
     def session_config(self):
-        """See the base class."""
         config = tf.ConfigProto(allow_soft_placement=True)
         rewrites = config.graph_options.rewrite_options
         precision = "float32"
@@ -113,7 +98,6 @@ class SingleDevice(base.Device):
         return self._options.precision_mode == "allow_mix_precision"
 
     def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
-        """See the base class."""
         if self._options.profiling:
             hooks = hooks + [_profiler_hook(self._options.profiling, max_steps)]
         # At least 50 points on the curves of a short training.
@@ -130,7 +114,6 @@ class SingleDevice(base.Device):
         estimator.train(spec.input_fn, hooks=list(spec.hooks), max_steps=spec.max_steps)
 
     def predictor(self, model_fn, model_dir, params):
-        """See the base class."""
         return self._estimator(model_fn, params, model_dir=model_dir)
 
     def _estimator(self, model_fn, params, **config):
@@ -159,11 +142,9 @@ def _cpu_has_bfloat16(rewrites):
 
 def _cpu_flags():
     """Names of this CPU's instruction sets; empty where Linux does not list them."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return set(next(line for line in file if "flags" in line).split())
-    except (OSError, StopIteration):
-        return set()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        return set(file.read().split())
+    return set()
 
 
 class WorkerDevice(SingleDevice):
@@ -176,17 +157,12 @@ class WorkerDevice(SingleDevice):
     shares_model_dir = True
 
     def session_config(self):
-        """See the base class."""
         config = super().session_config()
         rewrites = config.graph_options.rewrite_options
         # Through a server, TensorFlow 2.15 fuses convolution and bias in bfloat16 into
         # an operation that it does not have.
         rewrites.remapping = rewrites.OFF
         return config
-
-    def shared_model_dir(self, model_dir):
-        """Returns rank 0's folder, which all servers must see under the same name."""
-        return self.ranks.broadcast(os.path.abspath(model_dir).encode()).decode()
 
     def _train(self, model_fn, params, spec, config):
         workers = self._cluster.workers

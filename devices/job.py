@@ -92,11 +92,11 @@ class Job:
         """Initializes the job and takes over the signals.
 
         Args:
-          name: str, the launcher's name for messages.
-          ranks: list of RankProcess with existing logs; the first log is displayed.
-          flags: list of str, flags of ssd_main.py.
-          environment: dict, the variables that all ranks share.
-          options: Options.
+          name: the launcher's name for messages.
+          ranks: they have logs already; the first log is displayed.
+          flags: flags of ssd_main.py.
+          environment: the variables that all ranks share.
+          options: see Options.
         """
         self._name = name
         self._ranks = ranks

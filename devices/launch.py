@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Dict, List
 
-from console.errors import UserError, blaming, check
+from console.errors import UserError, check
 from devices import job, rank_table
 from devices.rank_process import RankProcess
 
@@ -68,14 +68,15 @@ def _whole_number(name: str, text: str) -> int:
 
 
 def _job_options(flags: argparse.Namespace, environment: Dict[str, str]) -> job.Options:
-    seconds_to_save = environment.get("SSD_SECONDS_TO_SAVE") or "60"
-    if flags.max_restarts is not None:
-        max_restarts = _whole_number("--max_restarts", flags.max_restarts)
+    def variable(name: str, default: str) -> int:
+        return _whole_number(name, environment.get(name) or default)
+
+    if flags.max_restarts is None:
+        max_restarts = variable("SSD_MAX_RESTARTS", "0")
     else:
-        text = environment.get("SSD_MAX_RESTARTS") or "0"
-        max_restarts = _whole_number("SSD_MAX_RESTARTS", text)
+        max_restarts = _whole_number("--max_restarts", flags.max_restarts)
     return job.Options(
-        seconds_to_save=_whole_number("SSD_SECONDS_TO_SAVE", seconds_to_save),
+        seconds_to_save=variable("SSD_SECONDS_TO_SAVE", "60"),
         max_restarts=max_restarts,
         hang_seconds=_whole_number("--hang_seconds", flags.hang_seconds),
     )
@@ -83,16 +84,10 @@ def _job_options(flags: argparse.Namespace, environment: Dict[str, str]) -> job.
 
 def _one_device(environment: Dict[str, str]) -> Dict[int, int]:
     """Returns {0: device} and completes the environment of a single rank."""
-    device = environment.get("DEVICE_ID") or "0"
-    check(
-        re.fullmatch("0|[1-9][0-9]{0,5}", device),
-        "DEVICE_ID=%s: must be the number of a device, for example 0",
-        device,
-    )
     environment["RANK_SIZE"] = "1"
     # With a rank table, HCCL would wait for other ranks.
     environment.pop("RANK_TABLE_FILE", None)
-    return {0: int(device)}
+    return {0: _whole_number("DEVICE_ID", environment.get("DEVICE_ID") or "0")}
 
 
 def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
@@ -101,56 +96,48 @@ def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
         environment["SSD_CALLED_FROM"],
         environment.get("RANK_TABLE_FILE") or f"{_CODE_DIR}/npu_config/8p.json",
     )
-    wanted = environment.get("RANK_SIZE")
-    with blaming():
-        table = whole = rank_table.read(path)
-        if wanted:
-            check(
-                re.fullmatch("[0-9]{1,6}", wanted),
-                "RANK_SIZE=%s: must be a number of ranks, for example 8",
-                wanted,
-            )
-            table = rank_table.first_ranks(whole, int(wanted))
-        local = rank_table.local_ranks(table, environment.get("SERVER_ID"))
-        if len(table.ranks) < len(whole.ranks):
-            # HCCL waits for every rank of the table that it is given.
-            path = f"{_CODE_DIR}/training/rank_table_{len(table.ranks)}.json"
-            rank_table.write(path, rank_table.document(table.ranks))
+    table = whole = rank_table.read(path)
+    if environment.get("RANK_SIZE"):
+        wanted = _whole_number("RANK_SIZE", environment["RANK_SIZE"])
+        table = rank_table.first_ranks(whole, wanted)
+    local = rank_table.local_ranks(table, environment.get("SERVER_ID"))
+    if len(table.ranks) < len(whole.ranks):
+        # HCCL waits for every rank of the table that it is given.
+        path = f"{_CODE_DIR}/training/rank_table_{len(table.ranks)}.json"
+        rank_table.write(path, rank_table.document(table.ranks))
     environment.update(RANK_TABLE_FILE=path, RANK_SIZE=str(len(table.ranks)))
     if not environment.get("HCCL_CONNECT_TIMEOUT"):
         environment["HCCL_CONNECT_TIMEOUT"] = _HCCL_CONNECT_TIMEOUT
     return {rank.rank_id: rank.device_id for rank in local}
 
 
-def _launch(name: str, find_devices, arguments: List[str]) -> int:
+def _launch(name: str, arguments: List[str]) -> int:
     parser = _parser(name)
     own_flags, flags = parser.parse_known_args(arguments)
     if own_flags.help:
         parser.print_help()
         sys.stdout.flush()
-        command = [sys.executable, os.path.join(_CODE_DIR, "ssd_main.py"), "--help"]
-        subprocess.call(command)
+        subprocess.call([sys.executable, f"{_CODE_DIR}/ssd_main.py", "--help"])
         return 0
     environment = dict(os.environ)
     options = _job_options(own_flags, environment)
-    devices = find_devices(environment)
+    is_single = name == "run_npu_1p.sh"
+    devices = (_one_device if is_single else _devices_of_table)(environment)
     ranks = [RankProcess(rank, devices[rank], _CODE_DIR) for rank in sorted(devices)]
     for rank in ranks:
         rank.create_log()
     return job.Job(name, ranks, flags, environment, options).run()
 
 
-def main(kind: str, *arguments: str) -> int:
+def main(name: str, *arguments: str) -> int:
     """Runs a launcher and returns its exit status.
 
     Args:
-      kind: "1p" for one device, "8p" for the ranks of a rank table.
+      name: run_npu_1p.sh for one device, run_npu_8p.sh for the ranks of a rank table.
       *arguments: flags of the launcher and of ssd_main.py.
     """
-    name = f"run_npu_{kind}.sh"
-    find_devices = {"1p": _one_device, "8p": _devices_of_table}[kind]
     try:
-        return _launch(name, find_devices, list(arguments))
+        return _launch(name, list(arguments))
     except UserError as error:
         print(f"{name}: " + " ".join(str(error).split()), file=sys.stderr)
         return 2

@@ -41,11 +41,7 @@ def find_package():
 
 
 def _check_environment(num_ranks):
-    """Refuses or removes variables that the adapter would obey silently.
-
-    Raises:
-      ValueError: one line; the result would not be what the flags say.
-    """
+    """Refuses or removes variables that the adapter would obey silently."""
     for name in _WARM_STARTS:
         if os.environ.get(name):
             raise ValueError(
@@ -84,9 +80,6 @@ class Npu(base.Device):
           cluster: cluster.Cluster.
           options: base.Options.
           package: str, see find_package.
-
-        Raises:
-          ValueError: one line; --loss_scale or --npu_config does not fit.
         """
         super().__init__(cluster, options)
         self._scale = base.parse_loss_scale(options.loss_scale)
@@ -145,7 +138,7 @@ class Npu(base.Device):
         return config
 
     def iterations_per_loop(self, *step_counts):
-        """See the base class.
+        """Returns the number of training steps per session run.
 
         Without the flag it is the largest divisor of 100 and of all step counts; 1 with
         loss scaling, which must see every step's overflow.
@@ -179,7 +172,6 @@ class Npu(base.Device):
         return tf.ConfigProto(allow_soft_placement=True)
 
     def optimizer_wrapper(self):
-        """See the base class."""
         distributed = self._module("npu.npu_optimizer").NPUDistributedOptimizer
         if not self._scale:
             return distributed
@@ -208,7 +200,7 @@ class Npu(base.Device):
         )
 
     def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
-        """See the base class. params holds iterations_per_loop."""
+        # params holds iterations_per_loop.
         if self._options.profiling:
             config["profiling_config"] = self._profiling_config()
         estimator = self._estimator(
@@ -227,7 +219,6 @@ class Npu(base.Device):
         )
 
     def predictor(self, model_fn, model_dir, params):
-        """See the base class."""
         return self._estimator(model_fn, model_dir, params, iterations_per_loop=1)
 
     def _estimator(self, model_fn, model_dir, params, iterations_per_loop, **config):

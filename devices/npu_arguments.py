@@ -6,22 +6,23 @@ Each installed adapter knows other arguments, so everything is checked against t
 signature of its own NPURunConfig.
 """
 
+import ast
 import inspect
 import re
 
 # Every comma before "name=" or "name.name=" starts the next pair.
 _NEXT_PAIR = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
-# Arguments with a flag of their own, or without any meaning here.
+# The values of other flags arrive at NPURunConfig in these arguments.
 _OTHER_FLAGS = {
-    "iterations_per_loop": "use --iterations_per_loop",
-    "keep_checkpoint_max": "use --keep_checkpoint_max",
-    "model_dir": "use --model_dir",
-    "profiling_config": "use --profiling",
-    "save_checkpoints_secs": "use --save_checkpoints_steps",
-    "save_checkpoints_steps": "use --save_checkpoints_steps",
-    "session_config": "it cannot be changed",
-    "tf_random_seed": "use --seed",
+    "iterations_per_loop",
+    "keep_checkpoint_max",
+    "model_dir",
+    "profiling_config",
+    "save_checkpoints_secs",
+    "save_checkpoints_steps",
+    "session_config",
+    "tf_random_seed",
 }
 _PRECISION_MODES = ("precision_mode", "precision_mode_v2")
 # SSD needs these. Adapters that have them as defaults warn if they are passed.
@@ -54,11 +55,11 @@ def parse(texts):
                 )
             if key in values:
                 raise ValueError(f"--npu_config={text}: {key} is given twice")
+            if key.partition(".")[0] in _OTHER_FLAGS:
+                raise ValueError(
+                    f"--npu_config={text}: {key} is not allowed; other flags set it"
+                )
             values[key] = _parse_value(value)
-    for key in values:
-        if key.partition(".")[0] in _OTHER_FLAGS:
-            remedy = _OTHER_FLAGS[key.partition(".")[0]]
-            raise ValueError(f"--npu_config: {key} is not allowed; {remedy}")
     if all(key in values for key in _PRECISION_MODES):
         raise ValueError(
             "--npu_config: precision_mode and precision_mode_v2 exclude each other; "
@@ -68,14 +69,11 @@ def parse(texts):
 
 
 def _parse_value(text):
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = {"true": True, "false": False}.get(text, text)
+    return value if isinstance(value, (int, float, str)) else text
 
 
 def build(given, options, module):

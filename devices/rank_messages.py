@@ -39,37 +39,19 @@ _STATUS_OF_A_LOST_PEER = 75
 
 
 class _Peer:
-    """The connection to one other rank, and a thread that receives from it."""
+    """The connection to one other rank."""
 
-    def __init__(self, connection, rank, on_message):
+    def __init__(self, rank, connection):
         self.rank = rank
+        self.connection = connection
         self.data = queue.Queue()
         self.has_seen_stop = threading.Event()
-        self._connection = connection
-        self._on_message = on_message
         self._lock = threading.Lock()
-        _start_thread(self._receive)
 
     def send(self, kind, payload=b""):
         # The receiving thread sees the same errors and handles them.
         with self._lock, contextlib.suppress(OSError):
-            self._connection.send_bytes(kind + payload)
-
-    def _receive(self):
-        kind = None
-        while kind != _BYE:
-            try:
-                message = self._connection.recv_bytes()
-            except (EOFError, OSError):
-                self._on_message(self, None, b"")
-                return
-            kind, payload = message[:1], message[1:]
-            if kind == _DATA:
-                self.data.put(payload)
-            elif kind == _SEEN:
-                self.has_seen_stop.set()
-            else:
-                self._on_message(self, kind, payload)
+            self.connection.send_bytes(kind + payload)
 
 
 class Ranks:
@@ -81,10 +63,9 @@ class Ranks:
         self._is_closed = False
         self._stop_at = None
         self._stop_wanted = False
-        self._peers = [
-            _Peer(connection, peer, self._on_message)
-            for peer, connection in sorted((connections or {}).items())
-        ]
+        self._peers = [_Peer(*item) for item in sorted((connections or {}).items())]
+        for peer in self._peers:
+            _start_thread(self._receive, peer)
 
     def gather(self, payload):
         """Sends bytes of every rank to rank 0.
@@ -122,11 +103,10 @@ class Ranks:
         return json.loads(self.broadcast(everything).decode())
 
     def want_stop(self):
-        """Asks all ranks to stop soon; a signal handler may call it."""
+        """Asks all ranks to stop soon; any thread may call it."""
         self._stop_wanted = True
         if self._rank:
-            # In a thread: the signal handler may have interrupted a message.
-            _start_thread(self._peers[0].send, _STOP_WANTED)
+            self._peers[0].send(_STOP_WANTED)
 
     @property
     def is_stop_wanted(self):
@@ -160,16 +140,26 @@ class Ranks:
         for peer in self._peers:
             peer.send(_BYE)
 
-    def _on_message(self, peer, kind, payload):
-        if kind is None:
-            self._on_lost(peer)
-        elif kind == _STOP_WANTED:
-            self._stop_wanted = True
-        elif kind == _STOP_AT:
-            self._stop_at = int(payload)
-            peer.send(_SEEN)
+    def _receive(self, peer):
+        kind = None
+        while kind != _BYE:
+            try:
+                message = peer.connection.recv_bytes()
+            except (EOFError, OSError):
+                self._exit_without(peer)
+                return
+            kind, payload = message[:1], message[1:]
+            if kind == _DATA:
+                peer.data.put(payload)
+            elif kind == _STOP_WANTED:
+                self._stop_wanted = True
+            elif kind == _STOP_AT:
+                self._stop_at = int(payload)
+                peer.send(_SEEN)
+            elif kind == _SEEN:
+                peer.has_seen_stop.set()
 
-    def _on_lost(self, peer):
+    def _exit_without(self, peer):
         if self._is_closed:
             return
         print(

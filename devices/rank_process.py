@@ -35,13 +35,7 @@ class RankProcess:
     """
 
     def __init__(self, rank: int, device: int, code_dir: str):
-        """Initializes the rank; nothing is started yet.
-
-        Args:
-          rank: int, number of the rank.
-          device: int, number of its device on this server.
-          code_dir: str, absolute path of the project.
-        """
+        """Initializes the rank; code_dir is the absolute path of the project."""
         self.rank = rank
         self.folder = os.path.join(code_dir, "training", f"D{device}")
         self.log = os.path.join(self.folder, f"train_{rank}.log")
@@ -77,8 +71,8 @@ class RankProcess:
         the launcher. The kernel kills it when the launcher dies.
 
         Args:
-          flags: list of str, flags of ssd_main.py.
-          environment: dict, the variables that all ranks share, RANK_SIZE among them.
+          flags: flags of ssd_main.py.
+          environment: the variables that all ranks share, RANK_SIZE among them.
         """
         with contextlib.suppress(OSError):
             os.remove(self._heartbeat)

@@ -26,22 +26,17 @@ import json
 import re
 import reprlib
 import socket
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from console import atomic_file
+from console.errors import UserError, blaming
 
 # The server_id of a table whose only server is the machine that reads it.
 _THIS_MACHINE = "0.0.0.0"
 
-# Far more than any table has. A larger file is cut off, and refused as invalid JSON.
-_MAX_BYTES = 1 << 24
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 # A name without any letter would be mistaken for an address.
-_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
-
-
-class RankTableError(ValueError):
-    """A rank table cannot be used; the text is one line that says how to fix it."""
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.-]+")
 
 
 class Rank(NamedTuple):
@@ -69,18 +64,17 @@ def read(path: str) -> RankTable:
     """Reads and checks a rank table of either layout.
 
     Raises:
-      RankTableError: one line with file, entry, what is wrong and how to fix it.
+      UserError: one line with file, entry, what is wrong and how to fix it.
     """
     try:
-        with open(path, "rb") as file:
-            # json.load would also accept UTF-16, but HCCL has to read this file, too.
-            content = json.loads(file.read(_MAX_BYTES).decode("utf-8-sig"))
+        with open(path, encoding="utf-8-sig") as file:
+            content = json.load(file)
     except OSError as error:
-        raise RankTableError(
+        raise UserError(
             f"{path}: cannot be read: {error.strerror}; give the file of a rank table"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise RankTableError(
+        raise UserError(
             f"{path}: is not JSON in UTF-8: {error}; correct it there (JSON allows no "
             "comments)"
         ) from error
@@ -91,11 +85,11 @@ def check(path: str, content: Any) -> RankTable:
     """Checks the content of a rank table; see `read`.
 
     Args:
-      path: str, the name for error messages.
+      path: the name for error messages.
       content: JSON value.
 
     Raises:
-      RankTableError: the table is not valid.
+      UserError: the table is not valid.
     """
     root = _Entry(path, "", content)
     found = [name for name in ("server_list", "group_list") if name in root]
@@ -115,10 +109,10 @@ def first_ranks(table: RankTable, num_ranks: int) -> RankTable:
     """Returns the table of the ranks 0 to num_ranks - 1.
 
     Raises:
-      RankTableError: the table has fewer ranks.
+      UserError: the table has fewer ranks.
     """
     if not 1 <= num_ranks <= len(table.ranks):
-        raise RankTableError(
+        raise UserError(
             f"RANK_SIZE={num_ranks}: {table.path} has {len(table.ranks)} ranks; set "
             f"RANK_SIZE to 1 to {len(table.ranks)}, or RANK_TABLE_FILE to another table"
         )
@@ -130,15 +124,11 @@ def local_ranks(table: RankTable, server_id: Optional[str] = None) -> List[Rank]
 
     Args:
       table: RankTable.
-      server_id: str, which server of the table this machine is. If empty or None, it is
-        the only server, or the one whose server_id is an address or the name of this
-        machine.
-
-    Returns:
-      list of Rank, at least one, in order.
+      server_id: which server of the table this machine is. If empty or None, it is the
+        only server, or the one whose server_id is an address or name of this machine.
 
     Raises:
-      RankTableError: it is not clear which server this machine is.
+      UserError: it is not clear which server this machine is.
     """
     servers = table.servers
     if server_id and servers != [_THIS_MACHINE]:
@@ -151,7 +141,7 @@ def local_ranks(table: RankTable, server_id: Optional[str] = None) -> List[Rank]
             "of this machine; set SERVER_ID"
         )
     if len(own) != 1:
-        raise RankTableError(f"{problem} to one of {', '.join(servers)}")
+        raise UserError(f"{problem} to one of {', '.join(servers)}")
     return [rank for rank in table.ranks if rank.server_id == own[0]]
 
 
@@ -164,17 +154,12 @@ def canonical_address(text: str) -> Optional[str]:
         return None
 
 
-def _number(text: str) -> Optional[int]:
-    return int(text) if _NUMBER.fullmatch(text) else None
-
-
-def _device_address(text: str) -> Optional[str]:
-    address = canonical_address(text)
-    return None if address in ("0.0.0.0", "::") else address
-
-
 def _address_family(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _number(text: str) -> Optional[int]:
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _canonical_server(text: str) -> Optional[str]:
@@ -182,9 +167,6 @@ def _canonical_server(text: str) -> Optional[str]:
 
 
 def _is_this_machine(server_id: str) -> bool:
-    if _HOST_NAME.fullmatch(server_id):
-        own = socket.gethostname().lower()
-        return server_id in (own, own.split(".")[0])
     try:
         # A machine can bind a socket only to an address of its own.
         with socket.socket(_address_family(server_id), socket.SOCK_DGRAM) as probe:
@@ -219,15 +201,14 @@ def document(ranks: List[Rank]) -> Dict[str, Any]:
 def write(path: str, content: Dict[str, Any]):
     """Writes a rank table whole, or leaves the file's former content.
 
-    Args:
-      path: str; missing folders are created.
-      content: dict; see `document`.
+    Missing folders are created.
 
     Raises:
-      atomic_file.NotWritableError: the file cannot be written.
+      UserError: the file cannot be written.
     """
     text = json.dumps(content, indent=4) + "\n"
-    atomic_file.write_atomically(path, text.encode())
+    with blaming(error_class=atomic_file.NotWritableError):
+        atomic_file.write_atomically(path, text.encode())
 
 
 class _Entry:
@@ -238,9 +219,9 @@ class _Entry:
         self.place = place
         self.value = value
 
-    def error(self, text: str) -> RankTableError:
+    def error(self, text: str) -> UserError:
         place = f"{self.place}: " if self.place else ""
-        return RankTableError(f"{self.path}: {place}{text}")
+        return UserError(f"{self.path}: {place}{text}")
 
     def __str__(self) -> str:
         return reprlib.repr(self.value)
@@ -264,14 +245,8 @@ class _Entry:
             for index, value in enumerate(self.value)
         ]
 
-    def only_item(self) -> "_Entry":
-        items = self.items()
-        if len(items) != 1:
-            raise self.error(f"has {len(items)} entries; it must have exactly one")
-        return items[0]
-
-    def expect(self, allowed: str):
-        if self.value != allowed:
+    def expect(self, allowed: Any):
+        if self.value != str(allowed):
             raise self.error(f'must be "{allowed}"; it is {self}')
 
     def parse(self, function: Callable[[str], Any], what: str) -> Any:
@@ -281,82 +256,66 @@ class _Entry:
             raise self.error(f"must be {what} in quotes; it is {self}")
         return parsed
 
-    def number(self) -> int:
-        return self.parse(_number, "a whole number")
-
-    def server_id(self) -> str:
-        return self.parse(_canonical_server, "an IP address or host name")
-
-    def device_ip(self) -> str:
-        return self.parse(_device_address, "the device's own IP address")
-
 
 def _version_1_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
     root["version"].expect("1.0")
-    servers = [(s["server_id"].server_id(), s) for s in root["server_list"].items()]
-    root["server_count"].expect(str(len(servers)))
-    _check_distinct("server_id", servers, "list all devices of a server in one entry")
-    return [
-        (_rank(device["rank_id"], server_id, device), device)
-        for server_id, server in servers
+    placed = [
+        (_rank(device["rank_id"], server["server_id"], device), device)
+        for server in root["server_list"].items()
         for device in server["device"].items()
     ]
+    root["server_count"].expect(_num_servers(placed))
+    return placed
 
 
 def _group_list_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
     root["group_count"].expect("1")
-    group = root["group_list"].only_item()
-    placed = []
-    for instance in group["instance_list"].items():
-        server_id = instance["server_id"].server_id()
-        device = instance["devices"].only_item()
-        placed.append((_rank(instance["rank_id"], server_id, device), instance))
-    group["instance_count"].expect(str(len(placed)))
-    group["device_num"].expect(str(len(placed)))
-    group["server_num"].expect(str(len({rank.server_id for rank, _ in placed})))
-    if "para_plane_nic_num" in root:
-        names = root["para_plane_nic_name"].items()
-        root["para_plane_nic_num"].expect(str(len(names)))
+    group = root["group_list"].items()[0]
+    placed = [
+        (_rank(instance["rank_id"], instance["server_id"], device), instance)
+        for instance in group["instance_list"].items()
+        for device in instance["devices"].items()
+    ]
+    group["instance_count"].expect(len(placed))
+    group["device_num"].expect(len(placed))
+    group["server_num"].expect(_num_servers(placed))
     return placed
 
 
-def _rank(rank_id: _Entry, server_id: str, device: _Entry) -> Rank:
+def _rank(rank_id: _Entry, server_id: _Entry, device: _Entry) -> Rank:
     return Rank(
-        rank_id=rank_id.number(),
-        server_id=server_id,
-        device_id=device["device_id"].number(),
-        device_ip=device["device_ip"].device_ip(),
+        rank_id.parse(_number, "a whole number"),
+        server_id.parse(_canonical_server, "an IP address or host name"),
+        device["device_id"].parse(_number, "a whole number"),
+        device["device_ip"].parse(canonical_address, "the device's own IP address"),
     )
+
+
+def _num_servers(placed: List[Tuple[Rank, _Entry]]) -> int:
+    return len({rank.server_id for rank, _ in placed})
 
 
 def _check_ranks(placed: List[Tuple[Rank, _Entry]]):
     """Checks the ranks against each other; each comes with its entry in the file."""
-    ids, devices, addresses = [], [], []
+    numbering = f"number the ranks 0 to {len(placed) - 1} without gaps or repeats"
+    first: Dict[str, _Entry] = {}
     for rank, entry in placed:
-        ids.append((rank.rank_id, entry))
-        devices.append((f"{rank.device_id} of server {rank.server_id}", entry))
-        addresses.append((rank.device_ip, entry))
-    remedy = f"number the ranks 0 to {len(placed) - 1} without gaps or repeats"
-    _check_distinct("rank_id", ids, remedy)
-    _check_distinct("device", devices, "a device runs only one rank")
-    _check_distinct("device_ip", addresses, "every device has its own address")
-    last, entry = max(placed)
-    if last.rank_id >= len(placed):
-        raise entry.error(
-            f"rank_id is {last.rank_id} in a table of {len(placed)} ranks; {remedy}"
-        )
-    num_servers = len({rank.server_id for rank, _ in placed})
-    for rank, entry in placed:
-        if rank.server_id == _THIS_MACHINE and num_servers > 1:
+        device = f"device {rank.device_id} of server {rank.server_id}"
+        for value, remedy in (
+            (f"rank_id {rank.rank_id}", numbering),
+            (device, "a device runs only one rank"),
+            (f"device_ip {rank.device_ip}", "every device has its own address"),
+        ):
+            other = first.setdefault(value, entry)
+            if other is not entry:
+                raise entry.error(f"{value} is already in {other.place}; {remedy}")
+        if rank.rank_id >= len(placed):
             raise entry.error(
-                f"server_id {_THIS_MACHINE} is only for tables with one server, and "
-                f"this one has {num_servers}; write the server's address"
+                f"rank_id is {rank.rank_id} in a table of {len(placed)} ranks; "
+                f"{numbering}"
             )
-
-
-def _check_distinct(name: str, values: Iterable[Tuple[Any, _Entry]], remedy: str):
-    first: Dict[Any, _Entry] = {}
-    for value, entry in values:
-        other = first.setdefault(value, entry)
-        if other is not entry:
-            raise entry.error(f"{name} {value} is already in {other.place}; {remedy}")
+        if rank.server_id == _THIS_MACHINE and _num_servers(placed) > 1:
+            raise entry.error(
+                f"server_id {_THIS_MACHINE} is only for tables with one server; write "
+                "the server's address"
+            )

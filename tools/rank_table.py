@@ -11,7 +11,6 @@ The exit status is 0, or 2 after an error, which is one line.
 """
 
 import argparse
-import codecs
 import collections
 import json
 import os
@@ -23,13 +22,12 @@ from typing import Any, Dict, List
 # The project's packages are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import atomic_file, errors
-from console.errors import UserError
+from console.errors import UserError, check
 from devices import rank_table
-from devices.rank_table import Rank, RankTableError
+from devices.rank_table import Rank
 
 _LAYOUTS = ("version_1.0", "group_list")
-# A line of hccn.conf with a device's address, and any line that looks like one.
+# A line of hccn.conf with the address of a device, and any line that looks like one.
 _HCCN_ADDRESS = re.compile(r"\s*address_(0|[1-9][0-9]{0,5})\s*=\s*(.*?)\s*")
 _HCCN_LIKE_ADDRESS = re.compile(r"[^#\w]*address", re.IGNORECASE)
 
@@ -68,25 +66,23 @@ def _make(options: argparse.Namespace):
     if not options.output:
         print(json.dumps(content, indent=4))
         return
-    if os.path.exists(options.output) and not options.overwrite:
-        raise UserError(
-            f"--output={options.output}: exists; give another file, or add --overwrite"
-        )
-    _write(options.output, content)
-
-
-def _write(path: str, content: Dict[str, Any]):
-    with errors.blaming("--output:", atomic_file.NotWritableError):
-        rank_table.write(path, content)
+    check(
+        options.overwrite or not os.path.exists(options.output),
+        "--output=%s: exists; give another file, or add --overwrite",
+        options.output,
+    )
+    rank_table.write(options.output, content)
 
 
 def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
     """Returns the ranks of all devices, server after server, not checked yet."""
-    if len(servers) != len(hccn_files):
-        raise UserError(
-            f"--hccn: {len(hccn_files)} file(s) for {len(servers)} server(s); give the "
-            "/etc/hccn.conf of each server, in the order of --servers"
-        )
+    check(
+        len(servers) == len(hccn_files),
+        "--hccn: %d file(s) for %d server(s); give the /etc/hccn.conf of each server, "
+        "in the order of --servers",
+        len(hccn_files),
+        len(servers),
+    )
     devices = [
         (server_id, device_id, address)
         for server_id, path in zip(servers, hccn_files)
@@ -96,19 +92,9 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
 
 
 def _read_hccn(path: str) -> Dict[int, str]:
-    """Reads the addresses of a server's devices from its /etc/hccn.conf.
-
-    Args:
-      path: str, a text file with lines like address_0=192.168.100.101 among others.
-
-    Returns:
-      dict from device id to address.
-
-    Raises:
-      UserError: an address is invalid or repeated, or there is none.
-    """
+    """Returns {device id: address} of a server, from its /etc/hccn.conf."""
     addresses: Dict[int, str] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    for number, line in enumerate(_read_lines(path), 1):
         # Skipping a damaged line would lose a device.
         if not _HCCN_LIKE_ADDRESS.match(line):
             continue
@@ -120,7 +106,7 @@ def _read_hccn(path: str) -> Dict[int, str]:
                 "address_0=192.168.100.101, one line per device; correct or delete it"
             )
         addresses[int(match.group(1))] = address
-    errors.check(
+    check(
         addresses,
         "--hccn: %s: has no line like address_0=192.168.100.101; set the addresses of "
         "the devices with hccn_tool first",
@@ -129,32 +115,29 @@ def _read_hccn(path: str) -> Dict[int, str]:
     return addresses
 
 
-def _read_text(path: str) -> str:
-    """Reads a text file in UTF-8 or, if it has a byte order mark, UTF-16."""
+def _read_lines(path: str) -> List[str]:
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        # Comments may be in another encoding; addresses contain only ASCII.
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            return file.read().splitlines()
     except OSError as error:
         raise UserError(
             f"--hccn: {path}: cannot be read: {error.strerror}; copy /etc/hccn.conf"
         ) from error
-    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    # Comments may be in another encoding; addresses contain only ASCII.
-    return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace")
 
 
 def _group_list_document(ranks: List[Rank], board_id: str) -> Dict[str, Any]:
     """Returns the content of a rank table in the older layout."""
-    instances = []
-    for rank in ranks:
-        device = {"device_id": str(rank.device_id), "device_ip": rank.device_ip}
-        instances.append(
-            {
-                "devices": [device],
-                "rank_id": str(rank.rank_id),
-                "server_id": rank.server_id,
-            }
-        )
+    instances = [
+        {
+            "devices": [
+                {"device_id": str(rank.device_id), "device_ip": rank.device_ip}
+            ],
+            "rank_id": str(rank.rank_id),
+            "server_id": rank.server_id,
+        }
+        for rank in ranks
+    ]
     counts = collections.Counter(rank.server_id for rank in ranks)
     group = {
         "device_num": str(len(ranks)),
@@ -215,8 +198,8 @@ def main(arguments: List[str]) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.function(options)
-    except (RankTableError, UserError) as error:
-        print("rank_table.py: " + " ".join(str(error).splitlines()), file=sys.stderr)
+    except UserError as error:
+        print("rank_table.py: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
 

@@ -120,23 +120,24 @@ class Project:
         environment[_MARK] = str(self.folder)
         return dict(environment, **variables)
 
-    def run(self, script, *arguments, cwd="/", **variables):
-        """Runs a launcher to its end and returns the completed process."""
+    def run(self, script, *arguments, shell=(), cwd="/", **variables):
+        """Runs a script to its end and returns the completed process.
+
+        Args:
+          script: str, its name or another path to it.
+          *arguments: str, flags.
+          shell: the command that runs it; empty: its own.
+          cwd: path of the working folder.
+          **variables: environment variables.
+        """
         return subprocess.run(
-            [str(self.folder / script), *arguments],
+            [*shell, str(self.folder / script), *arguments],
             cwd=str(cwd),
             env=self.environment(**variables),
             capture_output=True,
             text=True,
             timeout=_PATIENCE_SECONDS,
         )
-
-    def error_line(self, *arguments, **variables):
-        """Runs a launcher, which must fail with one line, and returns that line."""
-        result = self.run(*arguments, **variables)
-        assert result.returncode == 2
-        (line,) = (result.stdout + result.stderr).splitlines()
-        return line
 
     def start(self, script, *arguments, disposition=signal.SIG_DFL, **variables):
         """Starts a launcher as the leader of a process group, like a terminal does.

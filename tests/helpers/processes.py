@@ -45,18 +45,12 @@ def free_ports(count):
             continue
 
 
-def run_ranks(num_ranks, command, environment=os.environ):
-    """Runs the same command as each rank, all at once.
+def start_ranks(num_ranks, command, environment=os.environ):
+    """Starts the same command as each rank; returns the list of subprocess.Popen.
 
-    Args:
-      num_ranks: int.
-      command: list of str.
-      environment: mapping, of each rank but for RANK_ID and RANK_SIZE.
-
-    Returns:
-      list of str, what each rank printed and logged.
+    RANK_ID and RANK_SIZE are added to the environment.
     """
-    ranks = [
+    return [
         subprocess.Popen(
             command,
             env=dict(environment, RANK_ID=str(rank), RANK_SIZE=str(num_ranks)),
@@ -66,6 +60,11 @@ def run_ranks(num_ranks, command, environment=os.environ):
         )
         for rank in range(num_ranks)
     ]
+
+
+def run_ranks(num_ranks, command, environment=os.environ):
+    """Runs ranks to their end, see `start_ranks`; returns what each printed."""
+    ranks = start_ranks(num_ranks, command, environment)
     logs = [rank.communicate(timeout=300)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * num_ranks, logs[0][-3000:]
     return logs
@@ -80,20 +79,3 @@ def wait_for(condition, seconds=240):
             return result
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} s")
-
-
-def pid_of_rank(folder, rank):
-    """The process of ssd_main.py with a RANK_ID that works below a folder."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environment = file.read().split(b"\0")
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                command = file.read()
-            where = os.readlink(f"/proc/{pid}/cwd")
-        except OSError:
-            continue
-        is_rank = b"RANK_ID=%d" % rank in environment and b"ssd_main.py" in command
-        if is_rank and where.startswith(str(folder)):
-            return int(pid)
-    return None

@@ -53,12 +53,12 @@ def test_the_tool_runs_from_any_folder_without_installed_packages(tmp_path):
     assert subprocess.check_output(command, cwd=str(tmp_path)).decode() == line
 
 
-@pytest.mark.parametrize("name", ["", "check", "show", "make"])
-def test_every_command_has_help(capsys, name):
-    with pytest.raises(SystemExit) as error:
-        tool.main([*name.split(), "--help"])
-    assert error.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: rank_table.py {name}")
+def test_every_command_has_help(capsys):
+    for name in ("", "check", "show", "make"):
+        with pytest.raises(SystemExit) as error:
+            tool.main([*name.split(), "--help"])
+        assert error.value.code == 0
+        assert capsys.readouterr().out.startswith(f"usage: rank_table.py {name}")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,6 @@ def test_every_command_has_help(capsys, name):
     [
         ([], "the following arguments are required: COMMAND; see --help"),
         (["unknown"], "argument COMMAND: invalid choice: 'unknown'"),
-        (["check"], "the following arguments are required: FILE; see --help"),
         (["show", "--all", ONE_SERVER], "unrecognized arguments: --all; see --help"),
         (["check", os.devnull], f"{os.devnull}: is not JSON in UTF-8: Expecting value"),
     ],
@@ -116,15 +115,11 @@ def test_make_creates_the_two_example_tables(run, tmp_path):
         assert output.read_text() == file.read()
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gbk"])
+@pytest.mark.parametrize(
+    "newline, encoding", [("\r\n", "utf-8-sig"), ("\r", "utf-8"), ("\n", "gbk")]
+)
 def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding):
-    lines = [
-        "address_0=10.1.0.1",
-        "# \u7b2c\u4e00",
-        "#address_2=::3",
-        "address_1 = ::2",
-    ]
+    lines = ["address_0=10.1.0.1", "# \u7b2c", "#address_2=::3", "address_1 = ::2"]
     hccn = tmp_path / "hccn.conf"
     hccn.write_bytes(newline.join(lines).encode(encoding))
     output = tmp_path / "table.json"
@@ -136,22 +131,10 @@ def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding
 @pytest.mark.parametrize(
     "text, message",
     [
-        (
-            "netmask_0=255.0.0.0\n",
-            "has no line like address_0=192.168.100.101; set the",
-        ),
-        (
-            "address_0=1.2.3\n",
-            "line 1: 'address_0=1.2.3' must be like address_0=192.168",
-        ),
+        ("netmask_0=255.0.0.0\n", "has no line like address_0=192.168.100.101; set"),
+        ("address_0=1.2.3\n", "line 1: 'address_0=1.2.3' must be like address_0=192"),
         ("address_0=1.2.3.4\n" * 2, "line 2: 'address_0=1.2.3.4' must be like"),
-        ("\naddress_0:1.2.3.4", "line 2: 'address_0:1.2.3.4' must be like"),
-        ("Address_0=1.2.3.4", "line 1: 'Address_0=1.2.3.4' must be like"),
-        (
-            "#\n\ufeffaddress_0=1.2.3.4",
-            "line 2: '\\ufeffaddress_0=1.2.3.4' must be like",
-        ),
-        ("\0".join("address_0=1.2.3.4"), "has no line like address_0=192.168"),
+        ("\nAddress_0:1.2.3.4", "line 2: 'Address_0:1.2.3.4' must be like"),
     ],
 )
 def test_make_refuses_a_wrong_hccn_file(run, tmp_path, text, message):
@@ -165,26 +148,11 @@ def test_make_refuses_a_wrong_hccn_file(run, tmp_path, text, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (
-            ["a,b", "--hccn", "1"],
-            "--hccn: 1 file(s) for 2 server(s); give the /etc/hccn",
-        ),
-        (
-            ["a,b", "--hccn", "1", "1"],
-            "server_list[1].device[0]: device_ip 10.1.0.1 is",
-        ),
-        (
-            ["a b", "--hccn", "1"],
-            "server_list[0].server_id: must be an IP address or h",
-        ),
-        (
-            ["a", "--hccn", "2"],
-            "--hccn: 2: cannot be read: No such file or directory; c",
-        ),
-        (
-            ["a", "--hccn", "1"],
-            "--output=table: exists; give another file, or add --ov",
-        ),
+        ("a,b --hccn 1", "--hccn: 1 file(s) for 2 server(s); give the /etc/hccn"),
+        ("a,b --hccn 1 1", "server_list[1].device[0]: device_ip 10.1.0.1 is"),
+        ("a+b --hccn 1", "server_list[0].server_id: must be an IP address or h"),
+        ("a --hccn 2", "--hccn: 2: cannot be read: No such file or directory; c"),
+        ("a --hccn 1", "--output=table: exists; give another file, or add --ov"),
     ],
 )
 def test_make_keeps_the_file_unless_the_table_is_valid_and_it_may_be_replaced(
@@ -193,7 +161,8 @@ def test_make_keeps_the_file_unless_the_table_is_valid_and_it_may_be_replaced(
     monkeypatch.chdir(tmp_path)
     write_hccn(tmp_path / "1", [Rank(0, "", 0, "10.1.0.1")])
     (tmp_path / "table").write_text("mine")
-    status, _, error = run("make", "--output", "table", "--servers", *arguments)
+    arguments = ["--output", "table", "--servers"] + arguments.split()
+    status, _, error = run("make", *arguments)
     assert status == 2
     assert message in error
     assert (tmp_path / "table").read_text() == "mine"

@@ -58,9 +58,7 @@ def main(_):
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     batches = predict()
-    detector = postprocess.Detector(
-        tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-    )
+    detector = postprocess.Detector()
     # The first runs also include the set-up of the session.
     found = [detection for batch in batches for detection in detector(batch)]
     milliseconds = []

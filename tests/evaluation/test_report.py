@@ -20,7 +20,6 @@ from pycocotools.cocoeval import COCOeval
 
 import coco_metric
 import records
-from console import atomic_file
 from evaluation import report, report_images
 
 Image = pytest.importorskip("PIL.Image")
@@ -251,14 +250,6 @@ def test_a_report_without_detections(tmp_path, detections, only_predicted, image
     assert (page.count(">-</td>") > 12) == (ap == -1)
     # The two plots.
     assert len(images_of(page)) == 2
-
-
-def test_a_folder_that_cannot_be_written_is_named_in_one_line(tmp_path, written):
-    folder = tmp_path / "eval"
-    folder.write_text("a file, not a folder")
-    error = atomic_file.NotWritableError
-    with pytest.raises(error, match="eval.* cannot be written: "):
-        report.write(str(folder), 1, written.coco, written.judgement, "", "x", set())
 
 
 def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):

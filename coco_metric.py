@@ -272,14 +272,7 @@ def judge(found, coco_gt, only_predicted=False):
 
 
 def concatenate(detections):
-    """Joins the detections of several images.
-
-    Args:
-      detections: iterable of Detections.
-
-    Returns:
-      Detections whose image_id is an array too, int64 [D].
-    """
+    """Joins several Detections to one, whose image_id is an array too, int64 [D]."""
     joined = [
         d._replace(image_id=np.full(len(d.scores), d.image_id, np.int64))
         for d in detections
@@ -324,17 +317,15 @@ def _evaluate(coco_gt, results, image_ids, category_ids):
 
 
 def _add_matches(evaluation, verdicts, gt_scores):
-    """Adds the matches of some categories, see Judgement.
+    """Adds the matches of an accumulated COCOeval to the two, see Judgement.
 
-    Args:
-      evaluation: COCOeval. Row 0 of its matches is that of IoU 0.5.
-      verdicts: int8 [D], those of all images, one after the other.
-      gt_scores: dict.
+    verdicts, int8 [D], has those of all images, one after the other.
     """
     for entry in evaluation.evalImgs:
         # There are entries for each range of areas; the first range is any area.
         if entry is None or entry["aRng"] != evaluation.params.areaRng[0]:
             continue
+        # Row 0 is that of IoU 0.5.
         found = np.where(entry["dtMatches"][0] != 0, RIGHT, FALSE)
         found = np.where(entry["dtIgnore"][0], IGNORED, found)
         verdicts[np.array(entry["dtIds"], np.int64) - 1] = found

@@ -89,8 +89,7 @@ class Evaluator:
                 "%d images detected; rank 0 has the result", len(detections)
             )
             return None
-        found, repeated_ids = _merge(shares)
-        found = self._in_annotations(found)
+        found, repeated_ids = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
         _write_summary(judgement.figures, self._folder, step)
         try:
@@ -144,8 +143,23 @@ class Evaluator:
             raise UserError(f"--validation_file_pattern: {bad_records.error}")
         return detections
 
-    def _in_annotations(self, found):
-        """Returns found without the images that coco_gt lacks; logs what differs."""
+    def _merge(self, shares):
+        """Joins the detections of all ranks; logs how they differ from coco_gt.
+
+        Returns (dict from image id to coco_metric.Detections, those of the image's last
+        record; set of the image ids that several records have).
+        """
+        detections = [d for share in shares for d in _unpack(share)]
+        found = {d.image_id: d for d in detections}
+        counts = collections.Counter(d.image_id for d in detections)
+        repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
+        if repeated_ids:
+            tf.logging.warning(
+                "%d records have the image id of another one, and only the last of "
+                "each counts; the first such id is %d",
+                len(detections) - len(counts),
+                repeated_ids[0],
+            )
         image_ids = set(self._coco_gt.getImgIds())
         unknown = sorted(set(found) - image_ids)
         if unknown:
@@ -162,32 +176,9 @@ class Evaluator:
                 len(missing),
                 missing[0],
             )
-        found = {i: detections for i, detections in found.items() if i in image_ids}
+        found = {i: d for i, d in found.items() if i in image_ids}
         tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
-        return found
-
-
-def _merge(shares):
-    """Joins the detections of all ranks; logs how many image ids occur again.
-
-    Args:
-      shares: list of bytes, see `_pack`.
-
-    Returns:
-      (dict from image id to coco_metric.Detections, those of its last record; set of
-      the image ids that several records have).
-    """
-    detections = [d for share in shares for d in _unpack(share)]
-    counts = collections.Counter(d.image_id for d in detections)
-    repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
-    if repeated_ids:
-        tf.logging.warning(
-            "%d records have the image id of another one, and only the last of each "
-            "counts; the first such id is %d",
-            len(detections) - len(counts),
-            repeated_ids[0],
-        )
-    return {d.image_id: d for d in detections}, set(repeated_ids)
+        return found, set(repeated_ids)
 
 
 def _pack(detections):
@@ -206,14 +197,10 @@ def _unpack(payload):
     """Returns the list that was given to `_pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         ends = np.cumsum(arrays["counts"])[:-1]
-        fields = [
-            np.split(arrays[name], ends)
-            for name in ("boxes_xywh", "scores", "category_ids")
-        ]
-        return [
-            coco_metric.Detections(*values)
-            for values in zip(arrays["ids"].tolist(), *fields)
-        ]
+        names = coco_metric.Detections._fields[1:]
+        columns = [np.split(arrays[name], ends) for name in names]
+        rows = zip(arrays["ids"].tolist(), *columns)
+        return [coco_metric.Detections(*row) for row in rows]
 
 
 def _write_summary(figures, folder, step):

@@ -3,7 +3,7 @@
 """Plots of a report as PNG, by matplotlib.
 
 matplotlib is imported only when something is plotted, because training and evaluation
-must also work on machines without it.
+must also work on machines without it; the plots then raise ImportError.
 """
 
 import glob
@@ -61,10 +61,8 @@ def _losses_of_run(path):
         for event in tf.train.summary_iterator(path):
             for value in event.summary.value:
                 if value.tag in LOSSES:
-                    loss = value.simple_value
-                    if value.HasField("tensor"):
-                        loss = float(tf.make_ndarray(value.tensor))
-                    points.setdefault(value.tag, {})[event.step] = loss
+                    curve = points.setdefault(value.tag, {})
+                    curve[event.step] = value.simple_value
     except tf.errors.OpError:
         # The end is missing: the process was killed.
         pass
@@ -79,9 +77,6 @@ def precision_recall(precision):
 
     Returns:
       bytes, a PNG.
-
-    Raises:
-      ImportError: matplotlib is not installed.
     """
     figure, axes = _axes("Precision and recall, mean over categories")
     known = precision[:, :, (precision > -1).all(axis=(0, 1))]
@@ -106,9 +101,6 @@ def losses(curves):
 
     Returns:
       bytes, a PNG.
-
-    Raises:
-      ImportError: matplotlib is not installed.
     """
     figure, axes = _axes("Training loss")
     for tag, name in LOSSES.items():
@@ -126,12 +118,10 @@ def losses(curves):
 
 def _axes(title):
     # Without pyplot, which would keep all figures in memory and look for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot(1, 1, 1)
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, tight_layout=True)
+    axes = figure.add_subplot()
     axes.set_title(title)
     axes.grid(alpha=0.3)
     return figure, axes
@@ -139,6 +129,5 @@ def _axes(title):
 
 def _png(figure):
     file = io.BytesIO()
-    figure.tight_layout()
     figure.savefig(file, format="png")
     return file.getvalue()

@@ -68,10 +68,8 @@ def _likely_boxes(class_logits, box_offsets):
     box is therefore enough to remove nearly all boxes of a trained model before the
     softmax.
 
-    Returns:
-      boxes: float32 [B, M, 4], see `_give_extent`; M is the largest number of such
-        boxes in an image, at least 200.
-      scores: float32 [B, M, C - 1], zeros in unused places.
+    Returns boxes [B, M, 4] and scores [B, M, C - 1], zeros in unused places; M is the
+    largest number of such boxes in an image, at least 200.
     """
     best_logit = tf.reduce_max(class_logits[:, :, 1:], axis=2)
     bound = best_logit - class_logits[:, :, 0]
@@ -85,15 +83,8 @@ def _likely_boxes(class_logits, box_offsets):
 def _likely_classes(boxes, scores):
     """Selects the 200 best boxes of each class that may occur in an image.
 
-    Args:
-      boxes: float32 [B, M, 4].
-      scores: float32 [B, M, C - 1].
-
-    Returns:
-      boxes: float32 [B, Q, 200, 4], best first; Q is the largest number of such classes
-        in an image.
-      scores: float32 [B, Q, 200], zeros in unused places.
-      class_numbers: int32 [B, Q], 1..C-1 in ascending order.
+    Returns boxes [B, Q, 200, 4] and scores [B, Q, 200], best first, and class_numbers
+    [B, Q], ascending; Q is the largest number of such classes in an image.
     """
     kept = tf.where(tf.reduce_max(scores, axis=1) > MIN_SCORE)  # [U, 2]
     num_images = tf.shape(scores)[0]
@@ -107,17 +98,11 @@ def _likely_classes(boxes, scores):
 
 
 def _spread(entries, image, num_images, least):
-    """Copies entries that are sorted by image to dense tensors with a row per image.
+    """Copies entries [T, ...] to tensors [B, places, ...] with a row per image.
 
-    Args:
-      entries: list of tensors [T, ...].
-      image: int64 [T], ascending, the image of each entry.
-      num_images: int32 scalar, B.
-      least: int, the least number of places per row.
-
-    Returns:
-      list of tensors [B, places, ...]: in each row the image's entries in their order,
-      then zeros. The number of places is that of the longest row.
+    `image` is the image of each entry, ascending. A row has the entries of an image in
+    their order, then zeros; the longest row gives the number of places, at least
+    `least`.
     """
     counts = tf.math.bincount(tf.cast(image, tf.int32), minlength=num_images)
     num_places = tf.maximum(tf.reduce_max(counts), least)
@@ -134,14 +119,6 @@ def _in_order(boxes, scores, classes):
 
     Without it, the order of equal scores, such as 1.0, would depend on the other images
     of the batch, because suppression sorts all classes that occur in the batch.
-
-    Args:
-      boxes: float32 [B, 200, 4].
-      scores: float32 [B, 200].
-      classes: int32 [B, 200].
-
-    Returns:
-      (boxes, scores, classes) in the new order.
     """
     keys = [tf.expand_dims(x, 2) for x in (-scores, tf.cast(classes, tf.float32))]
     rows = tf.concat(keys + [boxes], axis=2)  # [B, 200, 6]
@@ -163,19 +140,14 @@ def _give_extent(boxes):
 class Detector:
     """Converts batches of predictions to the detections of each image."""
 
-    def __init__(self, config=None):
-        """Builds the graph.
-
-        Args:
-          config: tf.ConfigProto of the session; None: TensorFlow's default number of
-            threads, and no GPU.
-        """
-        config = config or tf.ConfigProto(device_count={"GPU": 0})
+    def __init__(self):
+        """Builds the graph."""
         with tf.Graph().as_default() as graph, tf.device("/cpu:0"):
             shape = [None, anchors.NUM_DEFAULT_BOXES, None]
             self._class_logits = tf.placeholder(tf.float32, shape)
             self._box_offsets = tf.placeholder(tf.float32, shape[:2] + [4])
             self._outputs = detections(self._class_logits, self._box_offsets)
+        config = tf.ConfigProto(device_count={"GPU": 0})
         self._session = tf.Session(graph=graph, config=config)
 
     def __call__(self, batch):

@@ -9,11 +9,10 @@ The files of step S, all in one folder, each written whole or not at all:
   precision-recall-S.png, loss-S.png  the plots
   report-S.html  a page with all of these and some images, in one file
 
-Plots need matplotlib, and images need Pillow. On a machine without them the page lacks
-the plots or images, and says so, as does the log.
+Plots need matplotlib, which needs Pillow, as the images do. On a machine without them
+the page lacks the plots or images, and says so, as does the log.
 """
 
-import contextlib
 import csv
 import io
 import json
@@ -51,21 +50,22 @@ def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_id
     save(f"detections-{step}.json", _detections_json(judgement.detections))
     save(f"metrics-{step}.json", _metrics_json(step, judgement))
     save(f"categories-{step}.csv", _categories_csv(judgement.categories))
-    pngs, pictures, lacks = {}, [], []
-    with _needing("matplotlib", "plots", lacks):
+    best, worst, pngs, lacks = [], [], {}, []
+    try:
+        best, worst = report_images.best_and_worst(
+            coco_gt, judgement, file_pattern, repeated_ids
+        )
         pngs["precision-recall"] = plots.precision_recall(judgement.precision)
         curves = plots.read_losses(model_dir)
         if curves:
             pngs["loss"] = plots.losses(curves)
         else:
             lacks.append("the loss curve (no event file of a training in model_dir)")
-    with _needing("Pillow", "images", lacks):
-        pictures = report_images.best_and_worst(
-            coco_gt, judgement, file_pattern, repeated_ids
-        )
+    except ImportError as error:
+        lacks.append(f"images or plots, which need Pillow and matplotlib ({error})")
     for name, png in pngs.items():
         save(f"{name}-{step}.png", png)
-    page = report_page.render(step, model_dir, judgement, pngs, pictures, lacks)
+    page = report_page.render(step, model_dir, judgement, pngs, best, worst, lacks)
     save(f"report-{step}.html", page.encode("utf-8", "replace"))
     tf.logging.info(
         "report of the evaluation: %s%s",
@@ -74,24 +74,8 @@ def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_id
     )
 
 
-@contextlib.contextmanager
-def _needing(package, part, lacks):
-    """Adds a part of the page to `lacks` if its package cannot be imported."""
-    try:
-        yield
-    except ImportError as error:
-        lacks.append(f"{part} ({package} cannot be imported: {error})")
-
-
 def category_table(categories):
-    """Formats the results of the categories as text.
-
-    Args:
-      categories: list of coco_metric.Category.
-
-    Returns:
-      str, two lines of head, then one line per category in the order given.
-    """
+    """Returns the results of the categories as text, with two lines of head."""
     width = max([len("category")] + [len(category.name) for category in categories])
     lines = [f"{'category':{width}}     AP   AP50   boxes  detections"]
     lines.append("-" * len(lines[0]))

@@ -50,16 +50,12 @@ class Picture(NamedTuple):
     """An image of the report.
 
     Attributes:
-      is_best: bool, whether it is one of the best or of the worst images.
-      image_id: int.
-      name: str, its file name; "" if the annotations have none.
+      caption: str.
       jpeg: bytes, the image with its boxes.
       counts: Counts.
     """
 
-    is_best: bool
-    image_id: int
-    name: str
+    caption: str
     jpeg: bytes
     counts: Counts
 
@@ -75,16 +71,13 @@ def best_and_worst(coco_gt, judgement, file_pattern, repeated_ids):
         of their records was evaluated.
 
     Returns:
-      list of Picture: at most 6 best ones, the best first, and at most 6 worst ones,
-      the worst first. Images that have neither ground truth nor shown detections are
-      left out, and so are images that Pillow cannot read.
+      (best, worst): lists of at most 6 Pictures each, the best and the worst first.
+      Images that have neither ground truth nor shown detections are left out, and so
+      are images that Pillow cannot read.
 
     Raises:
       ImportError: Pillow is not installed.
     """
-    # Fails before the records are read.
-    import PIL.Image  # noqa: F401
-
     counts = {
         image_id: _count(coco_gt, judgement, image_id)
         for image_id in judgement.detections
@@ -92,15 +85,16 @@ def best_and_worst(coco_gt, judgement, file_pattern, repeated_ids):
     }
     best, worst = _choose(counts)
     encoded = _read_images(file_pattern, best + worst)
-    pictures = []
-    for image_id in best + worst:
-        jpeg = _draw(encoded.get(image_id, b""), coco_gt, judgement, image_id)
-        if jpeg:
-            name = str(coco_gt.imgs[image_id].get("file_name", ""))
-            pictures.append(
-                Picture(image_id in best, image_id, name, jpeg, counts[image_id])
-            )
-    return pictures
+
+    def draw(image_ids):
+        for image_id in image_ids:
+            jpeg = _draw(encoded.get(image_id, b""), coco_gt, judgement, image_id)
+            if jpeg:
+                file_name = coco_gt.imgs[image_id].get("file_name", "no file name")
+                caption = f"image {image_id}, {file_name}"
+                yield Picture(caption, jpeg, counts[image_id])
+
+    return list(draw(best)), list(draw(worst))
 
 
 def _shown(judgement, image_id):
@@ -125,16 +119,10 @@ def _count(coco_gt, judgement, image_id):
 
 
 def _choose(counts):
-    """Chooses the best and the worst images.
+    """Returns (best, worst), lists of image ids that have none in common.
 
     Of equal F1, the image with more right detections is better, then that with fewer
     errors.
-
-    Args:
-      counts: dict from image id to Counts.
-
-    Returns:
-      (best, worst): lists of image ids that have none in common.
     """
     ranked = sorted(
         (image_id for image_id, c in counts.items() if any(c)),
@@ -145,32 +133,21 @@ def _choose(counts):
 
 
 def _read_images(file_pattern, image_ids):
-    """Reads images from TFRecords.
-
-    Returns:
-      dict from image id to bytes, the JPEG or PNG of its first record; ids without a
-      record are left out.
-    """
+    """Returns a dict from image id to bytes, the JPEG or PNG of its first record."""
     found = {}
+    # The evaluation refuses broken records. Those it did not read, because of
+    # --eval_samples, come after the images that are looked for.
+    broken = (tf.errors.OpError, message.DecodeError, ValueError, IndexError)
     for path in sorted(tf.gfile.Glob(file_pattern)):
-        # The evaluation has already reported the records that are broken.
-        with contextlib.suppress(tf.errors.OpError):
+        with contextlib.suppress(*broken):
             for record in tf.python_io.tf_record_iterator(path):
-                image_id, encoded = _parse(record)
-                if image_id in image_ids:
-                    found.setdefault(image_id, encoded)
+                feature = tf.train.Example.FromString(record).features.feature
+                image_id = int(feature["image/source_id"].bytes_list.value[0])
+                if image_id in image_ids and image_id not in found:
+                    found[image_id] = feature["image/encoded"].bytes_list.value[0]
                 if len(found) == len(image_ids):
                     return found
     return found
-
-
-def _parse(record):
-    """Returns (image id, encoded image) of a record; (None, b"") if it has none."""
-    with contextlib.suppress(message.DecodeError, ValueError, IndexError):
-        feature = tf.train.Example.FromString(record).features.feature
-        image_id = int(feature["image/source_id"].bytes_list.value[0])
-        return image_id, feature["image/encoded"].bytes_list.value[0]
-    return None, b""
 
 
 def _draw(encoded, coco_gt, judgement, image_id):
@@ -181,9 +158,9 @@ def _draw(encoded, coco_gt, judgement, image_id):
         image = Image.open(io.BytesIO(encoded)).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    scale = min(_LONGER_SIDE / max(image.size), 1)
-    size = [max(int(round(side * scale)), 1) for side in image.size]
-    image = image.resize(size)
+    longer_side = max(image.size)
+    image.thumbnail((_LONGER_SIDE, _LONGER_SIDE))
+    scale = max(image.size) / longer_side
 
     def name_of(category_id):
         return str(coco_gt.cats.get(category_id, {}).get("name", category_id))

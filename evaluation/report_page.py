@@ -28,7 +28,7 @@ def decimal(figure):
     return "-" if figure < 0 else f"{figure:.3f}"
 
 
-def render(step, model_dir, judgement, pngs, pictures, lacks):
+def render(step, model_dir, judgement, pngs, best, worst, lacks):
     """Renders the page.
 
     Args:
@@ -36,7 +36,7 @@ def render(step, model_dir, judgement, pngs, pictures, lacks):
       model_dir: str.
       judgement: coco_metric.Judgement.
       pngs: dict from the name of each plot to PNG bytes.
-      pictures: list of report_images.Picture.
+      best, worst: lists of report_images.Picture.
       lacks: list of str, the parts that the page lacks, and why.
 
     Returns:
@@ -60,15 +60,17 @@ def render(step, model_dir, judgement, pngs, pictures, lacks):
         boxes=f"{sum(c.boxes for c in categories):,}",
         detections=f"{sum(c.detections for c in categories):,}",
         lacks=f"This page lacks {' and '.join(lacks)}." if lacks else "",
-        plots=repeat("plot", [_plot(*plot) for plot in pngs.items()]),
+        plots=repeat(
+            "plot", [{"name": name, "png": _base64(png)} for name, png in pngs.items()]
+        ),
         least_score=report_images.SHOWN_SCORE,
         right_color=report_images.RIGHT_COLOR,
         false_color=report_images.FALSE_COLOR,
         found_color=report_images.FOUND_COLOR,
         missed_color=report_images.MISSED_COLOR,
-        best=repeat("picture", [_picture(p) for p in pictures if p.is_best]),
-        worst=repeat("picture", [_picture(p) for p in pictures if not p.is_best]),
-        categories=repeat("category", [_category(c) for c in categories]),
+        best=repeat("picture", map(_picture, best)),
+        worst=repeat("picture", map(_picture, worst)),
+        categories=repeat("category", map(_category, categories)),
     )
     return _fill(_PART.sub("", page), values)
 
@@ -83,31 +85,23 @@ def _fill(template, values):
     )
 
 
-def _plot(name, png):
-    return {"name": name, "png": base64.b64encode(png).decode()}
+def _base64(data):
+    return base64.b64encode(data).decode()
 
 
 def _picture(picture):
-    caption = f"image {picture.image_id}"
-    if picture.name:
-        caption += f", {picture.name}"
-    return {
-        "caption": caption,
-        "jpeg": base64.b64encode(picture.jpeg).decode(),
-        "f1": f"{picture.counts.f1:.2f}",
-        "right": picture.counts.right,
-        "false": picture.counts.false,
-        "missed": picture.counts.missed,
-    }
+    return dict(
+        picture.counts._asdict(),
+        f1=f"{picture.counts.f1:.2f}",
+        caption=picture.caption,
+        jpeg=_base64(picture.jpeg),
+    )
 
 
 def _category(category):
-    return {
-        "name": category.name,
-        "id": category.id,
-        "AP": decimal(category.ap),
-        "AP50": decimal(category.ap50),
-        "percent": f"{100 * max(category.ap, 0):.1f}",
-        "boxes": f"{category.boxes:,}",
-        "detections": f"{category.detections:,}",
-    }
+    return dict(
+        category._asdict(),
+        AP=decimal(category.ap),
+        AP50=decimal(category.ap50),
+        percent=f"{100 * max(category.ap, 0):.1f}",
+    )

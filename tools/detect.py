@@ -39,6 +39,7 @@ from PIL import Image
 # The folder above this one has the imported modules.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import coco_metric
 from console import atomic_file, command
 from console.errors import UserError, blaming, check
 from detection import model_file, picture_stream
@@ -222,31 +223,19 @@ def to_results(path, detection, label_map, min_score):
     Returns:
       list of dict, see the head of this file, by descending score.
     """
-    height, width = (float(side) for side in detection["raw_shape"][:2])
-    results = []
-    for (ymin, xmin, ymax, xmax), score, class_number in zip(
-        detection["boxes"].tolist(),
-        detection["scores"].tolist(),
-        detection["classes"].tolist(),
-    ):
-        if score < min_score:
-            break
-        category_id = label_map.category_of_class(class_number)
-        results.append(
-            {
-                "file_name": path,
-                "category_id": category_id,
-                "category": label_map.names[category_id],
-                "bbox": [
-                    xmin * width,
-                    ymin * height,
-                    (xmax - xmin) * width,
-                    (ymax - ymin) * height,
-                ],
-                "score": score,
-            }
-        )
-    return results
+    found = coco_metric.to_detections(detection, label_map)
+    columns = (found.category_ids, found.boxes_xywh, found.scores)
+    return [
+        {
+            "file_name": path,
+            "category_id": category_id,
+            "category": label_map.names[category_id],
+            "bbox": bbox,
+            "score": score,
+        }
+        for category_id, bbox, score in zip(*(column.tolist() for column in columns))
+        if score >= min_score
+    ]
 
 
 def _draw(decoder, path, results, target):

@@ -42,8 +42,10 @@ def test_a_label_is_above_its_box_or_inside_at_the_upper_edge(picture):
         assert pixels.count(color) > len(pixels) / 4
 
 
-@pytest.mark.parametrize("label", ["é 狗 🐕", "x" * 200])
-@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P"])
+@pytest.mark.parametrize(
+    "mode, label",
+    [("L", "é 狗 🐕"), ("RGBA", "x" * 200), ("CMYK", "\ud800"), ("P", "two\nlines")],
+)
 def test_any_text_is_drawn_on_any_picture(mode, label):
     drawn = drawing.draw(Image.new(mode, (40, 30)), [[5, 5, 20, 30]], [label], [RED])
     assert (drawn.mode, drawn.size) == ("RGB", (40, 30))

@@ -19,7 +19,10 @@ import models
 import processes
 import records
 import ssd_main
+from evaluation import watch
 from trainer import checkpoints
+
+pytestmark = pytest.mark.slow
 
 # As the dataset names them; the model's label map has another name for 41.
 NAMES = {3: "bolt", 7: "nut", 20: "screw", 41: "ring <41>", 77: "unknown to the model"}
@@ -83,26 +86,26 @@ def flags_of(folder, model_dir):
     ]
 
 
-def evaluate(num_ranks, flags, environment):
-    """Runs the real command on some ranks; returns the log of rank 0."""
-    command = [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")] + flags
-    command.append(f"--base_port={processes.free_ports(num_ranks + 1)}")
-    environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", **environment)
-    return processes.run_ranks(num_ranks, command, environment)[0]
+@pytest.fixture
+def run(data, tmp_path, monkeypatch):
+    """Function of flags that evaluates in this process and returns the exit status."""
+    for name in ("RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*flags, folder=data, model_dir=tmp_path):
+        with flagsaver.flagsaver():
+            return ssd_main.main(["x", *flags_of(folder, model_dir), *flags])
+
+    return run
 
 
-@pytest.fixture(scope="module")
-def log(data):
-    """The log of one rank, whose input paths are relative to where it was called."""
-    flags = flags_of(data.relative_to(data), data / "one")
-    flags += ["--checkpoint_path=model", "--eval_samples=7"]
-    return evaluate(1, flags, {"SSD_CALLED_FROM": str(data)})
-
-
-@pytest.mark.slow
-def test_what_is_evaluated_is_logged(data, log):
-    assert f"Restoring parameters from {data}/model/model.ckpt-12" in log
+def test_one_and_two_ranks_evaluate_the_same(data, run, monkeypatch, caplog):
+    # One rank, with paths relative to where it was called.
+    monkeypatch.setenv("SSD_CALLED_FROM", str(data))
+    flags = ["--checkpoint_path=model", "--eval_samples=7"]
+    assert run(*flags, folder=data.relative_to(data), model_dir=data / "one") == 0
     for message in (
+        f"Restoring parameters from {data}/model/model.ckpt-12",
         "left out 1 images that --val_json_file lacks; the first has id 4",
         # --eval_samples allows for all images, so those without a record count.
         "no record holds 3 images of --val_json_file, .* the first has id 8",
@@ -114,18 +117,14 @@ def test_what_is_evaluated_is_logged(data, log):
         "has an annotation with id 0: pycocotools",
         f"report of the evaluation: {data}/one/eval/report-12.html, but without the ",
     ):
-        assert re.search(message, log), message
-    figures = processes.results_of(log)
+        assert re.search(message, caplog.text), message
+    assert "Eval results: {" in caplog.messages[-1]
+    figures = processes.results_of(caplog.text)
     assert len(figures) == 12
     assert 0.1 < figures["COCO/AP"] < 0.9
-    assert "Eval results: {" in log.splitlines()[-1]
 
-
-@pytest.mark.slow
-def test_results_are_written_below_model_dir(data, log):
     folder = data / "one" / "eval"
     metrics = json.loads((folder / "metrics-12.json").read_text())
-    figures = processes.results_of(log)
     assert {"COCO/" + k: v for k, v in metrics["metrics"].items()} == figures
     assert [c["name"] for c in metrics["categories"]] == list(NAMES.values())
     page = (folder / "report-12.html").read_text(encoding="utf-8")
@@ -133,38 +132,24 @@ def test_results_are_written_below_model_dir(data, log):
     # One of the four evaluated images has two records: which one was evaluated?
     assert page.count("data:image/jpeg") == 3
 
-
-@pytest.mark.slow
-def test_two_ranks_find_what_one_finds(data, log):
-    def rows_of(name):
-        path = data / name / "eval" / "detections-12.json"
-        entries = json.loads(path.read_text())
-        keys = ("image_id", "category_id", "score")
-        return sorted([e[key] for key in keys] + e["bbox"] for e in entries)
-
     path = data / "model" / "model.ckpt-12.index"
-    flags = flags_of(data, data / "two") + [f"--checkpoint_path={path}"]
-    log_of_two = evaluate(2, flags, {})
+    command = [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
+    command += flags_of(data, data / "two") + [f"--checkpoint_path={path}"]
+    command.append(f"--base_port={processes.free_ports(3)}")
+    log_of_two = processes.run_ranks(2, command)[0]
     assert "evaluated 4 of 7 images" in log_of_two
     assert "1 records have the image id of another one" in log_of_two
-    expected, found = rows_of("one"), rows_of("two")
+    expected, found = rows_of(data / "one"), rows_of(data / "two")
     assert len(expected) > 20
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
-    figures = processes.results_of(log)
     assert processes.results_of(log_of_two) == pytest.approx(figures, abs=1e-6)
 
 
-@pytest.fixture
-def run(data, tmp_path, monkeypatch):
-    """Function of flags that evaluates in this process and returns the exit status."""
-    for name in ("RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*flags):
-        with flagsaver.flagsaver():
-            return ssd_main.main(["ssd_main.py", *flags_of(data, tmp_path), *flags])
-
-    return run
+def rows_of(model_dir):
+    """The detections that an evaluation wrote, as sorted rows of numbers."""
+    entries = json.loads((model_dir / "eval" / "detections-12.json").read_text())
+    keys = ("image_id", "category_id", "score")
+    return sorted([e[key] for key in keys] + e["bbox"] for e in entries)
 
 
 def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
@@ -191,7 +176,6 @@ def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
         assert "Restoring" not in errors and "Traceback" not in errors
 
 
-@pytest.mark.slow
 def test_watching_evaluates_what_appears_and_survives_what_is_deleted(
     data, run, tmp_path, monkeypatch, caplog
 ):
@@ -205,8 +189,7 @@ def test_watching_evaluates_what_appears_and_survives_what_is_deleted(
         try:
             processes.wait_for((tmp_path / "eval" / "report-0.html").exists)
         finally:
-            # Without them, the evaluation would wait forever.
-            appear(1)
+            # Without it, the evaluation would wait forever.
             appear(2)
 
     def check_classes(path, *unused):
@@ -216,6 +199,7 @@ def test_watching_evaluates_what_appears_and_survives_what_is_deleted(
                 file.rename(tmp_path / file.name.replace("-2.", "-3."))
 
     monkeypatch.setattr(checkpoints, "check_classes", check_classes)
+    monkeypatch.setattr(watch, "_SECONDS_BETWEEN_LOOKS", 0.2)
     appear(0)
     thread = threading.Thread(target=appear_later)
     thread.start()
@@ -226,7 +210,7 @@ def test_watching_evaluates_what_appears_and_survives_what_is_deleted(
     assert "--watch: waiting for checkpoints" in caplog.text
     assert "the training has deleted step 2 before it was evaluated" in caplog.text
     metrics = sorted(path.name for path in (tmp_path / "eval").glob("metrics-*"))
-    assert metrics == ["metrics-0.json", "metrics-1.json", "metrics-3.json"]
+    assert metrics == ["metrics-0.json", "metrics-3.json"]
 
 
 def test_ctrl_c_while_watching_ends_with_a_line(run, caplog, capfd):

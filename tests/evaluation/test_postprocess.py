@@ -51,7 +51,6 @@ CASES = {
     "own classes": lambda: trained_logits(2, 3, 400),
     "more than 200 of a class": lambda: one_crowded_class(3),
     "equal scores": lambda: equal_scores(4),
-    "one object": lambda: trained_logits(5, 81, 1),
 }
 
 

@@ -233,6 +233,7 @@ def test_a_picture_too_large_or_too_short_is_refused(tmp_path, encoded):
 
 def test_entries_below_the_score_are_left_out():
     detection = {
+        "source_id": 0,
         "raw_shape": [100, 200, 3],
         "boxes": np.array([[0.1, 0.2, 0.5, 0.4]] * 3, np.float32),
         "scores": np.array([0.9, 0.5, 0.2], np.float32),

@@ -22,7 +22,7 @@ def main(model_dir, seconds):
     tf.disable_eager_execution()
     train_op = tf.assign_add(tf.train.get_or_create_global_step(), 1)
     endless = tf.FIFOQueue(1, tf.int32).dequeue()
-    with stop_signal.StopOnSignal(rank_messages.Alone(), 1) as stop:
+    with stop_signal.StopOnSignal(rank_messages.Ranks(), 1) as stop:
         with tf.train.MonitoredTrainingSession(
             checkpoint_dir=model_dir, hooks=[stop], save_checkpoint_steps=10**6
         ) as session:

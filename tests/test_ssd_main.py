@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
+from absl import app
 from absl.testing import flagsaver
 
 import command_line
@@ -139,6 +140,8 @@ def test_a_record_with_another_category_name_is_logged(error_of, caplog):
 def run_as_a_command(capsys, monkeypatch, *flags):
     """Returns (status, standard output, standard error) of ssd_main.py."""
     monkeypatch.setattr(sys, "argv", ["ssd_main.py", *flags])
+    # flagsaver would remove them, and absl defines them only once.
+    app.define_help_flags()
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as end:
         runpy.run_path(PROGRAM, run_name="__main__")
     return (end.value.code,) + tuple(capsys.readouterr())

@@ -22,12 +22,9 @@ def rank(tmp_path):
     return rank
 
 
-def test_without_a_launcher_there_is_no_heartbeat(monkeypatch):
+def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
     monkeypatch.delenv("SSD_HEARTBEAT_FILE", raising=False)
     assert heartbeat.hooks("model") == []
-
-
-def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
     monkeypatch.setenv("SSD_HEARTBEAT_FILE", f"{rank.folder}/heartbeat_0")
     tf.train.create_global_step()
     step = tf.assign_add(tf.train.get_global_step(), 1)
@@ -40,30 +37,25 @@ def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
             session.run(step)
             beats.append(rank.heartbeat())
         assert beats == sorted(set(beats))
-    # Whatever follows the training may take any time.
+    # The evaluation that follows the training may take any time.
     assert rank.heartbeat() is None
     assert faulthandler.unregister(signal.SIGUSR1)
 
 
-@pytest.mark.parametrize(
-    "saved, is_new",
-    [([], False), ([10], False), ([2, 10], False), ([10, 12], True)],
-)
-def test_a_checkpoint_after_the_first_step_is_progress(
-    rank, graph, monkeypatch, saved, is_new, tmp_path
-):
+def test_a_checkpoint_after_the_first_step_is_progress(rank, graph, tmp_path):
     # A relative folder is relative to the rank's own.
     path = tmp_path / "training" / "D0"
     (path / "my model").mkdir()
-    for number in saved:
-        (path / "my model" / f"model.ckpt-{number}.index").touch()
-        (path / "my model" / "model.ckpt-99.index.tempstate").touch()
+    (path / "my model" / "model.ckpt-99.index.tempstate").touch()
     hook = heartbeat.Heartbeat(str(path / "heartbeat_0"), "my model")
-    tf.train.get_or_create_global_step()
+    step = tf.train.get_or_create_global_step()
     with tf.Session() as session:
-        session.run(tf.assign(tf.train.get_global_step(), 10))
+        session.run(tf.assign(step, 10))
         hook.after_create_session(session, None)
-    assert rank.has_new_checkpoint() == is_new
+    assert not rank.has_new_checkpoint()
+    for number, is_new in ((2, False), (10, False), (12, True)):
+        (path / "my model" / f"model.ckpt-{number}.index").touch()
+        assert rank.has_new_checkpoint() == is_new
 
 
 @pytest.mark.parametrize("has_launcher, statuses", [(False, [143]), (True, [])])

@@ -3,16 +3,14 @@
 """The heartbeat of a training, as the launcher reads it."""
 
 import faulthandler
-import os
 import signal
 import time
 
 import pytest
 import tensorflow.compat.v1 as tf
 
-from devices import rank_messages, rank_process
-from processes import wait_for
-from trainer import heartbeat, stop_signal
+from devices import rank_process
+from trainer import heartbeat
 
 
 @pytest.fixture
@@ -56,25 +54,3 @@ def test_a_checkpoint_after_the_first_step_is_progress(rank, graph, tmp_path):
     for number, is_new in ((2, False), (10, False), (12, True)):
         (path / "my model" / f"model.ckpt-{number}.index").touch()
         assert rank.has_new_checkpoint() == is_new
-
-
-@pytest.mark.parametrize("has_launcher, statuses", [(False, [143]), (True, [])])
-def test_the_same_signal_again_ends_at_once_unless_a_launcher_counts_them(
-    monkeypatch, has_launcher, statuses
-):
-    monkeypatch.delenv("SSD_HEARTBEAT_FILE", raising=False)
-    if has_launcher:
-        monkeypatch.setenv("SSD_HEARTBEAT_FILE", "heartbeat")
-    exits, wishes = [], []
-    monkeypatch.setattr(os, "_exit", exits.append)
-    ranks = rank_messages.Ranks()
-    monkeypatch.setattr(ranks, "want_stop", lambda: wishes.append("stop"))
-    with stop_signal.StopOnSignal(ranks, 1):
-        os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(lambda: len(wishes) == 1, seconds=20)
-        os.kill(os.getpid(), signal.SIGTERM)
-        # Another signal is handled after the second one.
-        os.kill(os.getpid(), signal.SIGINT)
-        wait_for(lambda: len(wishes) >= 2, seconds=20)
-    assert exits == statuses
-    assert len(wishes) == 2

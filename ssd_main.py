@@ -29,61 +29,38 @@ from absl import app, flags
 
 import ssd_model
 from console.errors import UserError, blaming, check
+from dataset import categories
 from devices import selection
 from evaluation import evaluator, watch
-from trainer import checks, chosen_checkpoint, log, train
+from trainer import checkpoints, checks, log, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
 
-def train_and_eval():
-    """Trains to the last step, then evaluates it: --mode=train_and_eval."""
-    device, params, label_map = _create_device()
-    coco_gt = checks.read_annotations(label_map)
-    backbone = checks.check_training(params, label_map)
-    with _started(device) as model_dir:
-        if train.train(device, params, model_dir, label_map, backbone):
-            _evaluate(device, params, model_dir, label_map, coco_gt)
-
-
-def train_only():
-    """Trains to the last step: --mode=train."""
-    device, params, label_map = _create_device()
-    backbone = checks.check_training(params, label_map)
-    with _started(device) as model_dir:
-        train.train(device, params, model_dir, label_map, backbone)
-
-
-def eval_only():
-    """Evaluates one checkpoint, or with --watch every new one: --mode=eval."""
-    device, params, label_map = _create_device()
-    coco_gt = checks.read_annotations(label_map)
-    with _started(device) as model_dir:
-        _evaluate(device, params, model_dir, label_map, coco_gt)
-
-
-_MODES = {"train_and_eval": train_and_eval, "train": train_only, "eval": eval_only}
-
-
-def _create_device():
-    """Returns (device, params, label_map), with the device not yet started."""
-    label_map = settings.read_label_map()
+def _run_mode():
+    """Trains to the last step and evaluates it, or only one of both: --mode."""
+    trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
+    with blaming("--label_map:"):
+        label_map = categories.read_label_map(FLAGS.label_map)
     with blaming():
         device = selection.create(FLAGS.device, settings.device_options())
     params = settings.make_params(device.num_ranks, label_map.num_classes)
-    return device, params, label_map
-
-
-@contextlib.contextmanager
-def _started(device):
-    """Starts a device and stops it at the end. Yields the folder of checkpoints."""
+    # All files are checked before the device starts.
+    coco_gt = checks.read_annotations(label_map) if evaluates else None
+    backbone = checks.check_training(params, label_map) if trains else None
     with contextlib.ExitStack() as stack:
         with blaming():
             stack.enter_context(device)
-        yield device.shared_model_dir(FLAGS.model_dir)
+        model_dir = device.shared_model_dir(FLAGS.model_dir)
+        is_trained = True
+        if trains:
+            is_trained = train.train(device, params, model_dir, label_map, backbone)
+        if evaluates and is_trained:
+            _evaluate(device, params, model_dir, label_map, coco_gt)
 
 
 def _evaluate(device, params, model_dir, label_map, coco_gt):
+    """Evaluates one checkpoint, or with --watch every new one."""
     coco_evaluator = evaluator.Evaluator(
         device,
         params,
@@ -95,14 +72,18 @@ def _evaluate(device, params, model_dir, label_map, coco_gt):
         label_map=label_map,
     )
     find_checkpoint = functools.partial(
-        chosen_checkpoint.newest, device, params, model_dir
+        train.newest_checkpoint, device, params, model_dir
     )
     if FLAGS.watch:
         last_step = ssd_model.total_steps(params)
         watch.watch(coco_evaluator, device, model_dir, find_checkpoint, last_step)
         return
     if FLAGS.checkpoint_path:
-        step, path = chosen_checkpoint.named(device, params)
+        # Ranks work in folders of their own.
+        named = device.ranks.broadcast(os.path.abspath(FLAGS.checkpoint_path).encode())
+        with blaming("--checkpoint_path:"):
+            step, path = checkpoints.find(named.decode())
+            checkpoints.check_classes(path, params["num_classes"])
     else:
         step, path = find_checkpoint()
     check(path, "--model_dir=%s does not hold a checkpoint; train first", model_dir)
@@ -126,7 +107,7 @@ def main(argv):
         settings.find_inputs_from(os.environ.get("SSD_CALLED_FROM", ""))
         log.set_up()
         checks.check_flags()
-        _MODES[FLAGS.mode]()
+        _run_mode()
     except (UserError, flags.Error) as error:
         print("ssd_main.py: " + " ".join(str(error).split()), file=sys.stderr)
         return 2

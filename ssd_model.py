@@ -257,18 +257,15 @@ def _train_spec(class_outputs, box_outputs, labels, params, wrap_optimizer):
     optimizer = tf.train.MomentumOptimizer(learning_rate, params["momentum"])
     if wrap_optimizer:
         optimizer = wrap_optimizer(optimizer)
+    # UPDATE_OPS holds the updates of batch norm's moving averages.
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        train_op = optimizer.minimize(loss, global_step=global_step)
     return tf.estimator.EstimatorSpec(
         tf.estimator.ModeKeys.TRAIN,
         loss=loss,
-        train_op=_train_op(optimizer, loss, global_step),
+        train_op=train_op,
         training_hooks=[TrainingLogHook(learning_rate, loss, params)],
     )
-
-
-def _train_op(optimizer, loss, global_step):
-    # UPDATE_OPS holds the updates of batch norm's moving averages.
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        return optimizer.minimize(loss, global_step=global_step)
 
 
 class NotFiniteError(Exception):

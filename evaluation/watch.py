@@ -33,25 +33,16 @@ def watch(evaluator, device, model_dir, find_checkpoint, last_step):
     done, failed = -1, None
     while done < last_step:
         step = _next_step(device, model_dir, done)
-        if step is not None:
-            try:
-                is_done = _evaluate(evaluator, find_checkpoint, done, step)
-            except (UserError, ValueError, tf.errors.OpError):
-                if device.num_ranks > 1 or step in checkpoints.steps(model_dir):
-                    raise
-                tf.logging.warning(
-                    "--watch: the training has deleted step %d before it was evaluated;"
-                    " a larger --keep_checkpoint_max keeps more",
-                    step,
-                )
-                is_done = True
-            # A checkpoint that cannot be used twice in a row is damaged. Before that,
-            # other ranks may still be saving it in folders of their own.
-            if is_done or step == failed:
-                done = step
-                continue
-        failed = step
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        # A checkpoint that cannot be used twice in a row is damaged. Before that, other
+        # ranks may still be saving it in folders of their own.
+        if step is not None and (
+            _evaluate(evaluator, device, model_dir, find_checkpoint, done, step)
+            or step == failed
+        ):
+            done = step
+        else:
+            failed = step
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _next_step(device, model_dir, done):
@@ -67,14 +58,23 @@ def _next_step(device, model_dir, done):
     return None if step < 0 else step
 
 
-def _evaluate(evaluator, find_checkpoint, done, step):
+def _evaluate(evaluator, device, model_dir, find_checkpoint, done, step):
     """Evaluates the newest usable checkpoint after the step `done`, up to `step`.
 
     Returns:
-      bool, whether there is one.
+      bool, whether `step` is done: evaluated, or deleted by the training.
     """
-    found, path = find_checkpoint(limit=step)
-    if not path or found <= done:
-        return False
-    evaluator.evaluate(path, found)
+    try:
+        found, path = find_checkpoint(limit=step)
+        if not path or found <= done:
+            return False
+        evaluator.evaluate(path, found)
+    except (UserError, ValueError, tf.errors.OpError):
+        if device.num_ranks > 1 or step in checkpoints.steps(model_dir):
+            raise
+        tf.logging.warning(
+            "--watch: the training has deleted step %d before it was evaluated; a "
+            "larger --keep_checkpoint_max keeps more",
+            step,
+        )
     return True

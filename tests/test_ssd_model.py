@@ -21,27 +21,22 @@ def hardest(losses, is_negative, count):
         return session.run(mask)
 
 
-TIES = [0.0, 5.0, 10.0, 9.0, 5.0]
-NOT_THE_10 = [True, True, False, True, True]
-
-
-@pytest.mark.parametrize(
-    "losses, is_negative, count, expected",
-    [
-        (TIES, NOT_THE_10, 0, [0, 0, 0, 0, 0]),
-        (TIES, NOT_THE_10, 1, [0, 0, 0, 1, 0]),  # 9 is the largest negative
-        (TIES, NOT_THE_10, 2, [0, 1, 0, 1, 0]),  # the first of the two 5s
-        (TIES, NOT_THE_10, 3, [0, 1, 0, 1, 1]),
-        (TIES, NOT_THE_10, 4, [1, 1, 0, 1, 1]),
-        (TIES, NOT_THE_10, 5, [1, 1, 0, 1, 1]),  # there are only four negatives
-        (TIES, NOT_THE_10, 100, [1, 1, 0, 1, 1]),
-        # Losses below 0 count as 0: all four are ties.
-        ([-1.0, -0.0, 0.0, -2.0], [True] * 4, 2, [1, 1, 0, 0]),
-    ],
-)
-def test_hardest_negatives_with_ties_and_too_few(losses, is_negative, count, expected):
-    mask = hardest([losses], [is_negative], [count])
-    assert mask.astype(int).tolist() == [expected]
+def test_hardest_negatives_with_ties_and_too_few():
+    ties, not_the_10 = [0.0, 5.0, 10.0, 9.0, 5.0], [True, True, False, True, True]
+    expected = {
+        0: [0, 0, 0, 0, 0],
+        1: [0, 0, 0, 1, 0],  # 9 is the largest negative
+        2: [0, 1, 0, 1, 0],  # the first of the two 5s
+        3: [0, 1, 0, 1, 1],
+        4: [1, 1, 0, 1, 1],
+        5: [1, 1, 0, 1, 1],  # there are only four negatives
+        100: [1, 1, 0, 1, 1],
+    }
+    mask = hardest([ties] * 7, [not_the_10] * 7, list(expected))
+    assert mask.astype(int).tolist() == list(expected.values())
+    # Losses below 0 count as 0: all four are ties.
+    mask = hardest([[-1.0, -0.0, 0.0, -2.0]], [[True] * 4], [2])
+    assert mask.astype(int).tolist() == [[1, 1, 0, 0]]
 
 
 def test_hardest_negatives_equal_a_sort_for_random_losses():
@@ -75,13 +70,13 @@ def test_an_image_without_any_match_has_no_loss(graph):
         assert session.run(losses) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "num_ranks, epoch, total", [(1, 3750, 432000), (8, 468, 54000)]
-)
-def test_steps_of_the_published_schedule(num_ranks, epoch, total):
-    params = dict(ssd_model.DEFAULT_PARAMS, num_ranks=num_ranks)
-    assert ssd_model.steps_per_epoch(params) == epoch
-    assert ssd_model.total_steps(params) == total
+def test_steps_of_the_published_schedule():
+    params = dict(ssd_model.DEFAULT_PARAMS)
+    assert {type(value) for value in params.values()} == {int, float}
+    for num_ranks, epoch, total in ((1, 3750, 432000), (8, 468, 54000)):
+        params["num_ranks"] = num_ranks
+        assert ssd_model.steps_per_epoch(params) == epoch
+        assert ssd_model.total_steps(params) == total
 
 
 def test_without_warm_up_the_rate_starts_at_its_peak(graph):
@@ -89,11 +84,6 @@ def test_without_warm_up_the_rate_starts_at_its_peak(graph):
     with tf.Session() as session:
         rate = session.run(ssd_model.learning_rate_schedule(params, tf.constant(0)))
     assert rate == pytest.approx(0.003)
-
-
-def test_params_are_numbers_only():
-    kinds = {type(value) for value in ssd_model.DEFAULT_PARAMS.values()}
-    assert kinds == {int, float}
 
 
 def test_mode_eval_is_refused():

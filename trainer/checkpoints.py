@@ -20,14 +20,7 @@ _INDEX_NAME = re.compile(r"(model\.ckpt-(\d+))\.index")
 
 
 def steps(model_dir):
-    """Lists the steps of all checkpoints in a folder, damaged ones too.
-
-    Args:
-      model_dir: str; the folder need not exist.
-
-    Returns:
-      list of int, ascending.
-    """
+    """Returns the steps of all checkpoints in a folder, ascending, damaged ones too."""
     return [step for step, _ in _checkpoints(model_dir)]
 
 
@@ -64,10 +57,7 @@ def newest_usable(model_dir, limit=None):
 
 
 def _read(path):
-    """Reads every byte of a checkpoint, which compares the checksums of all variables.
-
-    Returns:
-      the open reader of tf.train.load_checkpoint.
+    """Opens a checkpoint and reads every byte, which compares all checksums.
 
     Raises:
       ValueError: one line; it is damaged, or a variable is not finite.
@@ -85,10 +75,6 @@ def _read(path):
         raise ValueError(f"cannot read {path}: {lines[0]}") from error
 
 
-class NoCheckpointError(ValueError):
-    """A path does not lead to a checkpoint; the text is one line."""
-
-
 def find(path):
     """Finds the checkpoint that a user names.
 
@@ -100,21 +86,16 @@ def find(path):
       (step, path): int and str, its prefix.
 
     Raises:
-      NoCheckpointError: there is none.
-      ValueError: one line; it is damaged.
+      ValueError: one line; there is none, or it is damaged.
     """
     if tf.gfile.IsDirectory(path):
         step, prefix = newest_usable(path)
-        if prefix:
-            return step, prefix
-        if steps(path):
-            raise ValueError(f"every checkpoint in {path} is damaged")
-        raise NoCheckpointError(f"the folder {path} does not hold a checkpoint")
+        if not prefix:
+            raise ValueError(f"the folder {path} does not hold a usable checkpoint")
+        return step, prefix
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     if not tf.gfile.Exists(prefix + ".index"):
-        raise NoCheckpointError(
-            f"{path} is not a checkpoint: there is no file {prefix}.index"
-        )
+        raise ValueError(f"{path} is not a checkpoint: there is no file {prefix}.index")
     reader = _read(prefix)
     # The file may have another name than the training gave it.
     if not reader.has_tensor(tf.GraphKeys.GLOBAL_STEP):
@@ -161,51 +142,40 @@ def newest_common(model_dir, device, save_checkpoints_steps, limit=None):
     Raises:
       ValueError: one line; a rank has lost its checkpoints.
     """
-    step, path = newest_usable(model_dir, limit)
-    first = common = _exchange(device, step)
-    while min(common) < max(common):
-        step, path = newest_usable(model_dir, limit=min(common))
-        common = _exchange(device, step)
+    first = None
+    while True:
+        step, path = newest_usable(model_dir, limit)
+        # -1 stands for no checkpoint.
+        steps_of_ranks = device.ranks.exchange(-1 if step is None else step)
+        first = first or steps_of_ranks
+        limit = common = min(steps_of_ranks)
+        if common == max(steps_of_ranks):
+            break
     newest = max(first)
-    if device.shares_model_dir:
-        is_lost = min(first) < newest
-    else:
-        is_lost = common[0] < 0 and newest > save_checkpoints_steps
-    if is_lost:
-        raise ValueError(_describe_loss(first, device.shares_model_dir))
-    if common[0] < newest:
-        tf.logging.warning(
-            "continues from step %d, the newest that every rank has; one rank has "
-            "step %d",
-            max(common[0], 0),
-            newest,
+    if common == newest:
+        return step, path
+    if device.shares_model_dir or (common < 0 and newest > save_checkpoints_steps):
+        remedy = "copy that checkpoint; the weights of all ranks are the same"
+        if device.shares_model_dir:
+            remedy = "all servers must share that folder under the same name"
+        raise ValueError(
+            f"rank {first.index(min(first))} finds no checkpoint of step {newest} in "
+            f"its folder, but rank {first.index(newest)} does; {remedy}"
         )
+    tf.logging.warning(
+        "continues from step %d, the newest that every rank has; one rank has step %d",
+        max(common, 0),
+        newest,
+    )
     return step, path
 
 
-def _exchange(device, step):
-    """Returns the steps of all ranks; -1 stands for None."""
-    return device.ranks.exchange(-1 if step is None else step)
-
-
-def _describe_loss(steps_of_ranks, shares_model_dir):
-    newest, oldest = max(steps_of_ranks), min(steps_of_ranks)
-    remedy = "copy that checkpoint; the weights of all ranks are the same"
-    if shares_model_dir:
-        remedy = "all servers must share that folder under the same name"
-    return (
-        f"rank {steps_of_ranks.index(oldest)} finds no checkpoint of step {newest} in "
-        f"its folder, but rank {steps_of_ranks.index(newest)} does; {remedy}"
-    )
-
-
-def check_classes(checkpoint_path, num_classes, remedy="give its --label_map"):
+def check_classes(checkpoint_path, num_classes):
     """Checks the number of classes of a checkpoint.
 
     Args:
       checkpoint_path: str, prefix of the checkpoint.
       num_classes: int, with background.
-      remedy: str, what the user can do about another number.
 
     Raises:
       ValueError: one line; the checkpoint has another number of classes.
@@ -217,7 +187,7 @@ def check_classes(checkpoint_path, num_classes, remedy="give its --label_map"):
     if found != num_classes:
         raise ValueError(
             f"{checkpoint_path} was trained with {found - 1} categories, not "
-            f"{num_classes - 1}; {remedy}"
+            f"{num_classes - 1}; give its --label_map or another checkpoint"
         )
 
 
@@ -236,47 +206,33 @@ def backbone_variables(checkpoint_path):
 
     Raises:
       ValueError: one line; the checkpoint cannot be read, or a variable of the backbone
-        is missing or has another shape. It names the first one.
+        is missing or has another shape.
     """
     available = _read(checkpoint_path).get_variable_to_shape_map()
     is_ssd = any(name.startswith(_BACKBONE_SCOPE) for name in available)
+    start = 0 if is_ssd else len(_BACKBONE_SCOPE)
     assignment = {}
-    for name, shape in _backbone_shapes():
-        source = name if is_ssd else name[len(_BACKBONE_SCOPE) :]
-        if source not in available:
-            raise ValueError(
-                f"{checkpoint_path} has no variable {source}; the first of its "
-                f"{len(available)} is {min(available, default='-')}"
-            )
-        if available[source] != shape:
-            raise ValueError(
-                f"variable {source} of {checkpoint_path} has shape "
-                f"{available[source]}, but the backbone needs {shape}"
-            )
-        assignment[source] = name
-    return assignment
-
-
-def _backbone_shapes():
-    """Lists (name, shape) of the backbone's variables in the order of creation."""
     with tf.Graph().as_default():
         size = anchors.IMAGE_SIZE
         resnet.resnet34(tf.zeros([1, size, size, 3]), is_training=False)
-        return [(v.op.name, v.shape.as_list()) for v in tf.global_variables()]
+        for variable in tf.global_variables():
+            name, shape = variable.op.name[start:], variable.shape.as_list()
+            if available.get(name) != shape:
+                raise ValueError(
+                    f"{checkpoint_path} is not a ResNet34: the backbone needs {name} "
+                    f"of shape {shape}, but it has {available.get(name, 'none')}"
+                )
+            assignment[name] = variable.op.name
+    return assignment
 
 
 def with_backbone(model_fn, checkpoint_path, assignment):
     """Returns a model_fn whose backbone starts from a pretrained checkpoint.
 
-    When a training resumes, its own checkpoint overwrites these initial values.
-
     Args:
       model_fn: function of (features, labels, mode, params).
       checkpoint_path: str, prefix of the checkpoint.
       assignment: dict, see `backbone_variables`.
-
-    Returns:
-      function of (features, labels, mode, params).
     """
 
     def pretrained_model_fn(features, labels, mode, params):

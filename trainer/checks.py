@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of flags and input files before the device starts."""
 
+import contextlib
 import itertools
 
 import tensorflow.compat.v1 as tf
@@ -14,31 +15,30 @@ from console.errors import UserError, blaming, check
 from dataset import record_rules
 from trainer import checkpoints
 from trainer import flags as settings
-from trainer.flags import FLAGS, evaluates, trains
+from trainer.flags import FLAGS
 
+# Only a typo exceeds it. It is the largest number of protocol buffers' int32.
+_LARGEST_NUMBER = 2**31 - 1
 # Names of categories are compared in this number of training records.
 _RECORDS_WITH_NAMES = 32
 
 
 def check_flags():
-    """Checks the flags, and whether the files and folders that they name can be used.
+    """Checks the values of the flags, but not the files that they name.
 
     Raises:
-      UserError: one line that names the flag or file.
+      UserError: one line that names the flag.
     """
-    _check_values()
+    for flag in settings.own_flags():
+        value = flag.value
+        check(value != "", "--%s is empty: give it a value or leave it out", flag.name)
+        # NaN is refused as well.
+        is_usable = not isinstance(value, (int, float)) or abs(value) <= _LARGEST_NUMBER
+        check(is_usable, "--%s=%s: must be at most 2^31 - 1", flag.name, value)
     check(FLAGS.model_dir, "--model_dir is missing: give a folder for the checkpoints")
-    if trains():
-        if not FLAGS.synthetic_data:
-            _first_record("training_file_pattern")
-        _check_writable("model_dir")
-        if FLAGS.profiling:
-            _check_writable("profiling")
-        for name in ("checkpoint_path", "watch"):
-            check(not FLAGS[name].value, "--%s is for --mode=eval", name)
-    if evaluates():
-        _first_record("validation_file_pattern")
-        check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
+    for name in ("checkpoint_path", "watch"):
+        is_allowed = FLAGS.mode == "eval" or not FLAGS[name].value
+        check(is_allowed, "--%s is for --mode=eval", name)
     check(
         not (FLAGS.checkpoint_path and FLAGS.watch),
         "--checkpoint_path and --watch exclude each other: evaluate either one "
@@ -48,18 +48,6 @@ def check_flags():
         FLAGS.seed is not None or not FLAGS.deterministic,
         "--deterministic needs a --seed, for example --seed=1",
     )
-
-
-def _check_values():
-    for flag in settings.own_flags():
-        # NaN passes the bounds of a flag, and is the only value unequal to itself.
-        is_number = flag.value == flag.value
-        check(is_number, "--%s=%s: must be a number", flag.name, flag.value)
-        check(
-            flag.value != "",
-            "--%s is empty: give it a value, or leave the flag out",
-            flag.name,
-        )
 
 
 def _check_writable(flag):
@@ -95,7 +83,7 @@ def _first_record(flag):
 
 
 def read_annotations(label_map):
-    """Reads --val_json_file and compares it with the records and the label map.
+    """Checks --validation_file_pattern and reads the --val_json_file of its records.
 
     Args:
       label_map: categories.LabelMap.
@@ -106,84 +94,77 @@ def read_annotations(label_map):
     Raises:
       UserError: the file cannot be used, or the first record does not belong to it.
     """
+    record = _first_record("validation_file_pattern")
+    check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
     with blaming("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
-    _check_first_image(coco_gt)
+    _check_image(record, coco_gt)
     _warn_about_annotations(coco_gt, label_map)
     return coco_gt
 
 
-def _check_first_image(coco_gt):
-    flag = "validation_file_pattern"
-    record = record_rules.read_record(_first_record(flag))
+def _check_image(record, coco_gt):
+    """Checks the first record, also whether coco_gt has its image."""
+    files = f"--validation_file_pattern={FLAGS.validation_file_pattern}"
+    record = record_rules.read_record(record)
     problem = record.problem(is_training=False)
     check(
         not problem,
-        "--%s=%s: the first record cannot be used: %s; tools/check_dataset.py checks "
-        "all records",
-        flag,
-        FLAGS[flag].value,
+        "%s: the first record cannot be used: %s; tools/check_dataset.py checks all "
+        "records",
+        files,
         problem,
     )
     check(
         record.image_id in coco_gt.imgs,
-        "--val_json_file=%s has no image %s, the first of --%s=%s; do they belong "
-        "together?",
+        "--val_json_file=%s has no image %s, the first of %s; do they belong together?",
         FLAGS.val_json_file,
         record.image_id,
-        flag,
-        FLAGS[flag].value,
+        files,
     )
 
 
 def _warn_about_annotations(coco_gt, label_map):
     """Logs annotations that the evaluation ignores or counts as missed."""
-
-    def warn(text, *values):
-        tf.logging.warning("--val_json_file=%s " + text, FLAGS.val_json_file, *values)
-
-    annotations = coco_gt.anns.values()
+    label_flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
+    problems = []
     if 0 in coco_gt.anns:
-        warn(
+        problems.append(
             "has an annotation with id 0: pycocotools counts its detections as false "
             "positives, and AP is too low; number all annotations from 1"
         )
+    annotations = coco_gt.anns.values()
     unlisted = [a for a in annotations if a["category_id"] not in coco_gt.cats]
     if unlisted:
-        warn(
-            "has %d annotations of categories that it does not list (the first is %d): "
-            "they do not count",
-            len(unlisted),
-            unlisted[0]["category_id"],
+        problems.append(
+            f"has {len(unlisted)} annotations of categories that it does not list (the "
+            f"first is {unlisted[0]['category_id']}): they do not count"
         )
     if len(unlisted) == len(annotations):
-        warn("has no annotation that counts: every figure will be -1")
+        problems.append("has no annotation that counts: every figure will be -1")
     unknown = [
-        a["category_id"]
-        for a in annotations
-        if a["category_id"] in coco_gt.cats
-        and a["category_id"] not in label_map.names
-        and a["image_id"] in coco_gt.imgs
-        and not a["iscrowd"]
+        annotation["category_id"]
+        for annotation in annotations
+        if annotation["category_id"] in coco_gt.cats
+        and annotation["category_id"] not in label_map.names
+        and not annotation["iscrowd"]
     ]
-    flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
     if unknown:
-        warn(
-            "has %d annotations of categories that are not in %s (the first is %d): "
-            "they count as missed",
-            len(unknown),
-            flag,
-            unknown[0],
+        problems.append(
+            f"has {len(unknown)} annotations of categories that are not in "
+            f"{label_flag} (the first is {unknown[0]}): they count as missed"
         )
     others = label_map.other_names(coco_gt.dataset["categories"])
     if others:
-        warn(
-            "names %d categories differently than %s: %s", len(others), flag, others[0]
+        problems.append(
+            f"names {len(others)} categories differently than {label_flag}: {others[0]}"
         )
+    for problem in problems:
+        tf.logging.warning("--val_json_file=%s %s", FLAGS.val_json_file, problem)
 
 
 def check_training(params, label_map):
-    """Checks the schedule and the pretrained backbone, and compares category names.
+    """Checks the schedule, the files to train from and the folders to write to.
 
     Args:
       params: dict, see ssd_model.DEFAULT_PARAMS.
@@ -194,11 +175,15 @@ def check_training(params, label_map):
       --resnet_checkpoint, or --model_dir has checkpoints to resume from.
 
     Raises:
-      UserError: the schedule has no step, or the backbone cannot be loaded.
+      UserError: one line; the schedule has no step, or a file or folder cannot be used.
     """
     _check_schedule(params)
     if not FLAGS.synthetic_data:
+        _first_record("training_file_pattern")
         _warn_about_names(label_map)
+    _check_writable("model_dir")
+    if FLAGS.profiling:
+        _check_writable("profiling")
     if not FLAGS.resnet_checkpoint or checkpoints.steps(FLAGS.model_dir):
         return None
     with blaming("--resnet_checkpoint:"):
@@ -206,41 +191,35 @@ def check_training(params, label_map):
 
 
 def _check_schedule(params):
-    num_steps = min(ssd_model.steps_per_epoch(params), ssd_model.total_steps(params))
+    epoch = ssd_model.steps_per_epoch(params)
+    decay = int(params["decay_epochs"] * epoch)
     check(
-        num_steps >= 1,
-        "--num_examples_per_epoch=%d --num_epochs=%g --train_batch_size=%d on %d "
-        "devices is less than one step",
-        FLAGS.num_examples_per_epoch,
-        FLAGS.num_epochs,
-        FLAGS.train_batch_size,
+        min(epoch, ssd_model.total_steps(params), decay) >= 1,
+        "--num_examples_per_epoch=%d --num_epochs=%g --decay_epochs=%g "
+        "--train_batch_size=%d on %d devices: an epoch, the training or the decay is "
+        "less than one step",
+        params["num_examples_per_epoch"],
+        params["num_epochs"],
+        params["decay_epochs"],
+        params["batch_size"],
         params["num_ranks"],
-    )
-    check(
-        int(FLAGS.decay_epochs * ssd_model.steps_per_epoch(params)) >= 1,
-        "--decay_epochs=%g is less than one step",
-        FLAGS.decay_epochs,
     )
 
 
 def _warn_about_names(label_map):
     """Logs a training record that names a category differently from the label map."""
-    flag = "training_file_pattern"
-    path = _first_file(flag)
+    path = _first_file("training_file_pattern")
     records = tf.python_io.tf_record_iterator(path)
-    try:
+    # The training itself skips and names broken records.
+    with contextlib.suppress(tf.errors.OpError, message.DecodeError):
         for record in itertools.islice(records, _RECORDS_WITH_NAMES):
             feature = tf.train.Example.FromString(record).features.feature
             others = label_map.other_names(record_rules.named_categories(feature))
             if others:
                 tf.logging.warning(
-                    "--%s: in %s %s; training uses the number: give the --label_map of "
-                    "the dataset",
-                    flag,
+                    "--training_file_pattern: in %s %s; training uses the number: give "
+                    "the --label_map of the dataset",
                     path,
                     others[0],
                 )
                 return
-    except (tf.errors.OpError, message.DecodeError):
-        # The training itself skips and names broken records.
-        pass

@@ -17,14 +17,7 @@ _STANDARD_ERROR = 2
 
 
 def hooks(model_dir):
-    """Returns the hooks of a training: a Heartbeat if the launcher wants one.
-
-    Args:
-      model_dir: str, folder of the checkpoints.
-
-    Returns:
-      list of tf.train.SessionRunHook.
-    """
+    """Returns a list with a Heartbeat if the launcher wants one, otherwise empty."""
     path = os.environ.get("SSD_HEARTBEAT_FILE")
     return [Heartbeat(path, model_dir)] if path else []
 

@@ -73,8 +73,7 @@ class StopOnSignal(tf.train.SessionRunHook):
                     self._ranks.want_stop()
                     tf.logging.info(
                         "%s: the training stops after this step and saves a "
-                        "checkpoint; a second %s ends it at once",
-                        signal.Signals(number).name,
+                        "checkpoint; the same signal again ends it at once",
                         signal.Signals(number).name,
                     )
 

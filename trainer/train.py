@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training from the newest checkpoint, or from step 0, to the last step."""
 
+import contextlib
 import errno
 import functools
 import os
@@ -12,7 +13,7 @@ import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
 from dataset.bad_records import BadRecords
-from trainer import checkpoints, chosen_checkpoint, heartbeat, stop_signal
+from trainer import checkpoints, heartbeat, stop_signal
 from trainer.flags import FLAGS
 
 
@@ -36,7 +37,7 @@ def train(device, params, model_dir, label_map, backbone=None):
         broken, the loss is not finite, or the disk is full.
     """
     total = ssd_model.total_steps(params)
-    step, path = chosen_checkpoint.newest(device, params, model_dir)
+    step, path = newest_checkpoint(device, params, model_dir)
     steps_left = total - (step or 0)
     if device.rank == 0 or not device.shares_model_dir:
         checkpoints.select(model_dir, path)
@@ -47,39 +48,49 @@ def train(device, params, model_dir, label_map, backbone=None):
         loop = device.iterations_per_loop(
             total, steps_left, FLAGS.save_checkpoints_steps
         )
+    bad_records = BadRecords(FLAGS.max_bad_records)
+    reader = dataset_parser.SSDInputReader(
+        FLAGS.training_file_pattern, True, label_map, bad_records
+    )
     params = dict(params, iterations_per_loop=loop)
-    model_fn = _model_fn(device, backbone, is_fresh_start=path is None)
-    with stop_signal.StopOnSignal(device.ranks, loop) as stop:
-        _run(
-            device,
-            model_fn,
+    stop = stop_signal.StopOnSignal(device.ranks, loop)
+    with stop, _errors_explained(model_dir, bad_records):
+        device.train(
+            _model_fn(device, backbone, is_fresh_start=path is None),
             model_dir,
             params,
-            label_map,
+            functools.partial(_input_fn, device, reader, params["batch_size"]),
             total,
-            _hooks(stop, model_dir),
+            [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir),
+            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+            keep_checkpoint_max=FLAGS.keep_checkpoint_max,
+            tf_random_seed=FLAGS.seed,
         )
-    if stop.stopped_at is not None:
-        tf.logging.info(
-            "stopped at step %d of %d; the same command continues from there",
-            stop.stopped_at,
-            total,
-        )
-        return False
-    if device.shares_model_dir:
-        # Wait until rank 0 has saved the last step for all ranks.
-        device.ranks.exchange(total)
-    check(
-        total in checkpoints.steps(model_dir),
-        "--training_file_pattern=%s: no usable image has a box of a known category",
-        FLAGS.training_file_pattern,
-    )
-    return True
+    return _is_finished(device, stop.stopped_at, total, model_dir)
 
 
-def _hooks(stop, model_dir):
-    """Lists the session hooks of a training, besides those of ssd_model_fn."""
-    return [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
+def newest_checkpoint(device, params, model_dir, limit=None):
+    """Finds the newest checkpoint that all ranks have, and checks its classes.
+
+    Args:
+      device: base.Device, started.
+      params: dict, see ssd_model.DEFAULT_PARAMS.
+      model_dir: str, folder of the checkpoints.
+      limit: int, the largest step to consider, or None.
+
+    Returns:
+      (step, path): int and str, its prefix; (None, None) if there is none.
+
+    Raises:
+      UserError: a rank has lost its checkpoints, or the classes differ.
+    """
+    with blaming("--model_dir:"):
+        step, path = checkpoints.newest_common(
+            model_dir, device, FLAGS.save_checkpoints_steps, limit
+        )
+        if path:
+            checkpoints.check_classes(path, params["num_classes"])
+    return step, path
 
 
 def _model_fn(device, backbone, is_fresh_start):
@@ -105,43 +116,29 @@ def _model_fn(device, backbone, is_fresh_start):
 
 def _input_fn(device, reader, batch_size):
     """Builds the dataset of this rank."""
-    reader_params = {
-        "batch_size": batch_size,
-        "num_ranks": device.num_ranks,
-        "rank": device.rank,
-        "synthetic_data": FLAGS.synthetic_data,
-        "deterministic": FLAGS.deterministic,
-    }
-    if FLAGS.seed is None:
-        return reader(reader_params)
-    # Ranks draw different crops and colors, but the same initial weights.
-    tf.set_random_seed(FLAGS.seed + device.rank)
-    dataset = reader(reader_params)
+    if FLAGS.seed is not None:
+        # Ranks draw different crops and colors, but the same initial weights.
+        tf.set_random_seed(FLAGS.seed + device.rank)
+    dataset = reader(
+        {
+            "batch_size": batch_size,
+            "num_ranks": device.num_ranks,
+            "rank": device.rank,
+            "synthetic_data": FLAGS.synthetic_data,
+            "deterministic": FLAGS.deterministic,
+        }
+    )
     tf.set_random_seed(FLAGS.seed)
     return dataset
 
 
-def _run(device, model_fn, model_dir, params, label_map, total, hooks):
-    """Runs the training loop, and turns errors that the user can fix into UserError."""
-    pattern, bad_records = (
-        FLAGS.training_file_pattern,
-        BadRecords(FLAGS.max_bad_records),
-    )
-    reader = dataset_parser.SSDInputReader(pattern, True, label_map, bad_records)
-    flag = f"--training_file_pattern={pattern}"
+@contextlib.contextmanager
+def _errors_explained(model_dir, bad_records):
+    """Turns errors of the training that the user can fix into UserError."""
+    pattern = f"--training_file_pattern={FLAGS.training_file_pattern}"
     try:
-        with dataset_parser.explaining_undecodable_images(flag):
-            device.train(
-                model_fn,
-                model_dir,
-                params,
-                functools.partial(_input_fn, device, reader, params["batch_size"]),
-                total,
-                hooks,
-                save_checkpoints_steps=FLAGS.save_checkpoints_steps,
-                keep_checkpoint_max=FLAGS.keep_checkpoint_max,
-                tf_random_seed=FLAGS.seed,
-            )
+        with dataset_parser.explaining_undecodable_images(pattern):
+            yield
     except ssd_model.NotFiniteError as error:
         raise UserError(
             f"{error}; lower --base_learning_rate, try "
@@ -162,3 +159,23 @@ def _run(device, model_fn, model_dir, params, label_map, total, hooks):
             f"more broken records than --max_bad_records={FLAGS.max_bad_records}; the "
             f"last: {bad_records.error}; tools/check_dataset.py lists them all"
         )
+
+
+def _is_finished(device, stopped_at, total, model_dir):
+    """Returns whether the training has reached the last step, and not a signal's."""
+    if stopped_at is not None:
+        tf.logging.info(
+            "stopped at step %d of %d; the same command continues from there",
+            stopped_at,
+            total,
+        )
+        return False
+    if device.shares_model_dir:
+        # Wait until rank 0 has saved the last step for all ranks.
+        device.ranks.exchange(total)
+    check(
+        total in checkpoints.steps(model_dir),
+        "--training_file_pattern=%s: no usable image has a box of a known category",
+        FLAGS.training_file_pattern,
+    )
+    return True

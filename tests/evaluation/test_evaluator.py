@@ -166,7 +166,7 @@ def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
         ([f"--label_map={missing}"], f"--label_map: cannot read {missing}: "),
         (
             [checkpoint, f"--label_map={tmp_path / 'one.json'}"],
-            "--checkpoint_path: .* 4 categories, not 1; give its --label_map$",
+            "--checkpoint_path: .* 4 categories, not 1; give its --label_map",
         ),
     ):
         capfd.readouterr()

@@ -3,16 +3,14 @@
 """The heartbeat of a training, as the launcher reads it."""
 
 import faulthandler
-import os
 import signal
 import time
 
 import pytest
 import tensorflow.compat.v1 as tf
 
-from devices import rank_messages, rank_process
-from processes import wait_for
-from trainer import heartbeat, stop_signal
+from devices import rank_process
+from trainer import heartbeat
 
 
 @pytest.fixture
@@ -22,12 +20,9 @@ def rank(tmp_path):
     return rank
 
 
-def test_without_a_launcher_there_is_no_heartbeat(monkeypatch):
+def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
     monkeypatch.delenv("SSD_HEARTBEAT_FILE", raising=False)
     assert heartbeat.hooks("model") == []
-
-
-def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
     monkeypatch.setenv("SSD_HEARTBEAT_FILE", f"{rank.folder}/heartbeat_0")
     tf.train.create_global_step()
     step = tf.assign_add(tf.train.get_global_step(), 1)
@@ -40,49 +35,22 @@ def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
             session.run(step)
             beats.append(rank.heartbeat())
         assert beats == sorted(set(beats))
-    # Whatever follows the training may take any time.
+    # The evaluation that follows the training may take any time.
     assert rank.heartbeat() is None
     assert faulthandler.unregister(signal.SIGUSR1)
 
 
-@pytest.mark.parametrize(
-    "saved, is_new",
-    [([], False), ([10], False), ([2, 10], False), ([10, 12], True)],
-)
-def test_a_checkpoint_after_the_first_step_is_progress(
-    rank, graph, monkeypatch, saved, is_new, tmp_path
-):
+def test_a_checkpoint_after_the_first_step_is_progress(rank, graph, tmp_path):
     # A relative folder is relative to the rank's own.
     path = tmp_path / "training" / "D0"
     (path / "my model").mkdir()
-    for number in saved:
-        (path / "my model" / f"model.ckpt-{number}.index").touch()
-        (path / "my model" / "model.ckpt-99.index.tempstate").touch()
+    (path / "my model" / "model.ckpt-99.index.tempstate").touch()
     hook = heartbeat.Heartbeat(str(path / "heartbeat_0"), "my model")
-    tf.train.get_or_create_global_step()
+    step = tf.train.get_or_create_global_step()
     with tf.Session() as session:
-        session.run(tf.assign(tf.train.get_global_step(), 10))
+        session.run(tf.assign(step, 10))
         hook.after_create_session(session, None)
-    assert rank.has_new_checkpoint() == is_new
-
-
-@pytest.mark.parametrize("has_launcher, statuses", [(False, [143]), (True, [])])
-def test_the_same_signal_again_ends_at_once_unless_a_launcher_counts_them(
-    monkeypatch, has_launcher, statuses
-):
-    monkeypatch.delenv("SSD_HEARTBEAT_FILE", raising=False)
-    if has_launcher:
-        monkeypatch.setenv("SSD_HEARTBEAT_FILE", "heartbeat")
-    exits, wishes = [], []
-    monkeypatch.setattr(os, "_exit", exits.append)
-    ranks = rank_messages.Ranks()
-    monkeypatch.setattr(ranks, "want_stop", lambda: wishes.append("stop"))
-    with stop_signal.StopOnSignal(ranks, 1):
-        os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(lambda: len(wishes) == 1, seconds=20)
-        os.kill(os.getpid(), signal.SIGTERM)
-        # Another signal is handled after the second one.
-        os.kill(os.getpid(), signal.SIGINT)
-        wait_for(lambda: len(wishes) >= 2, seconds=20)
-    assert exits == statuses
-    assert len(wishes) == 2
+    assert not rank.has_new_checkpoint()
+    for number, is_new in ((2, False), (10, False), (12, True)):
+        (path / "my model" / f"model.ckpt-{number}.index").touch()
+        assert rank.has_new_checkpoint() == is_new

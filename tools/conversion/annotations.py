@@ -11,7 +11,7 @@ import os
 
 from console.errors import UserError, blaming, refuse
 from conversion import image_file, shards
-from dataset import categories
+from dataset import categories, image_header
 
 # Keys of the counts that `plan` returns.
 NO_SIZE = "boxes of no size or outside their image"
@@ -90,8 +90,8 @@ def _images_by_id(images):
     for image in images:
         with _naming("image", image):
             _check_integer(image, "id", 0, _LARGEST_IMAGE_ID)
-            _check_integer(image, "width", 1, image_file.MAX_PIXELS)
-            _check_integer(image, "height", 1, image_file.MAX_PIXELS)
+            _check_integer(image, "width", 1, image_header.MAX_PIXELS)
+            _check_integer(image, "height", 1, image_header.MAX_PIXELS)
             if image["id"] in by_id:
                 raise ValueError("its id occurs twice")
             by_id[image["id"]] = image

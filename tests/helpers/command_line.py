@@ -25,8 +25,10 @@ DATASET = {
 
 
 def write_inputs(folder):
-    """Writes a record without an image and its annotations: enough for all checks."""
-    records.write(folder / "train", [records.record(1, b"", [[0, 0, 1, 1]], [1])])
+    """Writes a record and its annotations: enough for all checks."""
+    records.write(
+        folder / "train", [records.record(1, records.black_png(9), [[0, 0, 1, 1]], [1])]
+    )
     (folder / "good.json").write_text(json.dumps(DATASET))
 
 

@@ -131,11 +131,6 @@ def read_record(serialized):
     )
 
 
-def problems_of(serialized):
-    """Returns the list of Problem of a record, bytes; see `read_record`."""
-    return read_record(serialized).problems
-
-
 def _read_single(feature, name, kind, problems):
     """Returns the one value, bytes, of a feature; None after adding a problem."""
     found = feature[name]

@@ -6,7 +6,6 @@ Each installed adapter knows other arguments, so everything is checked against t
 signature of its own NPURunConfig.
 """
 
-import ast
 import inspect
 import re
 
@@ -69,11 +68,14 @@ def parse(texts):
 
 
 def _parse_value(text):
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = {"true": True, "false": False}.get(text, text)
-    return value if isinstance(value, (int, float, str)) else text
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    for number_type in (int, float):
+        try:
+            return number_type(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def build(given, options, module):

@@ -14,7 +14,7 @@ import sys
 from unittest import mock
 
 import pytest
-from absl import flags
+from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -51,25 +51,35 @@ def _own_process_state(cwd):
     old_cwd, old_handler = os.getcwd(), signal.getsignal(signal.SIGTERM)
     logger = logging.getLogger("tensorflow")
     old_level, old_filters = logger.level, list(logger.filters)
-    old_flags = _take_flags()
     os.chdir(cwd)
     try:
-        with mock.patch.object(sys, "path", list(sys.path)):
+        with mock.patch.object(sys, "path", list(sys.path)), _without_flags():
             yield
     finally:
         os.chdir(old_cwd)
         signal.signal(signal.SIGTERM, old_handler)
         logger.setLevel(old_level)
         logger.filters[:] = old_filters
-        _take_flags()
-        for name, flag in old_flags.items():
-            flags.FLAGS[name] = flag
 
 
-def _take_flags():
-    """Removes all flags, and returns them by name."""
-    names = list(flags.FLAGS)  # short ones too
-    taken = {flags.FLAGS[name].name: flags.FLAGS[name] for name in names}
-    for name in names:
-        delattr(flags.FLAGS, name)
-    return taken
+@contextlib.contextmanager
+def _without_flags():
+    """Hides all flags, and restores them with the modules that define them."""
+    state = vars(flags.FLAGS)
+    # absl defines the help flags only once; they come back with the others.
+    help_is_defined = app._define_help_flags_called
+    app._define_help_flags_called = False
+    saved = {k: dict(v) if isinstance(v, dict) else v for k, v in state.items()}
+    for value in state.values():
+        if isinstance(value, dict):
+            value.clear()
+    try:
+        yield
+    finally:
+        app._define_help_flags_called = help_is_defined
+        for name, value in saved.items():
+            if isinstance(value, dict):
+                state[name].clear()
+                state[name].update(value)
+            else:
+                state[name] = value

@@ -122,8 +122,8 @@ class SSDInputReader:
         dataset = self._usable_examples(elements)
         # Shuffled while still encoded: decoded images would take 30 times the memory.
         dataset = dataset.shuffle(SHUFFLED_EXAMPLES).repeat()
-        # An epoch without any example ends the repetition, but fused with shuffle it
-        # would try forever.
+        # repeat() ends after an epoch without examples. The fused shuffle_and_repeat
+        # would loop forever instead.
         options = tf.data.Options()
         options.experimental_optimization.shuffle_and_repeat_fusion = False
         dataset = dataset.with_options(options)
@@ -207,8 +207,8 @@ class SSDInputReader:
 def explaining_undecodable_images(file_pattern):
     """Raises a UserError where TensorFlow could not decode an image.
 
-    Records are checked before their images are decoded, so these images are rare: they
-    are complete, and only the data behind the header is damaged.
+    This is rare: records are checked first, so that only a complete image whose data
+    behind the header is damaged gets this far.
 
     Args:
       file_pattern: str, the flag and its value, for the message.
@@ -228,7 +228,8 @@ def explaining_undecodable_images(file_pattern):
 def num_cores():
     """Returns how many cores this process may use.
 
-    AUTOTUNE takes long to find out that one worker is not enough.
+    It is the number of parallel calls, because AUTOTUNE starts with one and takes long
+    to add more.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -38,7 +38,7 @@ from trainer.flags import FLAGS
 
 
 def _run_mode():
-    """Trains to the last step and evaluates it, or only one of both: --mode."""
+    """Trains, evaluates, or does both, as --mode says."""
     trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
     with blaming("--label_map:"):
         label_map = categories.read_label_map(FLAGS.label_map)

@@ -11,8 +11,8 @@ class BadRecords:
     """The records of one dataset that were left out; any thread may add to it.
 
     Attributes:
-      error: str, one line that names the record that was one too many, or None while
-        no more than the limit were left out. The dataset ends after it.
+      error: str, None until more than the limit are left out; then one line that names
+        the record that exceeded the limit. The dataset ends there.
     """
 
     def __init__(self, limit):

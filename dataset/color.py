@@ -69,7 +69,8 @@ def adjust_color(image, brightness, contrast, saturation, hue):
     red, green, blue = planes[:1] + _swap_if(is_backward, *planes[1:])
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    # A black pixel becomes gray; saturation ends where the smallest value is 0.
+    # The smallest channel must not fall below 0, so that chroma is at most value. Where
+    # value is 0 or negative, the pixel becomes gray.
     new_chroma = tf.maximum(tf.minimum(chroma * saturation, value), 0.0)
     low = value - new_chroma
     slope = tf.div_no_nan(new_chroma, chroma)

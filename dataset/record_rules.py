@@ -16,8 +16,8 @@ from dataset import image_header
 
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = re.compile(rb"[0-9]{1,18}\Z")
-# Sides of a box, as fractions of the image; up to here they are rounding errors. The
-# limits are float32 like the sides.
+# Coordinates of a box, as fractions of the image, may overshoot 0..1 this far; that
+# counts as rounding. The limits are float32, as the coordinates are.
 _LOWEST, _HIGHEST = float(np.float32(-0.1)), float(np.float32(1.1))
 
 IMAGE_FEATURE = "image/encoded"
@@ -28,15 +28,15 @@ _NAME_FEATURE = "image/object/class/text"
 _BOX_TYPES = dict.fromkeys(BOX_FEATURES, "float_list")
 _BOX_TYPES[LABEL_FEATURE] = "int64_list"
 
-# Kinds of problem that matter to training and evaluation,
+# Kinds of problem that matter to both training and evaluation.
 NO_EXAMPLE = "records that are not valid tf.train.Examples"
 WRONG_IMAGE = "records whose image is missing or of another type"
 BAD_IMAGE = "images that are not JPEG or PNG, are cut off, or claim a wrong size"
 
-# only to evaluation, because training needs no id,
+# This kind matters only to evaluation: training needs no id.
 BAD_ID = "ids that are missing or not numbers"
 
-# and only to training, because evaluation takes the boxes from the json.
+# These kinds matter only to training: evaluation takes its boxes from the json.
 WRONG_BOX_FEATURE = "records whose boxes or labels are of another type"
 UNEQUAL = "records whose boxes and labels differ in number"
 OUTSIDE = "boxes outside their image, or not numbers"
@@ -145,7 +145,7 @@ def _read_single(feature, name, kind, problems):
 
 
 def _problem_of_type(name, found, kind):
-    """Returns a text if a feature holds another kind of list; it may hold none."""
+    """Returns a message if a feature holds another kind of list, else None."""
     found_kind = found.WhichOneof("kind")
     if found_kind in (kind, None):
         return None

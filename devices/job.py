@@ -15,8 +15,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 # Time for the other ranks to end after one has failed.
 _SECONDS_TO_END = 10
 _STATUS_USER_ERROR = 2
-# Exit status of a rank that stopped because a peer disconnected, see rank_messages. It
-# may end before that peer, which needs some time to clean up.
+# Exit status of a rank that lost a peer, see rank_messages. The peer itself may end
+# later, because it cleans up: wait this long for its status.
 _STATUS_PEER_LOST = 75
 _SECONDS_FOR_THE_CAUSE = 5
 # The command timeout uses the same.
@@ -106,9 +106,9 @@ class Job:
         self._display = _LogDisplay(ranks[0].log)
         self._signals: List[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # A command that nohup starts ignores SIGHUP and must keep doing so. SIGINT
-            # is ignored in every background command of a script, too, but one that is
-            # sent to its process id asks it to stop.
+            # Under nohup SIGHUP is ignored, and stays so. Background commands of a
+            # script inherit an ignored SIGINT as well, but whoever sends it to the
+            # process id wants the job to stop.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, _: self._signals.append(number))
 
@@ -148,7 +148,8 @@ class Job:
         """Returns the first failure; None after a signal, or if all have ended well."""
         heartbeats, last_change = {}, time.monotonic()
         while not self._signals:
-            # In this order: no rank can fail after it is seen to have ended.
+            # Running ranks are counted before failed ones. In the other order, a rank
+            # that fails in between would be taken for a success.
             running = self._running()
             if self._failed():
                 return self._find_cause()
@@ -163,7 +164,7 @@ class Job:
         return None
 
     def _find_cause(self) -> _Failure:
-        """Finds the ranks that failed first: some stop only because these are gone."""
+        """Finds the ranks that caused the failure; others stopped because of them."""
         deadline = time.monotonic() + _SECONDS_FOR_THE_CAUSE
         while True:
             running, failed = self._running(), self._failed()

@@ -55,9 +55,10 @@ class Evaluator:
         self._file_pattern = file_pattern
         self._label_map = label_map
         num_annotated = len(coco_gt.getImgIds())
-        # Otherwise images without a record count as images with no detections.
+        # With --eval_samples, only the images that were predicted are judged. Without
+        # it, an image without a record counts as one without detections.
         self._only_predicted = 0 < eval_samples < num_annotated
-        # Upper bound on the images of this rank, rounded up.
+        # The images of this rank, rounded up; for the progress display and the log.
         self._expected = -(-(eval_samples or num_annotated) // device.num_ranks)
         self._reader_params = {
             "batch_size": batch_size,

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command-line flags of ssd_main.py.
 
-absl prints the default of each flag in --help. Hyperparameters take it from
-ssd_model.DEFAULT_PARAMS, which uses the same names.
+absl prints the default of each flag in --help. The defaults of hyperparameters come
+from ssd_model.DEFAULT_PARAMS, under the same names (batch_size: --train_batch_size).
 """
 
 import os
@@ -194,7 +194,7 @@ flags.DEFINE_integer(
     "iterations_per_loop",
     _OPTIONS.iterations_per_loop,
     "Training steps per session run on an NPU. 0: the largest divisor of 100 that "
-    "divides all step counts.",
+    "divides the steps in all, the steps left and save_checkpoints_steps.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
@@ -260,9 +260,9 @@ _INPUT_PATHS = (
 
 
 def find_inputs_from(folder):
-    """Makes relative paths of input files start at the folder of the launcher's caller.
+    """Resolves relative input paths against a folder: where the user called a launcher.
 
-    Each rank works in a folder of its own, where the launchers have put it.
+    The launchers start each rank in a folder of its own.
     """
     for name in _INPUT_PATHS:
         value = FLAGS[name].value
@@ -276,7 +276,7 @@ def own_flags():
 
 
 def device_options():
-    """Returns the base.Options, which have the names of their flags."""
+    """Returns a base.Options; each field is the flag of the same name."""
     return base.Options(*(FLAGS[name].value for name in base.Options._fields))
 
 

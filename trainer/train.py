@@ -66,7 +66,7 @@ def train(device, params, model_dir, label_map, backbone=None):
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
             tf_random_seed=FLAGS.seed,
         )
-    return _is_finished(device, stop.stopped_at, total, model_dir)
+    return _check_end(device, stop.stopped_at, total, model_dir)
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):
@@ -161,8 +161,8 @@ def _errors_explained(model_dir, bad_records):
         )
 
 
-def _is_finished(device, stopped_at, total, model_dir):
-    """Returns whether the training has reached the last step, and not a signal's."""
+def _check_end(device, stopped_at, total, model_dir):
+    """Checks the end: was the last step reached, or did a signal stop the training?"""
     if stopped_at is not None:
         tf.logging.info(
             "stopped at step %d of %d; the same command continues from there",

@@ -270,7 +270,9 @@ def _version_1_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
 
 def _group_list_ranks(root: _Entry) -> List[Tuple[Rank, _Entry]]:
     root["group_count"].expect("1")
-    group = root["group_list"].items()[0]
+    group, *others = root["group_list"].items()
+    if others:
+        raise root["group_list"].error("must be one group; put all ranks into it")
     placed = [
         (_rank(instance["rank_id"], instance["server_id"], device), instance)
         for instance in group["instance_list"].items()

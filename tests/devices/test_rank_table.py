@@ -101,6 +101,7 @@ BAD_GROUP_LIST = [
     ("group_list/0/device_num", "2", 'group_list[0].device_num: must be "8"; it is'),
     ("group_list/0/server_num", "2", 'group_list[0].server_num: must be "1"; it is'),
     ("group_count", "2", "group_count: must be \"1\"; it is '2'"),
+    ("group_list", [{}, {}], "group_list: must be one group; put all ranks into it"),
 ]
 
 

@@ -49,7 +49,9 @@ def test_the_input_pipeline_is_measured(pattern):
     kinds = r"decoding alone|training|evaluation|peak memory of training at batch 2"
     found = re.findall(rf"^({kinds}): \d", output, re.MULTILINE)
     assert len(set(found)) == len(found) == 4, output
-    assert len(re.findall(r"^  .+ -?\d\.\d{3} ms per image$", output, re.MULTILINE)) == 6
+    assert (
+        len(re.findall(r"^  .+ -?\d\.\d{3} ms per image$", output, re.MULTILINE)) == 6
+    )
     assert re.search(r"^checking the records: -?\d", output, re.MULTILINE)
     pattern = r"^(training|decoding alone) on 1 core: \d+ images/s, on 2: \d"
     found = re.findall(pattern, output, re.MULTILINE)

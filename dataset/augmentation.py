@@ -113,7 +113,7 @@ def largest_min_iou(boxes, height_width):
     # Rounding to whole pixels may shorten a side by one pixel.
     pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
     window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
-    # In an image of very few pixels a window may be empty: then there is no bound.
+    # In an image of very few pixels a window may be empty, which sets no bound.
     by_window = tf.where(window > 0.0, smallest / window, tf.ones([]))
     by_largest = tf.sqrt(tf.div_no_nan(smallest, largest))
     return tf.minimum(by_window, by_largest) * _ROUNDING

@@ -74,7 +74,7 @@ class _LogDisplay(threading.Thread):
                 self._is_complete.wait(_SECONDS_BETWEEN_LOOKS)
 
     def finish(self):
-        """Tells that the log is complete; the thread ends when all is displayed."""
+        """Marks the log as complete; the thread ends when all of it is displayed."""
         self._is_complete.set()
 
 
@@ -224,7 +224,7 @@ class Job:
         return restarts <= max_restarts
 
     def _wait_for_restart(self, failure: _Failure, restarts: int):
-        """Tells all logs of the restart; the first one is on the screen as well."""
+        """Writes the restart to all logs, and waits; the screen shows the first log."""
         seconds = min(_FIRST_PAUSE * 2 ** (restarts - 1), _LONGEST_PAUSE)
         for rank in self._ranks:
             rank.append_to_log(

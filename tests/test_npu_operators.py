@@ -153,6 +153,39 @@ def test_training_graph_has_kernels(graph):
     _check(refused, set(_EXCEPTIONS))
 
 
+class _ScalingOptimizer(tf.train.Optimizer):
+    """Scales as NPULossScaleOptimizer does; its check for overflow is the adapter's."""
+
+    def __init__(self, optimizer):
+        super().__init__(use_locking=False, name="scaling")
+        self._optimizer = optimizer
+        self._scale = tf.get_variable("scale", [], initializer=tf.ones_initializer())
+
+    def compute_gradients(self, loss, *args, **kwargs):
+        """Returns the gradients of the unscaled loss. See the base class."""
+        pairs = self._optimizer.compute_gradients(loss * self._scale, *args, **kwargs)
+        return [
+            (grad * tf.reciprocal(self._scale), variable) for grad, variable in pairs
+        ]
+
+    def apply_gradients(self, *args, **kwargs):
+        """Applies them unchanged. See the base class."""
+        return self._optimizer.apply_gradients(*args, **kwargs)
+
+
+def test_training_graph_with_loss_scaling_has_kernels(graph):
+    features, labels = _inputs(batch_size=2)
+    spec = ssd_model.ssd_model_fn(
+        features,
+        labels,
+        tf.estimator.ModeKeys.TRAIN,
+        ssd_model.DEFAULT_PARAMS,
+        wrap_optimizer=_ScalingOptimizer,
+    )
+    refused = refused_operators(graph, [spec.train_op, spec.loss])
+    _check(refused, set(_EXCEPTIONS))
+
+
 def test_prediction_graph_has_kernels(graph):
     features, _ = _inputs(batch_size=32)
     spec = ssd_model.ssd_model_fn(

@@ -9,6 +9,8 @@ import tempfile
 
 from console.errors import UserError
 
+COPY_OR_MOUNT = "copy the data, or mount that file system as a folder"
+
 _WILDCARDS = "*?["
 # TensorFlow also takes a backslash as one.
 _TENSORFLOW_WILDCARDS = _WILDCARDS + "\\"
@@ -106,7 +108,4 @@ def check_local(flag, path):
       UserError: one line that names the flag.
     """
     if path and is_remote(path):
-        raise UserError(
-            f"--{flag}={path}: must be a local path; copy the data, or mount that "
-            "file system as a folder"
-        )
+        raise UserError(f"--{flag}={path}: must be a local path; {COPY_OR_MOUNT}")

@@ -96,13 +96,11 @@ class SSDInputReader:
           training also after an epoch in which no usable image has a box.
 
         Raises:
-          ValueError: no file matches the pattern.
+          ValueError: see record_files.find.
         """
         if self._is_training and params.get("synthetic_data"):
             return synthetic_batches(params["batch_size"])
-        files = sorted(tf.gfile.Glob(self._file_pattern))
-        if not files:
-            raise ValueError(f"no file matches {self._file_pattern}")
+        files = record_files.find(self._file_pattern)
         if self._is_training:
             dataset = self._training_batches(files, params)
         else:

@@ -42,10 +42,8 @@ _ssd_say() {
 
 _ssd_use_given() {
     local problem=""
-    if PYTHON="$(command -v -- "${PYTHON}")" &&
-        problem="$("${PYTHON}" -c "${_ssd_probe}" 2>&1)"; then
-        [[ "${PYTHON}" == /* ]] || PYTHON="${PWD}/${PYTHON}"
-    else
+    if ! PYTHON="$(command -v -- "${PYTHON}")" ||
+        ! problem="$("${PYTHON}" -c "${_ssd_probe}" 2>&1)"; then
         problem="${problem##*$'\n'}"
         _ssd_say "PYTHON=$1 ${problem:-does not run}; name a Python that has the" \
             "packages of requirements.txt, or unset PYTHON"
@@ -70,7 +68,8 @@ _ssd_create_venv() {
 
 # Prints what .venv/.installed keeps: checksums of requirement files, and .venv's Python.
 _ssd_record() {
-    (cd -- "${_ssd_root}" && cksum -- "$@" && .venv/bin/python --version) 2>&1
+    # Redirected one by one, so that the trace of `bash -x` is not part of the output.
+    (cd -- "${_ssd_root}" && cksum -- "$@" 2>&1 && .venv/bin/python --version 2>&1)
 }
 
 _ssd_is_installed() {
@@ -100,8 +99,10 @@ _ssd_use_venv() {
     local files
     read -ra files <<<"requirements.txt ${SSD_REQUIREMENTS:-}"
     _ssd_is_installed "${files[@]}" || (
-        # The second of two launchers waits, and then finds everything installed.
-        if command -v flock >/dev/null && ! flock -n 9; then
+        # The second of two launchers waits, and then finds everything installed. Other
+        # statuses than 1: there is no flock, or the file system has no locks.
+        flock -n 9 2>/dev/null
+        if (($? == 1)); then
             _ssd_say "waiting for another launcher, which installs packages"
             flock 9
         fi
@@ -116,6 +117,8 @@ elif ! PYTHON="$(command -v python3)" ||
     ! "${PYTHON}" -c "${_ssd_probe}" >/dev/null 2>&1; then
     _ssd_use_venv || return 2
 fi
+# A PATH with an empty or relative entry gives a relative path.
+[[ "${PYTHON}" == /* ]] || PYTHON="${PWD}/${PYTHON}"
 export PYTHON
 
 # Read by Python and TensorFlow when they start.

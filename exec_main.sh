@@ -47,9 +47,8 @@ fi
 make_sample() {
     (
         # Ranks take turns: the first creates the sample, the others find it there.
-        if command -v flock >/dev/null; then
-            flock 9
-        fi
+        # Without flock, or on a file system without locks, each creates it.
+        flock 9 2>/dev/null || true
         "${PYTHON}" "$1/tools/make_sample_dataset.py" --output_dir "$1/sample_dataset"
     ) 9>"$1/.sample_dataset.lock"
 }

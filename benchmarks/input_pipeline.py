@@ -64,8 +64,10 @@ def main(_):
     if FLAGS.kind:
         _answer(FLAGS.kind)
         return
-    if not tf.gfile.Glob(FLAGS.pattern):
-        sys.exit(f"input_pipeline.py: --pattern={FLAGS.pattern}: no file matches")
+    try:
+        record_files.find(FLAGS.pattern)
+    except ValueError as error:
+        sys.exit(f"input_pipeline.py: --pattern: {error}")
     cores = len(os.sched_getaffinity(0))
     kinds = [(kind, cores) for kind in ("decode", "evaluation", "training")]
     kinds += [("training", 1), ("training", min(2, cores))]
@@ -260,8 +262,7 @@ def _decode_dataset():
 
 
 def _records():
-    files = sorted(tf.gfile.Glob(FLAGS.pattern))
-    return tf.data.TFRecordDataset(files)
+    return tf.data.TFRecordDataset(record_files.find(FLAGS.pattern))
 
 
 def _decode(record):
@@ -288,7 +289,7 @@ def _checked_dataset():
 
 def _unchecked_dataset():
     """The same with TensorFlow's parser, which does not look for bad records."""
-    files = tf.data.Dataset.from_tensor_slices(sorted(tf.gfile.Glob(FLAGS.pattern)))
+    files = tf.data.Dataset.from_tensor_slices(record_files.find(FLAGS.pattern))
     together = record_files.FILES_READ_TOGETHER
     dataset = files.shuffle(together).interleave(
         tf.data.TFRecordDataset, together, num_parallel_calls=_AUTOTUNE

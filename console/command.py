@@ -8,7 +8,8 @@ import sys
 
 from absl import app, flags
 
-from console.errors import UserError
+from console import paths
+from console.errors import UserError, check
 
 # Hides TensorFlow's remarks on the processor. TensorFlow reads it while it is imported,
 # so commands import this module first.
@@ -21,6 +22,16 @@ class _Terminated(BaseException):
 
 def _terminate(*unused):
     raise _Terminated
+
+
+def _check_local(arguments):
+    """Refuses remote paths before a command makes a local folder of that name."""
+    for argument in arguments:
+        is_local = not paths.is_remote(argument)
+        check(is_local, "%s: must be a local path; %s", argument, paths.COPY_OR_MOUNT)
+    for name in flags.FLAGS:
+        if isinstance(flags.FLAGS[name].value, str):
+            paths.check_local(name, flags.FLAGS[name].value)
 
 
 def run(main_function, define_flags, takes_arguments=False):
@@ -46,6 +57,7 @@ def run(main_function, define_flags, takes_arguments=False):
         rest = flags.FLAGS(sys.argv)[1:]
         if rest and not takes_arguments:
             raise UserError(f"{rest[0]}: not a flag; flags look like --name=value")
+        _check_local(rest)
         status = main_function(rest)
     except (UserError, flags.Error) as error:
         print(f"{name}: " + " ".join(str(error).split()), file=sys.stderr)

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads TFRecord files as far as they can be read, and shares them among the ranks.
+"""Finds TFRecord files, reads them as far as possible, and shares them among the ranks.
 
 An element is a dict that says where a record is and holds it:
   path: string scalar, the file.
@@ -12,13 +12,122 @@ An element is a dict that says where a record is and holds it:
     reading stopped. `problem_at_end` compares that with the size of the file.
 """
 
+import contextlib
+import functools
+import os
+import re
+import struct
+import zlib
+
 import numpy as np
 import tensorflow.compat.v1 as tf
+
+from console import paths
 
 FILES_READ_TOGETHER = 16
 
 # Length, checksum of the length, and checksum of the data.
 _FRAMING_BYTES = 16
+
+# Names of TFRecord files. A file with another name may be anything.
+_SHARD_NAME = re.compile(r".*(-\d+-of-\d+|\.tfrecords?|\.tfrec|\.record)", re.I | re.S)
+# Hidden files, macOS's copies of attributes among them, and files that other programs
+# are writing or have kept.
+_PASSED_OVER = re.compile(
+    r"\..*|.*(~|\.tmp|\.part|\.partial|\.crdownload|\.crc)", re.I | re.S
+)
+_BYTES_OF_START = 1024
+_LARGEST_RECORD = 2**31
+_MAX_NAMED = 5
+
+
+def find(pattern):
+    """Finds the TFRecord files that a pattern matches.
+
+    Folders, hidden and temporary files, and files that cannot be TFRecords are passed
+    over and named once in the log. A damaged file that is named like a shard is not.
+
+    Args:
+      pattern: str, a glob pattern; a part of a local path that exists as typed is not
+        taken as a pattern.
+
+    Returns:
+      list of str, sorted, at least one.
+
+    Raises:
+      ValueError: one line; no TFRecord file matches, or a file cannot be read or is
+        compressed.
+    """
+    found = _expand(pattern)
+    files = [path for path in found if _may_hold_records(path)]
+    others = sorted(set(found) - set(files))
+    names = ", ".join(map(os.path.basename, others[:_MAX_NAMED]))
+    if len(others) > _MAX_NAMED:
+        names += ", ..."
+    if not files:
+        text = f"{pattern} matches no file"
+        if others:
+            text = (
+                f"{pattern} matches no TFRecord file; {len(others)} are passed over: "
+                f"{names}"
+            )
+        elif paths.is_remote(pattern):
+            text += f"; {paths.COPY_OR_MOUNT}"
+        raise ValueError(text)
+    if others:
+        _warn_once(
+            f"{pattern}: passed over what cannot be TFRecord files, {len(others)} of "
+            f"{len(found)} matches: {names}"
+        )
+    return files
+
+
+def _expand(pattern):
+    if not paths.is_remote(pattern):
+        return paths.expand(pattern)
+    try:
+        return sorted(tf.gfile.Glob(pattern))
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise ValueError(f"{pattern}: {reason}; {paths.COPY_OR_MOUNT}") from error
+
+
+@functools.lru_cache(maxsize=None)
+def _warn_once(text):
+    tf.logging.warning("%s", text)
+
+
+def _may_hold_records(path):
+    """Returns whether a path is a file that starts like a TFRecord file or is empty."""
+    name = os.path.basename(path.rstrip("/"))
+    if _PASSED_OVER.fullmatch(name) or tf.gfile.IsDirectory(path):
+        return False
+    try:
+        with tf.gfile.Open(path, "rb") as file:
+            size, start = file.size(), file.read(_BYTES_OF_START)
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be read: {reason}; change its permissions or move it away"
+        ) from error
+    fits = _starts_with_record(start, size)
+    # 47: the format of GZIP or ZLIB.
+    with contextlib.suppress(zlib.error):
+        unpacked = zlib.decompressobj(47).decompress(start, 8)
+        if not fits and _starts_with_record(unpacked, _LARGEST_RECORD):
+            raise ValueError(
+                f"{path} is compressed; store the records without compression: gunzip "
+                "< COMPRESSED > NEW_FILE"
+            )
+    return fits or not size or bool(_SHARD_NAME.fullmatch(name))
+
+
+def _starts_with_record(start, size):
+    """Returns whether bytes are the start of a TFRecord file of a size."""
+    if len(start) < 8:
+        return False
+    (length,) = struct.unpack("<Q", start[:8])
+    return length <= size - _FRAMING_BYTES
 
 
 def shard_records(

@@ -126,6 +126,18 @@ class SingleDevice(base.Device):
         return tf.estimator.Estimator(model_fn, config=run_config, params=params)
 
 
+def _bypass_proxy(environment, workers):
+    """Excludes the ranks from the proxy that gRPC would use, which cannot reach them.
+
+    Args:
+      environment: dict, for example os.environ.
+      workers: list of str, see cluster.Cluster.
+    """
+    excluded = environment.get("no_grpc_proxy") or environment.get("no_proxy") or ""
+    hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
+    environment["no_grpc_proxy"] = ",".join(filter(None, [excluded, *hosts]))
+
+
 def _profiler_hook(folder, max_steps):
     # The hook's summary writer needs a default graph, any one.
     with tf.Graph().as_default():
@@ -171,6 +183,7 @@ class WorkerDevice(SingleDevice):
             task = {"type": "worker", "index": self.rank - 1}
         cluster = {"chief": workers[:1], "worker": workers[1:]}
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+        _bypass_proxy(os.environ, workers)
         try:
             strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
             estimator = self._estimator(

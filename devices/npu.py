@@ -17,6 +17,7 @@ import os
 
 import tensorflow.compat.v1 as tf
 
+from console import paths
 from console.errors import UserError
 from devices import base, npu_arguments
 from devices.cluster import job_id
@@ -209,8 +210,9 @@ class Npu(base.Device):
         estimator.train(input_fn, hooks=hooks, max_steps=max_steps)
 
     def _profiling_config(self):
-        folder = os.path.abspath(self._options.profiling)
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(self._options.profiling, exist_ok=True)
+        # The profiler of CANN takes paths of few characters only.
+        folder = os.path.abspath(paths.without_wildcards(self._options.profiling))
         options = {"output": folder, "training_trace": "on", "task_trace": "on"}
         # Empty: the device finds the ends of the forward and backward pass itself.
         options.update(fp_point="", bp_point="")

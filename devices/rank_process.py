@@ -77,6 +77,9 @@ class RankProcess:
         with contextlib.suppress(OSError):
             os.remove(self._heartbeat)
         script = os.path.join(self._code_dir, "exec_main.sh")
+        with open(script, "rb") as file:
+            # Users edit this script, some of them on Windows.
+            commands = file.read().replace(b"\r\n", b"\n")
         arguments = [str(self.rank), environment["RANK_SIZE"], self._code_dir]
         launcher = os.getpid()
 
@@ -89,7 +92,7 @@ class RankProcess:
 
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                ["bash", script] + arguments + flags,
+                ["bash", "-c", commands, script] + arguments + flags,
                 cwd=self.folder,
                 env=dict(
                     environment,

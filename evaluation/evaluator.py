@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import dataset_parser
 import ssd_model
-from console import atomic_file
+from console import atomic_file, paths
 from console.errors import UserError, blaming
 from console.progress import progress_bar
 from dataset.bad_records import BadRecords
@@ -120,7 +120,7 @@ class Evaluator:
         )
         batches = estimator.predict(
             lambda: reader(self._reader_params),
-            checkpoint_path=checkpoint_path,
+            checkpoint_path=paths.without_wildcards(checkpoint_path),
             yield_single_examples=False,
         )
         detector, detections, start = postprocess.Detector(), [], time.time()

@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 from coco_metric import FALSE, IGNORED, RIGHT
+from dataset import record_files
 from evaluation import drawing
 
 # Least score of the detections that are shown.
@@ -138,7 +139,7 @@ def _read_images(file_pattern, image_ids):
     # The evaluation refuses broken records. Those it did not read, because of
     # --eval_samples, come after the images that are looked for.
     broken = (tf.errors.OpError, message.DecodeError, ValueError, IndexError)
-    for path in sorted(tf.gfile.Glob(file_pattern)):
+    for path in record_files.find(file_pattern):
         with contextlib.suppress(*broken):
             for record in tf.python_io.tf_record_iterator(path):
                 feature = tf.train.Example.FromString(record).features.feature

@@ -5,8 +5,10 @@
 tests/devices/test_launch.py has what the launchers do with the ranks.
 """
 
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +45,29 @@ def test_any_shell_gives_the_commands_flags_and_then_the_own_ones(project, shell
     ]
 
 
+def write_command(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_traces_search_paths_and_edits_on_windows_do_not_matter(project):
+    script = project.folder / "exec_main.sh"
+    script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
+    folder = project.folder.parent
+    # The empty entry of PATH is the current folder.
+    write_command(folder / "python3", f'exec "{sys.executable}" "$@"')
+    variables = {"PYTHON": "", "PATH": ":" + os.environ["PATH"]}
+    variables.update(CDPATH=f"{folder}:/", LC_ALL="C")
+    result = project.run(
+        LAUNCHER, "--model_dir=é", shell=["bash", "-x"], cwd=folder, **variables
+    )
+    assert result.returncode == 0, result.stderr
+    (report,) = project.reports()
+    assert report["argv"][-2:] == ["--model_dir=result_npu", "--model_dir=é"]
+    assert report["env"]["PYTHON"] == f"{folder}/./python3"
+    assert report["env"]["path_to_tfrecord"] == "/data/records"
+
+
 def test_paths_and_mode_may_be_edited(project):
     script = project.folder / "exec_main.sh"
     text = script.read_text()
@@ -69,7 +94,10 @@ def test_without_paths_the_sample_is_used_with_a_short_schedule(project):
     arguments = ["0", "1", str(project.folder), "--num_epochs=2"]
     folder = project.folder / "training" / "D0"
     folder.mkdir(parents=True)
-    result = project.run("exec_main.sh", *arguments, cwd=folder, **NO_DATA)
+    # A file system without locks.
+    write_command(folder / "flock", "exit 71")
+    path = f"{folder}:{os.environ['PATH']}"
+    result = project.run("exec_main.sh", *arguments, cwd=folder, PATH=path, **NO_DATA)
     assert result.returncode == 0
     sample = project.folder / "sample_dataset"
     (line,) = [line for line in result.stdout.splitlines() if "built-in sample" in line]

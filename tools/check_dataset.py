@@ -18,7 +18,6 @@ faults, 1 with faults, and 2 for a wrong flag or a file that cannot be opened.
 """
 
 import contextlib
-import glob
 import os
 import random
 import sys
@@ -58,7 +57,7 @@ def _define_flags():
 
 def main(patterns):
     """Checks the files that match the patterns; returns the exit status."""
-    paths = _find_files(patterns)
+    check(patterns, 'name the files: check_dataset.py "tfrecord/train2017-*"')
     with blaming("--label_map:"):
         label_map = categories.read_label_map(FLAGS.label_map)
     if FLAGS.sheet:
@@ -68,10 +67,13 @@ def main(patterns):
         with blaming("--json:"):
             dataset = coco_json.load(FLAGS.json)
     # These import TensorFlow, which takes seconds.
+    from dataset import record_files
     from detection import model_file
     from inspection import contact_sheet, findings, record_check
 
     model_file.quiet_tensorflow()
+    with blaming():
+        paths = sorted({path for p in patterns for path in record_files.find(p)})
     found = findings.Findings(label_map, FLAGS.max_lines)
     if dataset:
         found.add_json(FLAGS.json, dataset)
@@ -89,17 +91,6 @@ def main(patterns):
     elif FLAGS.sheet:
         print("no contact sheet: no record has a box to train on")
     return 1 if found.counts else 0
-
-
-def _find_files(patterns):
-    if not patterns:
-        raise UserError('name the files: check_dataset.py "tfrecord/train2017-*"')
-    paths = set()
-    for pattern in patterns:
-        found = [path for path in glob.glob(pattern) if os.path.isfile(path)]
-        check(found, "%s: no file matches", pattern)
-        paths.update(found)
-    return sorted(paths)
 
 
 def _check_sheet(path):

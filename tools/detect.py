@@ -26,7 +26,6 @@ status is then 1.
 """
 
 import collections
-import glob
 import io
 import json
 import os
@@ -42,6 +41,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import coco_metric
 from console import atomic_file, command
 from console.errors import UserError, blaming, check
+from console.paths import expand
 from detection import model_file, picture_stream
 from devices import base
 from evaluation import drawing, postprocess
@@ -138,7 +138,7 @@ def find_pictures(arguments):
         elif os.path.lexists(argument):
             found = [argument]
         else:
-            found = sorted(glob.glob(argument, recursive=True))
+            found = expand(argument)
         found = [path for path in found if not os.path.isdir(path)]
         check(found, "%s: %s", argument, _NOT_FOUND)
         for path in found:

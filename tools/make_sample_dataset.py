@@ -210,9 +210,18 @@ def _make(folder, settings):
         with open(os.path.join(partial, _MARKER), "w") as file:
             json.dump(settings, file)
         os.chmod(partial, 0o755)
-        os.replace(partial, folder)
+        _rename(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename(partial, folder):
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        # On a file system without locks, another rank may have created it meanwhile.
+        if not os.path.exists(os.path.join(folder, _MARKER)):
+            raise
 
 
 def _check_finished(folder, settings):

@@ -22,6 +22,7 @@ from typing import Any, Dict, List
 # The project's packages are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from console import paths
 from console.errors import UserError, check
 from devices import rank_table
 from devices.rank_table import Rank
@@ -57,6 +58,7 @@ def _show(options: argparse.Namespace):
 
 
 def _make(options: argparse.Namespace):
+    paths.check_local("output", options.output)
     ranks = _number_devices(options.servers.split(","), options.hccn)
     if options.layout == "group_list":
         content = _group_list_document(ranks, options.board_id)

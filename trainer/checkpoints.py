@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 import resnet
+from console import paths
 
 _BACKBONE_SCOPE = "resnet34/"
 _INDEX_NAME = re.compile(r"(model\.ckpt-(\d+))\.index")
@@ -62,8 +63,9 @@ def _read(path):
     Raises:
       ValueError: one line; it is damaged, or a variable is not finite.
     """
+    name = paths.without_wildcards(path)
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = tf.train.load_checkpoint(name)
         for name in reader.get_variable_to_shape_map():
             value = reader.get_tensor(name)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -72,7 +74,8 @@ def _read(path):
     # TensorFlow's reader raises many classes, such as IndexError for a truncated file.
     except Exception as error:
         lines = str(error).splitlines() or [repr(error)]
-        raise ValueError(f"cannot read {path}: {lines[0]}") from error
+        reason = lines[0].replace(name, path)
+        raise ValueError(f"cannot read {path}: {reason}") from error
 
 
 def find(path):
@@ -114,11 +117,11 @@ def select(model_dir, path):
       path: str, prefix of a checkpoint in model_dir; None to start from step 0.
     """
     if path:
-        paths = [other for _, other in _checkpoints(model_dir)]
+        folder = paths.without_wildcards(model_dir)
+        found = [other for _, other in _checkpoints(folder)]
+        path = os.path.join(folder, os.path.basename(path))
         # This writes a new file and renames it, so the file is always whole.
-        tf.train.update_checkpoint_state(
-            model_dir, path, paths[: paths.index(path) + 1]
-        )
+        tf.train.update_checkpoint_state(folder, path, found[: found.index(path) + 1])
     elif tf.gfile.Exists(os.path.join(model_dir, "checkpoint")):
         tf.gfile.Remove(os.path.join(model_dir, "checkpoint"))
 
@@ -182,7 +185,7 @@ def check_classes(checkpoint_path, num_classes):
     """
     level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
     name = f"ssd/class_net/class-{level}/bias"
-    shapes = dict(tf.train.list_variables(checkpoint_path))
+    shapes = dict(tf.train.list_variables(paths.without_wildcards(checkpoint_path)))
     found = shapes[name][0] // boxes_per_cell if name in shapes else 0
     if found != num_classes:
         raise ValueError(
@@ -235,10 +238,12 @@ def with_backbone(model_fn, checkpoint_path, assignment):
       assignment: dict, see `backbone_variables`.
     """
 
+    path = paths.without_wildcards(checkpoint_path)
+
     def pretrained_model_fn(features, labels, mode, params):
         spec = model_fn(features, labels, mode, params)
         if mode == tf.estimator.ModeKeys.TRAIN:
-            tf.train.init_from_checkpoint(checkpoint_path, assignment)
+            tf.train.init_from_checkpoint(path, assignment)
         return spec
 
     return pretrained_model_fn

@@ -10,15 +10,17 @@ from google.protobuf import message
 
 import coco_metric
 import ssd_model
-from console import atomic_file
+from console import atomic_file, paths
 from console.errors import UserError, blaming, check
-from dataset import record_rules
+from dataset import record_files, record_rules
 from trainer import checkpoints
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
 # Only a typo exceeds it. It is the largest number of protocol buffers' int32.
 _LARGEST_NUMBER = 2**31 - 1
+# TensorFlow itself reads these files, also from some remote file systems.
+_PATTERNS = ("training_file_pattern", "validation_file_pattern")
 # Names of categories are compared in this number of training records.
 _RECORDS_WITH_NAMES = 32
 
@@ -32,6 +34,11 @@ def check_flags():
     for flag in settings.own_flags():
         value = flag.value
         check(value != "", "--%s is empty: give it a value or leave it out", flag.name)
+        if isinstance(value, str):
+            if flag.name not in _PATTERNS:
+                paths.check_local(flag.name, value)
+            with blaming(f"--{flag.name}: the path must be UTF-8:", UnicodeError):
+                value.encode()
         # NaN is refused as well.
         is_usable = not isinstance(value, (int, float)) or abs(value) <= _LARGEST_NUMBER
         check(is_usable, "--%s=%s: must be at most 2^31 - 1", flag.name, value)
@@ -62,13 +69,10 @@ def _first_file(flag):
     """
     pattern = FLAGS[flag].value
     check(pattern, "--%s is missing: give a glob pattern of TFRecord files", flag)
-    try:
-        paths = sorted(tf.gfile.Glob(pattern))
-    except tf.errors.OpError as error:
-        raise UserError(f"--{flag}={pattern}: {error.message}") from error
-    check(paths, "--%s=%s matches no file", flag, pattern)
-    filled = [path for path in paths if tf.gfile.Stat(path).length]
-    check(filled, "--%s=%s: every file is empty, such as %s", flag, pattern, paths[0])
+    with blaming(f"--{flag}:"):
+        found = record_files.find(pattern)
+    filled = [path for path in found if tf.gfile.Stat(path).length]
+    check(filled, "--%s=%s: every file is empty, such as %s", flag, pattern, found[0])
     return filled[0]
 
 

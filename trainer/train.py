@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import dataset_parser
 import ssd_model
+from console import paths
 from console.errors import UserError, blaming, check
 from dataset.bad_records import BadRecords
 from trainer import checkpoints, heartbeat, stop_signal
@@ -54,10 +55,13 @@ def train(device, params, model_dir, label_map, backbone=None):
     )
     params = dict(params, iterations_per_loop=loop)
     stop = stop_signal.StopOnSignal(device.ranks, loop)
+    folder = paths.without_wildcards(model_dir)
+    if folder != model_dir:
+        tf.logging.info("TensorFlow's messages name %s as %s", model_dir, folder)
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
             _model_fn(device, backbone, is_fresh_start=path is None),
-            model_dir,
+            folder,
             params,
             functools.partial(_input_fn, device, reader, params["batch_size"]),
             total,

@@ -16,6 +16,8 @@ import tensorflow.compat.v1 as tf
 import processes
 
 pytestmark = pytest.mark.slow
+# Nothing listens on the port "discard".
+PROXY = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,12 @@ def trainings(tmp_path_factory):
     """The checkpoints, statuses and outputs of three runs of the same two ranks.
 
     In the first run rank 1 is killed after a step, in the second it receives SIGTERM.
+    The environment names a proxy that does not answer, as it would for these ranks.
     """
+    environment = {k: v for k, v in os.environ.items() if "no_" not in k.lower()}
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+        environment.update({name: PROXY, name.upper(): PROXY})
+    environment["no_proxy"] = "example.org"
     model_dir = str(tmp_path_factory.mktemp("trainings") / "model")
     script = os.path.join(processes.ROOT, "tests", "helpers", "one_weight_rank.py")
     statuses, outputs = [], []
@@ -33,7 +40,7 @@ def trainings(tmp_path_factory):
             "base_port": processes.free_ports(3),
         }
         command = [sys.executable, script, "cpu", model_dir, json.dumps(options)]
-        ranks = processes.start_ranks(2, command + arguments)
+        ranks = processes.start_ranks(2, command + arguments, environment)
         outputs.append([rank.communicate(timeout=300)[0] for rank in ranks])
         statuses.append([rank.returncode for rank in ranks])
     return model_dir, statuses, outputs

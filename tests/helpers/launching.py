@@ -93,11 +93,11 @@ print("sample made")
 
 
 class Project:
-    """The copy of the launchers, in a folder with a space in its name."""
+    """The copy of the launchers, in a folder whose name has unusual characters."""
 
     def __init__(self, parent):
         """Creates the copy in a new folder."""
-        self.folder = parent / "the project"
+        self.folder = parent / "the 'project' [1] é*"
         (self.folder / "tools").mkdir(parents=True)
         for name in _SCRIPTS:
             shutil.copy(str(ROOT / name), str(self.folder))

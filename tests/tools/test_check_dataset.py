@@ -371,7 +371,7 @@ def test_sigterm_ends_the_check_without_a_traceback(tmp_path):
     "arguments, message",
     [
         ([], "name the files"),
-        (["none*"], "none*: no file matches"),
+        (["none*"], "none* matches no file"),
         (["val", "--json=none.json"], "--json: cannot read none.json"),
         (["val", "--label_map=none.json"], "--label_map: cannot read none.json"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),

@@ -3,6 +3,7 @@
 """Which checkpoint a training resumes from, and the pretrained backbone."""
 
 import functools
+import tempfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import resnet
 import ssd_model
+from console.errors import UserError
 from trainer import checkpoints
 
 
@@ -36,9 +38,13 @@ def backbone():
 
 @pytest.mark.slow
 def test_backbone_is_loaded_and_other_variables_are_ignored(tmp_path, graph, backbone):
-    path = str(tmp_path / "model.ckpt-28152")
+    # TensorFlow would take these names for patterns.
+    (tmp_path / "run [1]").mkdir()
+    path = str(tmp_path / "run [1]" / "model*?.ckpt-28152")
     others = {"dense/kernel": [1.0, 2.0], "global_step": 28152}
-    save(path, dict(backbone, **others))
+    save(tmp_path / "model.ckpt", dict(backbone, **others))
+    for ending in ("index", "data-00000-of-00001"):
+        (tmp_path / f"model.ckpt.{ending}").rename(f"{path}.{ending}")
     wrapped = []
     model_fn = functools.partial(
         ssd_model.ssd_model_fn, wrap_optimizer=lambda o: wrapped.append(o) or o
@@ -126,6 +132,41 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     assert checkpoints.steps(str(tmp_path)) == [5, 10, 20]
     assert checkpoints.newest_usable(str(tmp_path)) == expected
     assert f"skipped a checkpoint: cannot read {tmp_path}/model.ckpt-20" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["run [1]", "a*b", "c?", "back\\slash"])
+def test_a_folder_whose_name_is_a_pattern_does_not_matter(tmp_path, caplog, name):
+    plain, folder = tmp_path / "plain", tmp_path / name
+    plain.mkdir()
+    write_training(plain, [5, 10, 20])
+    plain.rename(folder)
+    index = folder / "model.ckpt-20.index"
+    index.write_bytes(index.read_bytes()[:5])
+    expected = (10, f"{folder}/model.ckpt-10")
+    assert checkpoints.newest_usable(str(folder)) == expected
+    assert checkpoints.find(f"{folder}/model.ckpt-10.index") == expected
+    assert f"cannot read {folder}/model.ckpt-20: " in caplog.text
+    checkpoints.select(str(folder), expected[1])
+    state = (folder / "checkpoint").read_text().splitlines()
+    assert state == [
+        'model_checkpoint_path: "model.ckpt-10"',
+        'all_model_checkpoint_paths: "model.ckpt-5"',
+        'all_model_checkpoint_paths: "model.ckpt-10"',
+    ]
+
+
+def test_without_a_temporary_folder_no_checkpoint_is_taken_for_damaged(
+    tmp_path, monkeypatch
+):
+    write_training(tmp_path, [5])
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    for path in tmp_path.glob("model.ckpt-5.*"):
+        path.rename(folder / path.name)
+    for tempdir in (f"{tmp_path}/none", str(folder)):
+        monkeypatch.setattr(tempfile, "tempdir", tempdir)
+        with pytest.raises(UserError, match="TensorFlow takes"):
+            checkpoints.newest_usable(str(folder))
 
 
 def test_weights_that_are_not_finite_are_left_out(tmp_path, caplog):

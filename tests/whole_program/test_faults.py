@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,6 +20,14 @@ from evaluation import plots
 from trainer import checkpoints
 
 pytestmark = pytest.mark.slow
+ANNOTATIONS = {
+    "images": [{"id": i, "width": 90, "height": 60} for i in (1, 2, 3)],
+    "annotations": [
+        {"id": i, "image_id": i, "category_id": 18, "bbox": [20, 15, 30, 30]}
+        for i in (1, 2, 3)
+    ],
+    "categories": [{"id": 18, "name": "dog"}],
+}
 SAVE_EACH_STEP = "--save_checkpoints_steps=1"
 
 
@@ -74,6 +83,38 @@ def test_the_same_seed_gives_the_same_losses_bit_for_bit(data, tmp_path):
     np.testing.assert_array_equal(kernels[0], kernels[1])
     timeline = next((folders[0] / "profile").glob("timeline-*.json"))
     assert json.loads(timeline.read_text())["traceEvents"]
+
+
+def test_folders_whose_names_are_patterns_are_trained_in_resumed_and_evaluated(
+    data, tmp_path, caplog
+):
+    folder = tmp_path / "-r [1]*? \\ 'é数\""
+    shutil.copytree(str(data), str(folder))
+    (folder / "val.json").write_text(json.dumps(ANNOTATIONS))
+    # The name above is a pattern that matches this one.
+    other = tmp_path / "-r 1xy  'é数\"" / "model"
+    other.mkdir(parents=True)
+    endings = ("index", "meta", "data-00000-of-00001")
+    names = [f"model.ckpt-{step}.{e}" for step in range(4) for e in endings]
+    for name in names:
+        (other / name).touch()
+    model_dir = folder / "model"
+    flags = [SAVE_EACH_STEP, "--keep_checkpoint_max=1"]
+    flags += [f"--validation_file_pattern={folder / 'train'}"]
+    flags += [f"--val_json_file={folder / 'val.json'}", "--eval_batch_size=3"]
+    flags += [f"--profiling={folder / 'profile'}"]
+    assert train(folder, model_dir, *flags, steps=2) == 0
+    assert checkpoints.steps(str(model_dir)) == [2]
+    assert train(folder, model_dir, *flags, "--mode=train_and_eval", steps=3) == 0
+    assert checkpoints.steps(str(model_dir)) == [3]
+    assert "resumed at step 2" in caplog.text
+    assert "evaluated 3 of 3 images" in caplog.text
+    assert (model_dir / "eval" / "report-3.html").exists()
+    assert list((folder / "profile").glob("timeline-*.json"))
+    assert sorted(path.name for path in other.iterdir()) == sorted(names)
+    # Elsewhere, TensorFlow itself finds the checkpoint.
+    moved = model_dir.rename(tmp_path / "moved")
+    assert tf.train.latest_checkpoint(str(moved)) == str(moved / "model.ckpt-3")
 
 
 def test_a_loss_that_is_not_finite_is_named_and_the_last_good_checkpoint_kept(

@@ -8,6 +8,7 @@ import os
 import tensorflow.compat.v1 as tf
 
 import anchors
+from console import paths
 from detection import model_file
 from evaluation import postprocess
 
@@ -128,10 +129,11 @@ def _freeze(session, outputs, path):
 
 def _write_label_map(label_map, checkpoint_path, folder):
     entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
+    path = paths.without_wildcards(checkpoint_path)
     info = {
         "model": "SSD-ResNet34",
         "checkpoint": os.path.basename(checkpoint_path),
-        "step": int(tf.train.load_variable(checkpoint_path, tf.GraphKeys.GLOBAL_STEP)),
+        "step": int(tf.train.load_variable(path, tf.GraphKeys.GLOBAL_STEP)),
     }
     path = os.path.join(folder, model_file.LABEL_MAP_FILE)
     with open(path, "w", encoding="utf-8") as file:

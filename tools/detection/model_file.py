@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 import ssd_model
+from console import paths
 from console.errors import UserError, blaming
 from dataset import categories
 from devices import base, selection
@@ -148,7 +149,8 @@ def restore(session, checkpoint_path, label_map):
     """
     with session.graph.as_default():
         variables = tf.global_variables()
-        available = {name for name, _ in tf.train.list_variables(checkpoint_path)}
+        path = paths.without_wildcards(checkpoint_path)
+        available = {name for name, _ in tf.train.list_variables(path)}
         missing = [v.op.name for v in variables if v.op.name not in available]
         if missing:
             raise UserError(
@@ -157,7 +159,7 @@ def restore(session, checkpoint_path, label_map):
             )
         with blaming("--model:"):
             checkpoints.check_classes(checkpoint_path, label_map.num_classes)
-        tf.train.Saver(variables).restore(session, checkpoint_path)
+        tf.train.Saver(variables).restore(session, path)
 
 
 class Network:

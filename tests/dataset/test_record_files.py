@@ -1,0 +1,107 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of a pattern are taken for TFRecord files."""
+
+import gzip
+import logging
+import zlib
+
+import pytest
+
+import records
+from dataset import record_files
+
+RECORD = records.record(1, records.black_png(9), [[0, 0, 1, 1]], [1])
+
+
+@pytest.fixture
+def warnings():
+    """List of the warnings that are logged."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logging.getLogger("tensorflow").addHandler(handler)
+    yield lines
+    logging.getLogger("tensorflow").removeHandler(handler)
+
+
+def write(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        records.write(folder / name, [RECORD])
+
+
+def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, warnings):
+    shards = ["val-00000-of-00002", "val.tfrecord", "val2", "val[3]"]
+    write(tmp_path, *shards)
+    (tmp_path / "val").mkdir()
+    content = (tmp_path / "val2").read_bytes()
+    others = ["._val2", ".val2", "val2.crc", "val2.part", "val2.tmp", "val2~"]
+    for name in others:
+        (tmp_path / name).write_bytes(content)
+    for name, data in (
+        ("val.zip", b"PK\3\4\x14\0\0\0\x08\0" + bytes(5000)),
+        ("val.json", b'{"images": []}' * 20),
+        ("val.tar.gz", gzip.compress(b"val2017/1.jpg" + bytes(500))),
+        ("val_notes.txt", b"short"),
+    ):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "val-empty").touch()
+    expected = [f"{tmp_path}/{name}" for name in sorted(shards + ["val-empty"])]
+    for _ in range(2):
+        assert record_files.find(f"{tmp_path}/val*") == expected
+    assert warnings == [
+        f"{tmp_path}/val*: passed over what cannot be TFRecord files, 9 of 14 matches: "
+        "val, val.json, val.tar.gz, val.zip, val2.crc, ..."
+    ]
+    # Wildcards do not match hidden files, but other patterns do.
+    assert record_files.find(f"{tmp_path}/[.v]*") == expected
+
+
+@pytest.mark.parametrize("folder", ["run [1]", "a*b", "c?", "back\\slash", "-x 'é\"数"])
+def test_folders_may_have_wildcards_in_their_names(tmp_path, folder):
+    write(tmp_path / folder, "t-0", "t-1")
+    write(tmp_path / "run 1", "t-9")
+    write(tmp_path / "axb", "t-9")
+    expected = [f"{tmp_path}/{folder}/t-0", f"{tmp_path}/{folder}/t-1"]
+    assert record_files.find(f"{tmp_path}/{folder}/t*") == expected
+
+
+@pytest.mark.parametrize("name", ["t-00001-of-00004", "t.tfrecord", "t.RECORD"])
+def test_a_damaged_file_that_is_named_like_a_shard_stays(tmp_path, name):
+    (tmp_path / name).write_bytes(b"this is not a TFRecord file" * 9)
+    assert record_files.find(f"{tmp_path}/t*") == [f"{tmp_path}/{name}"]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+@pytest.mark.parametrize("name", ["t-00000-of-00001", "t.tfrecord.gz", "t"])
+def test_compressed_shards_are_refused_with_the_remedy(tmp_path, name, compress):
+    write(tmp_path, "plain")
+    write(tmp_path, "t2")
+    (tmp_path / name).write_bytes(compress((tmp_path / "plain").read_bytes()))
+    with pytest.raises(ValueError) as error:
+        record_files.find(f"{tmp_path}/t*")
+    assert str(error.value) == (
+        f"{tmp_path}/{name} is compressed; store the records without compression: "
+        "gunzip < COMPRESSED > NEW_FILE"
+    )
+
+
+def test_a_pattern_without_a_tfrecord_file_is_one_line(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train.zip").write_bytes(b"PK\3\4\x14\0\0\0\x08\0" + bytes(5000))
+    (tmp_path / "gone.tfrecord").symlink_to(tmp_path / "nowhere")
+    for pattern, message in (
+        ("none*", "none* matches no file"),
+        (
+            "train*",
+            "train* matches no TFRecord file; 2 are passed over: train, train.z",
+        ),
+        ("gone*", "gone.tfrecord cannot be read: "),
+        ("x://a/b*", "x://a/b*: "),
+    ):
+        if "://" not in pattern:
+            pattern = f"{tmp_path}/{pattern}"
+        with pytest.raises(ValueError) as error:
+            record_files.find(pattern)
+        assert message in str(error.value) and "\n" not in str(error.value)

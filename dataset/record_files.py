@@ -12,6 +12,11 @@ An element is a dict that says where a record is and holds it:
     reading stopped. `problem_at_end` compares that with the size of the file.
 """
 
+import concurrent.futures
+import contextlib
+import os
+import struct
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -19,6 +24,7 @@ FILES_READ_TOGETHER = 16
 
 # Length, checksum of the length, and checksum of the data.
 _FRAMING_BYTES = 16
+_LENGTH = struct.Struct("<Q")
 
 
 def shard_records(
@@ -144,3 +150,30 @@ def problem_at_end(path, index, position):
         f"cannot be read any further after {index} records and {position} of its "
         f"{size} bytes"
     )
+
+
+def count_records(files):
+    """Counts records by the lengths in front of them; nothing else is read.
+
+    Args:
+      files: list of str, local TFRecord files. A file that is cut off or cannot be read
+        counts as far as it can be followed.
+
+    Returns:
+      int.
+    """
+    with concurrent.futures.ThreadPoolExecutor(FILES_READ_TOGETHER) as pool:
+        return sum(pool.map(_count_records, files))
+
+
+def _count_records(path):
+    count = position = 0
+    # Without a buffer: it would read 8 KB for 8 bytes.
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while position + _FRAMING_BYTES <= size:
+            file.seek(position)
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            position += length + _FRAMING_BYTES
+            count += position <= size
+    return count

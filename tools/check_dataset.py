@@ -42,7 +42,10 @@ def _define_flags():
         "json", None, "COCO json of the same images, to compare with the records."
     )
     flags.DEFINE_string(
-        "label_map", None, "Json with the dataset's own categories; default: COCO's."
+        "label_map",
+        None,
+        "Json or pbtxt with the dataset's own categories; default: the label map beside "
+        "the files, else COCO's.",
     )
     flags.DEFINE_string(
         "sheet", "contact_sheet.png", "PNG file for the contact sheet; empty for none."
@@ -59,8 +62,11 @@ def _define_flags():
 def main(patterns):
     """Checks the files that match the patterns; returns the exit status."""
     paths = _find_files(patterns)
+    folders = map(os.path.dirname, paths)
     with blaming("--label_map:"):
-        label_map = categories.read_label_map(FLAGS.label_map)
+        label_map = categories.read_label_map(
+            categories.find_label_map(FLAGS.label_map, *folders)
+        )
     if FLAGS.sheet:
         _check_sheet(FLAGS.sheet)
     dataset = None

@@ -13,7 +13,7 @@ import dataset_parser
 import ssd_model
 from console.errors import UserError, blaming, check
 from dataset.bad_records import BadRecords
-from trainer import checkpoints, heartbeat, stop_signal
+from trainer import checkpoints, heartbeat, inputs, saving, schedule, stop_signal
 from trainer.flags import FLAGS
 
 
@@ -44,16 +44,23 @@ def train(device, params, model_dir, label_map, backbone=None):
     if steps_left <= 0:
         tf.logging.info("the training is finished: step %d of %d", step, total)
         return True
+    inputs.save_label_map(label_map)
+    save_steps = schedule.save_steps(params)
     with blaming():
-        loop = device.iterations_per_loop(
-            total, steps_left, FLAGS.save_checkpoints_steps
-        )
+        loop = device.iterations_per_loop(total, steps_left, save_steps)
     bad_records = BadRecords(FLAGS.max_bad_records)
     reader = dataset_parser.SSDInputReader(
         FLAGS.training_file_pattern, True, label_map, bad_records
     )
     params = dict(params, iterations_per_loop=loop)
     stop = stop_signal.StopOnSignal(device.ranks, loop)
+    hooks = [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
+    if device.rank == 0 or not device.shares_model_dir:
+        hooks.append(
+            saving.SaveAtMultiples(
+                model_dir, save_steps, total, loop, FLAGS.keep_checkpoint_max
+            )
+        )
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
             _model_fn(device, backbone, is_fresh_start=path is None),
@@ -61,8 +68,9 @@ def train(device, params, model_dir, label_map, backbone=None):
             params,
             functools.partial(_input_fn, device, reader, params["batch_size"]),
             total,
-            [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir),
-            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+            hooks,
+            # trainer/saving.py saves the checkpoints between the first and last step.
+            save_checkpoints_steps=total,
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
             tf_random_seed=FLAGS.seed,
         )
@@ -86,7 +94,7 @@ def newest_checkpoint(device, params, model_dir, limit=None):
     """
     with blaming("--model_dir:"):
         step, path = checkpoints.newest_common(
-            model_dir, device, FLAGS.save_checkpoints_steps, limit
+            model_dir, device, schedule.save_steps(params), limit
         )
         if path:
             checkpoints.check_classes(path, params["num_classes"])

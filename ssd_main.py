@@ -32,16 +32,13 @@ from trainer import checkpoints, checks, inputs, log, schedule, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
-# The folder where the user has called a launcher; empty without one.
-_CALLED_FROM = os.environ.get("SSD_CALLED_FROM", "")
-
 
 def _run_mode():
     """Trains, evaluates, or does both, as --mode says."""
     trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
     with blaming():
         device = selection.create(FLAGS.device, settings.device_options())
-    if _CALLED_FROM:
+    if "SSD_CALLED_FROM" in os.environ:
         FLAGS.model_dir = device.folder_of_rank(FLAGS.model_dir)
     inputs.use_data_dir()
     label_map = inputs.read_label_map()
@@ -105,7 +102,7 @@ def main(argv):
     try:
         rest = FLAGS(argv)[1:]
         check(not rest, "%s: not a flag; flags look like --name=value", *rest[:1])
-        settings.find_paths_from(_CALLED_FROM)
+        settings.find_paths_from(os.environ.get("SSD_CALLED_FROM", ""))
         log.set_up()
         checks.check_flags()
         _run_mode()

@@ -44,8 +44,8 @@ def _define_flags():
     flags.DEFINE_string(
         "label_map",
         None,
-        "Json or pbtxt with the dataset's own categories; default: the label map beside "
-        "the files, else COCO's.",
+        "Json or pbtxt with the dataset's own categories; default: the label map "
+        "beside the files, else COCO's.",
     )
     flags.DEFINE_string(
         "sheet", "contact_sheet.png", "PNG file for the contact sheet; empty for none."

@@ -153,8 +153,8 @@ def check_categories(label_map):
         another name there.
     """
     files = find_files("training_file_pattern")
-    # Evenly spaced, because files may be sorted by category.
-    chosen = files[:: -(-len(files) // _COMPARED_FILES)]
+    # Evenly spaced from the last file on, because records may be sorted by category.
+    chosen = files[:: len(files) // -_COMPARED_FILES]
     for path in chosen:
         for entries in _categories(path, _COMPARED_RECORDS // len(chosen)):
             found = label_map.contradictions(entries)

@@ -49,7 +49,7 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         missing = kept + 1 - len(checkpoints.steps(self._model_dir))
         log = tf.logging.info if missing * size <= free else tf.logging.warning
         log(
-            "checkpoints: every %d steps, at most %d of %.0f MB each are kept in %s, "
+            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
             "%.1f GB together; its disk has %.1f GB free%s",
             self._every_steps,
             kept,

@@ -33,10 +33,12 @@ def train(device, params, model_dir, label_map, backbone=None):
       has stopped the training before.
 
     Raises:
-      UserError: the training files have no usable image, too many of their records are
-        broken, the loss is not finite, or the disk is full.
+      UserError: the ranks have different schedules, the training files have no usable
+        image, too many of their records are broken, the loss is not finite, or the disk
+        is full.
     """
     total = ssd_model.total_steps(params)
+    _check_same_schedule(device, total)
     step, path = newest_checkpoint(device, params, model_dir)
     steps_left = total - (step or 0)
     if device.rank == 0 or not device.shares_model_dir:
@@ -75,6 +77,17 @@ def train(device, params, model_dir, label_map, backbone=None):
             tf_random_seed=FLAGS.seed,
         )
     return _check_end(device, stop.stopped_at, total, model_dir)
+
+
+def _check_same_schedule(device, total):
+    """Compares the ranks' schedules; with different ones they would wait forever."""
+    totals = device.ranks.exchange(total)
+    check(
+        len(set(totals)) == 1,
+        "--training_file_pattern: the ranks would train for %s steps; give all servers "
+        "the same files, or --num_examples_per_epoch",
+        ", ".join(map(str, sorted(set(totals)))),
+    )
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):

@@ -59,6 +59,7 @@ def test_a_run_of_several_steps_saves_the_first_step_past_a_multiple(train):
 def test_the_start_tells_what_the_checkpoints_take_of_the_disk(
     train, monkeypatch, caplog, free, level, end
 ):
+    caplog.set_level("INFO", logger="tensorflow")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: DiskUsage(free))
     train(1, total=1, every=1)
     (line,) = [r for r in caplog.records if "checkpoints: every" in r.getMessage()]

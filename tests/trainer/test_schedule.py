@@ -9,7 +9,8 @@ import records
 import ssd_model
 from console.errors import UserError
 from dataset import categories, record_files
-from trainer import schedule
+from devices import selection
+from trainer import schedule, train
 from trainer.flags import FLAGS
 
 CELLS = categories.LabelMap({1: "red", 2: "white"})
@@ -83,6 +84,7 @@ def test_an_epoch_has_as_many_images_as_the_files(
 
 
 def test_which_number_of_images_counts_is_logged(params_of, caplog):
+    caplog.set_level("INFO", logger="tensorflow")
     params_of(categories.COCO, 118287)
     params_of(CELLS, 292)
     coco, cells = [record.getMessage() for record in caplog.records]
@@ -121,3 +123,11 @@ def test_checkpoints_come_every_twentieth_in_round_numbers(params_of, total, exp
 def test_files_that_do_not_exist_are_named(params_of):
     with pytest.raises(UserError, match="--training_file_pattern=none matches no file"):
         params_of(CELLS, 9, training_file_pattern="none")
+
+
+def test_ranks_with_different_schedules_are_told(monkeypatch):
+    device = selection.create("cpu")
+    monkeypatch.setattr(device.ranks, "exchange", lambda steps: [steps, 1050, steps])
+    with pytest.raises(UserError) as told:
+        train.train(device, dict(ssd_model.DEFAULT_PARAMS), "none", categories.COCO)
+    assert "the ranks would train for 1050, 432000 steps" in str(told.value)

@@ -10,10 +10,12 @@
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 
-# Folders of the TFRecords (train2017*, val2017*), of the pretrained ResNet34
-# (model.ckpt-28152; empty: training from scratch) and of instances_val2017.json. If all
-# are empty, the built-in sample is used. Each can also be set in the environment.
-# Relative paths start at CODE_DIR.
+# path_to_tfrecord alone is the folder of a whole dataset, as --data_dir. The names of the
+# published code are taken if path_to_annotations is set as well: train2017* and val2017*
+# in path_to_tfrecord, instances_val2017.json in path_to_annotations. path_to_pretrain has
+# the pretrained ResNet34, model.ckpt-28152 (empty: training from scratch). Without data
+# here or in the flags, the built-in sample is used. Each can also be set in the
+# environment. Relative paths start in the folder where the launcher is called.
 path_to_tfrecord=${path_to_tfrecord:-}
 path_to_pretrain=${path_to_pretrain:-}
 path_to_annotations=${path_to_annotations:-}
@@ -22,7 +24,6 @@ path_to_annotations=${path_to_annotations:-}
 # minutes on a CPU.
 sample_flags=(
     --train_batch_size=4
-    --num_examples_per_epoch=400
     --num_epochs=3
     --base_learning_rate=0.024 # is for 32 images: 0.003 for 4
     --warmup_epochs=0.4        # 40 steps
@@ -53,32 +54,44 @@ make_sample() {
     ) 9>"$1/.sample_dataset.lock"
 }
 
-further_flags=()
-if [[ -z "${path_to_tfrecord}${path_to_annotations}${path_to_pretrain}" ]]; then
+# Flags that name the data switch the built-in sample off, and --data_dir the paths above.
+is_data_named=""
+for flag in "${@:4}"; do
+    case "${flag%%=*}" in
+        --data_dir | -data_dir)
+            is_data_named=1 path_to_tfrecord="" path_to_annotations="" ;;
+        --training_file_pattern | --validation_file_pattern | --val_json_file)
+            is_data_named=1 ;;
+    esac
+done
+
+data_flags=()
+if [[ -n "${path_to_tfrecord}" && -n "${path_to_annotations}" ]]; then
+    data_flags=(
+        --training_file_pattern="${path_to_tfrecord}/train2017*"
+        --validation_file_pattern="${path_to_tfrecord}/val2017*"
+        --val_json_file="${path_to_annotations}/instances_val2017.json"
+    )
+elif [[ -n "${path_to_tfrecord}" ]]; then
+    data_flags=(--data_dir="${path_to_tfrecord}")
+elif [[ -n "${path_to_annotations}" ]]; then
+    fail "path_to_annotations='${path_to_annotations}': set path_to_tfrecord as well," \
+        "or give --data_dir"
+elif [[ -z "${is_data_named}${path_to_pretrain}" ]]; then
     echo "exec_main.sh: no path is set: a short training on the built-in sample," \
         "$3/sample_dataset"
     make_sample "$3"
-    path_to_tfrecord="$3/sample_dataset"
-    path_to_annotations="$3/sample_dataset"
-    further_flags=("${sample_flags[@]}")
-elif [[ -z "${path_to_tfrecord}" || -z "${path_to_annotations}" ]]; then
-    fail "path_to_tfrecord='${path_to_tfrecord}'" \
-        "path_to_annotations='${path_to_annotations}': set both, or none of the paths"
+    data_flags=(--data_dir="$3/sample_dataset" "${sample_flags[@]}")
+elif [[ -z "${is_data_named}" ]]; then
+    fail "path_to_pretrain='${path_to_pretrain}': set path_to_tfrecord as well, or give" \
+        "--data_dir"
 fi
-for name in path_to_tfrecord path_to_pretrain path_to_annotations; do
-    path="${!name}"
-    [[ -z "${path}" || "${path}" == /* || "${path}" == *://* ]] ||
-        printf -v "${name}" '%s' "$3/${path}"
-done
 
 exec "${PYTHON}" "$3/ssd_main.py" \
     --mode=train_and_eval \
     --train_batch_size=32 \
-    --training_file_pattern="${path_to_tfrecord}/train2017*" \
+    ${data_flags[@]+"${data_flags[@]}"} \
     ${path_to_pretrain:+--resnet_checkpoint="${path_to_pretrain}/model.ckpt-28152"} \
-    --validation_file_pattern="${path_to_tfrecord}/val2017*" \
-    --val_json_file="${path_to_annotations}/instances_val2017.json" \
     --eval_batch_size=32 \
-    --model_dir=result_npu \
-    ${further_flags[@]+"${further_flags[@]}"} \
+    --model_dir="${PWD}/result_npu" \
     "${@:4}"

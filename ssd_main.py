@@ -5,10 +5,7 @@ r"""Trains and evaluates SSD-ResNet34 on TFRecords of COCO or a similar dataset.
 run_npu_1p.sh and run_npu_8p.sh start this command once per rank, through exec_main.sh.
 By hand:
 
-  python3 ssd_main.py --mode=train_and_eval \
-    --training_file_pattern='DIR/train2017*' \
-    --validation_file_pattern='DIR/val2017*' \
-    --val_json_file=DIR/instances_val2017.json --model_dir=result_npu
+  python3 ssd_main.py --mode=train_and_eval --data_dir=DIR --model_dir=result_npu
 
 It writes checkpoints and summaries to --model_dir and logs every 100 steps
 
@@ -29,10 +26,9 @@ from absl import app, flags
 
 import ssd_model
 from console.errors import UserError, blaming, check
-from dataset import categories
 from devices import selection
 from evaluation import evaluator, watch
-from trainer import checkpoints, checks, log, train
+from trainer import checkpoints, checks, inputs, log, schedule, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -40,11 +36,13 @@ from trainer.flags import FLAGS
 def _run_mode():
     """Trains, evaluates, or does both, as --mode says."""
     trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
-    with blaming("--label_map:"):
-        label_map = categories.read_label_map(FLAGS.label_map)
     with blaming():
         device = selection.create(FLAGS.device, settings.device_options())
-    params = settings.make_params(device.num_ranks, label_map.num_classes)
+    if "SSD_CALLED_FROM" in os.environ:
+        FLAGS.model_dir = device.folder_of_rank(FLAGS.model_dir)
+    inputs.use_data_dir()
+    label_map = inputs.read_label_map()
+    params = schedule.make_params(device.num_ranks, label_map)
     # All files are checked before the device starts.
     coco_gt = checks.read_annotations(label_map) if evaluates else None
     backbone = checks.check_training(params, label_map) if trains else None
@@ -104,7 +102,7 @@ def main(argv):
     try:
         rest = FLAGS(argv)[1:]
         check(not rest, "%s: not a flag; flags look like --name=value", *rest[:1])
-        settings.find_inputs_from(os.environ.get("SSD_CALLED_FROM", ""))
+        settings.find_paths_from(os.environ.get("SSD_CALLED_FROM", ""))
         log.set_up()
         checks.check_flags()
         _run_mode()

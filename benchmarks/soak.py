@@ -76,7 +76,7 @@ class Launched:
         self._log = os.path.join(folder, "train_0.log")
         self.launcher = subprocess.Popen(
             [os.path.join(clone, "run_npu_1p.sh"), f"--max_restarts={FLAGS.kills}"]
-            + training_flags("result_npu", _KILLED_STEPS, save_every=2),
+            + training_flags(self._model_dir, _KILLED_STEPS, save_every=2),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=dict(

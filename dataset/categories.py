@@ -8,6 +8,9 @@ in ascending order.
 """
 
 import json
+import os
+
+from console import paths
 
 _COCO_80 = """
 1 person|2 bicycle|3 car|4 motorcycle|5 airplane|6 bus|7 train|8 truck|9 boat
@@ -24,6 +27,8 @@ _COCO_80 = """
 """
 # Bounds that only a typo exceeds.
 LARGEST_ID = 100000
+# Names of a label map in a folder; the first is the one that this project writes.
+LABEL_MAP_FILES = ("label_map.json", "label_map.pbtxt")
 
 
 def _parse(table):
@@ -97,6 +102,24 @@ class LabelMap:
             not in ("", _plain(self.names[entry["id"]]))
         ]
 
+    def contradictions(self, entries):
+        """Compares the ids and names with those in records or in another label map.
+
+        Args:
+          entries: list of dict with "id" and, unless it has no name, "name".
+
+        Returns:
+          list of str, one line for each category that is missing here or has another
+          name.
+        """
+        ids = sorted({entry["id"] for entry in entries} - set(self.names))
+        missing = [f"category {number} is not in the label map" for number in ids]
+        return missing + self.other_names(entries)
+
+    def entries(self):
+        """Returns the categories as a COCO json's list "categories"."""
+        return [{"id": number, "name": name} for number, name in self.names.items()]
+
 
 def _plain(name):
     """The name in lower case, without spaces and punctuation."""
@@ -104,6 +127,29 @@ def _plain(name):
 
 
 COCO = LabelMap(_parse(_COCO_80))
+
+
+def find_label_map(flag_value, *folders):
+    """Finds the label map of a dataset or of a model.
+
+    Args:
+      flag_value: str, the file that the user names, or None.
+      *folders: str, where to look without it, in this order; local folders, which need
+        not exist.
+
+    Returns:
+      str, flag_value or else the first of LABEL_MAP_FILES in the first folder that has
+      one; None if there is none, which stands for COCO's categories.
+    """
+    if flag_value:
+        return flag_value
+    candidates = [
+        os.path.join(folder, name)
+        for folder in folders
+        if not paths.is_remote(folder)
+        for name in LABEL_MAP_FILES
+    ]
+    return next(filter(os.path.isfile, candidates), None)
 
 
 def read_label_map(path):

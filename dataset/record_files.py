@@ -12,6 +12,7 @@ An element is a dict that says where a record is and holds it:
     reading stopped. `problem_at_end` compares that with the size of the file.
 """
 
+import concurrent.futures
 import contextlib
 import functools
 import os
@@ -28,6 +29,7 @@ FILES_READ_TOGETHER = 16
 
 # Length, checksum of the length, and checksum of the data.
 _FRAMING_BYTES = 16
+_LENGTH = struct.Struct("<Q")
 
 # Names of TFRecord files. A file with another name may be anything.
 _SHARD_NAME = re.compile(r".*(-\d+-of-\d+|\.tfrecords?|\.tfrec|\.record)", re.I | re.S)
@@ -67,10 +69,7 @@ def find(pattern):
     if not files:
         text = f"{pattern} matches no file"
         if others:
-            text = (
-                f"{pattern} matches no TFRecord file; {len(others)} are passed over: "
-                f"{names}"
-            )
+            text = f"{pattern} matches no TFRecord file; passed over: {names}"
         elif paths.is_remote(pattern):
             text += f"; {paths.COPY_OR_MOUNT}"
         raise ValueError(text)
@@ -124,9 +123,9 @@ def _may_hold_records(path):
 
 def _starts_with_record(start, size):
     """Returns whether bytes are the start of a TFRecord file of a size."""
-    if len(start) < 8:
+    if len(start) < _LENGTH.size:
         return False
-    (length,) = struct.unpack("<Q", start[:8])
+    (length,) = _LENGTH.unpack(start[: _LENGTH.size])
     return length <= size - _FRAMING_BYTES
 
 
@@ -253,3 +252,30 @@ def problem_at_end(path, index, position):
         f"cannot be read any further after {index} records and {position} of its "
         f"{size} bytes"
     )
+
+
+def count_records(files):
+    """Counts records by the lengths in front of them; nothing else is read.
+
+    Args:
+      files: list of str, local TFRecord files. A file that is cut off or cannot be read
+        counts as far as it can be followed.
+
+    Returns:
+      int.
+    """
+    with concurrent.futures.ThreadPoolExecutor(FILES_READ_TOGETHER) as pool:
+        return sum(pool.map(_count_records, files))
+
+
+def _count_records(path):
+    count = position = 0
+    # Without a buffer: it would read 8 KB for 8 bytes.
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        while position + _FRAMING_BYTES <= size:
+            file.seek(position)
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            position += length + _FRAMING_BYTES
+            count += position <= size
+    return count

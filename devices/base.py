@@ -108,6 +108,18 @@ class Device(abc.ABC):
         if error_type is None:
             self.ranks.close()
 
+    def folder_of_rank(self, folder):
+        """Returns the folder of this rank's checkpoints for a launcher's --model_dir.
+
+        A launcher gives all ranks the same flags. Ranks that do not share their
+        checkpoints need folders of their own, as those in their working folders are.
+        """
+        own = os.path.join(os.path.realpath(os.getcwd()), "")
+        is_own = os.path.realpath(folder).startswith(own)
+        if self.shares_model_dir or self.num_ranks == 1 or is_own:
+            return folder
+        return os.path.join(folder, f"rank_{self.rank}")
+
     def shared_model_dir(self, model_dir):
         """Returns the folder of the checkpoints for a rank's --model_dir.
 

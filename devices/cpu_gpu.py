@@ -99,7 +99,11 @@ class SingleDevice(base.Device):
 
     def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):
         if self._options.profiling:
-            hooks = hooks + [_profiler_hook(self._options.profiling, max_steps)]
+            folder = self._options.profiling
+            if self.num_ranks > 1:
+                # All ranks have the same flags, and would write the same files.
+                folder = os.path.join(folder, f"rank_{self.rank}")
+            hooks = hooks + [_profiler_hook(folder, max_steps)]
         # At least 50 points on the curves of a short training.
         config["save_summary_steps"] = min(base.SUMMARY_STEPS, max(max_steps // 50, 1))
         self._train(

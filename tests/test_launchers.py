@@ -40,7 +40,7 @@ def test_any_shell_gives_the_commands_flags_and_then_the_own_ones(project, shell
         "--validation_file_pattern=/data/records/val2017*",
         "--val_json_file=/data/coco/instances_val2017.json",
         "--eval_batch_size=32",
-        "--model_dir=result_npu",
+        f"--model_dir={project.folder}/training/D0/result_npu",
         *arguments,
     ]
 
@@ -63,7 +63,10 @@ def test_traces_search_paths_and_edits_on_windows_do_not_matter(project):
     )
     assert result.returncode == 0, result.stderr
     (report,) = project.reports()
-    assert report["argv"][-2:] == ["--model_dir=result_npu", "--model_dir=é"]
+    assert report["argv"][-2:] == [
+        f"--model_dir={project.folder}/training/D0/result_npu",
+        "--model_dir=é",
+    ]
     assert report["env"]["PYTHON"] == f"{folder}/./python3"
     assert report["env"]["path_to_tfrecord"] == "/data/records"
 
@@ -83,8 +86,9 @@ def test_paths_and_mode_may_be_edited(project):
     assert project.run(LAUNCHER).returncode == 0
     (report,) = project.reports()
     assert report["argv"][0] == "--mode=eval"
-    pattern = f"{project.folder}/records/train2017*"
-    assert f"--training_file_pattern={pattern}" in report["argv"]
+    # ssd_main.py resolves it against the folder where the launcher was called.
+    assert "--training_file_pattern=records/train2017*" in report["argv"]
+    assert report["env"]["SSD_CALLED_FROM"] == "/"
     assert "--resnet_checkpoint=/a b/model.ckpt-28152" in report["argv"]
     assert "--val_json_file=/coco/instances_val2017.json" in report["argv"]
 
@@ -103,8 +107,7 @@ def test_without_paths_the_sample_is_used_with_a_short_schedule(project):
     (line,) = [line for line in result.stdout.splitlines() if "built-in sample" in line]
     assert str(sample) in line and sample.is_dir()
     (report,) = project.reports()
-    assert f"--training_file_pattern={sample}/train2017*" in report["argv"]
-    assert f"--val_json_file={sample}/instances_val2017.json" in report["argv"]
+    assert f"--data_dir={sample}" in report["argv"]
     # The last of several equal flags counts.
     sizes = [flag for flag in report["argv"] if flag.startswith("--train_batch_size")]
     assert sizes == ["--train_batch_size=32", "--train_batch_size=4"]
@@ -112,12 +115,46 @@ def test_without_paths_the_sample_is_used_with_a_short_schedule(project):
 
 
 @pytest.mark.parametrize(
+    "variables, arguments, named",
+    [
+        # The folder of a dataset as tools/create_tf_record.py writes it.
+        ({"path_to_annotations": ""}, [], ["--data_dir=/data/records"]),
+        (NO_DATA, ["--data_dir=own"], ["--data_dir=own"]),
+        # A flag wins over the paths.
+        ({}, ["-data_dir", "own"], ["-data_dir", "own"]),
+        (NO_DATA, ["--val_json_file", "x.json"], ["--val_json_file", "x.json"]),
+        (
+            dict(NO_DATA, path_to_pretrain="/p"),
+            ["--data_dir=own"],
+            ["--resnet_checkpoint=/p/model.ckpt-28152", "--data_dir=own"],
+        ),
+    ],
+)
+def test_the_data_may_be_named_by_a_flag_or_a_folder(
+    project, variables, arguments, named
+):
+    result = project.run(LAUNCHER, *arguments, **variables)
+    assert result.returncode == 0
+    assert "built-in sample" not in result.stdout
+    (report,) = project.reports()
+    own = ("--mode", "--train_batch_size", "--eval_batch_size", "--model_dir")
+    assert [flag for flag in report["argv"] if not flag.startswith(own)] == named
+
+
+@pytest.mark.parametrize(
     "arguments, variables, expected",
     [
         (["0", "1"], {}, "usage: exec_main.sh RANK_ID RANK_SIZE CODE_DIR [flags]"),
-        (["0", "1", "."], {"path_to_tfrecord": ""}, "path_to_tfrecord='' path_to_an"),
-        (["0", "1", "."], {"path_to_annotations": ""}, "path_to_annotations='': set"),
-        (["0", "1", "."], dict(NO_DATA, path_to_pretrain="/data"), "'': set both, or"),
+        (
+            ["0", "1", "."],
+            {"path_to_tfrecord": ""},
+            "path_to_annotations='/data/coco': set path_to_tfrecord as well",
+        ),
+        (
+            ["0", "1", "."],
+            dict(NO_DATA, path_to_pretrain="/data"),
+            "path_to_pretrain='/data': set path_to_tfrecord as well, or give",
+        ),
     ],
 )
 def test_an_incomplete_command_is_one_line(project, arguments, variables, expected):

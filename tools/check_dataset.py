@@ -29,7 +29,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
 from console.errors import UserError, blaming, check
-from dataset import categories, coco_json
+from dataset import coco_json
 
 FLAGS = flags.FLAGS
 
@@ -41,7 +41,10 @@ def _define_flags():
         "json", None, "COCO json of the same images, to compare with the records."
     )
     flags.DEFINE_string(
-        "label_map", None, "Json with the dataset's own categories; default: COCO's."
+        "label_map",
+        None,
+        "Json or pbtxt with the dataset's own categories; default: the label map "
+        "beside the files, else COCO's.",
     )
     flags.DEFINE_string(
         "sheet", "contact_sheet.png", "PNG file for the contact sheet; empty for none."
@@ -58,8 +61,6 @@ def _define_flags():
 def main(patterns):
     """Checks the files that match the patterns; returns the exit status."""
     check(patterns, 'name the files: check_dataset.py "tfrecord/train2017-*"')
-    with blaming("--label_map:"):
-        label_map = categories.read_label_map(FLAGS.label_map)
     if FLAGS.sheet:
         _check_sheet(FLAGS.sheet)
     dataset = None
@@ -74,6 +75,7 @@ def main(patterns):
     model_file.quiet_tensorflow()
     with blaming():
         paths = sorted({path for p in patterns for path in record_files.find(p)})
+    label_map = model_file.read_label_map(FLAGS.label_map, *map(os.path.dirname, paths))
     found = findings.Findings(label_map, FLAGS.max_lines)
     if dataset:
         found.add_json(FLAGS.json, dataset)

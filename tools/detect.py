@@ -64,7 +64,8 @@ def _define_flags():
     flags.DEFINE_string(
         "label_map",
         None,
-        "Json with the model's categories; default: that of the export, else COCO's.",
+        "Json or pbtxt with the model's categories; default: the label map beside the "
+        "checkpoint or in the export, else COCO's.",
     )
     flags.DEFINE_float(
         "min_score",

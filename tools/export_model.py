@@ -47,7 +47,6 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console.command import run
 from console.errors import UserError, blaming, check
-from dataset import categories
 from detection import exporter, model_file
 
 FLAGS = flags.FLAGS
@@ -57,7 +56,10 @@ def _define_flags():
     flags.DEFINE_string("model", None, f"Model to export: {model_file.CHECKPOINTS}.")
     flags.DEFINE_string("output_dir", None, "New folder for the export.")
     flags.DEFINE_string(
-        "label_map", None, "Json with the model's categories; default: COCO's."
+        "label_map",
+        None,
+        "Json or pbtxt with the model's categories; default: the label map beside the "
+        "checkpoint, else COCO's.",
     )
     flags.DEFINE_integer(
         "batch_size", 1, "Fixed batch size of raw.pb, in images.", lower_bound=1
@@ -69,9 +71,9 @@ def main(_):
     model_file.quiet_tensorflow()
     for name in ("model", "output_dir"):
         check(FLAGS[name].value, "--%s is missing", name)
-    with blaming("--label_map:"):
-        label_map = categories.read_label_map(FLAGS.label_map)
     checkpoint_path = model_file.find_checkpoint(FLAGS.model)
+    folder = os.path.dirname(checkpoint_path)
+    label_map = model_file.read_label_map(FLAGS.label_map, folder)
     with blaming(f"--output_dir={FLAGS.output_dir}:", OSError):
         partial = _make_partial(FLAGS.output_dir)
         try:

@@ -63,9 +63,9 @@ def _read(path):
     Raises:
       ValueError: one line; it is damaged, or a variable is not finite.
     """
-    name = paths.without_wildcards(path)
+    link = paths.without_wildcards(path)
     try:
-        reader = tf.train.load_checkpoint(name)
+        reader = tf.train.load_checkpoint(link)
         for name in reader.get_variable_to_shape_map():
             value = reader.get_tensor(name)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -74,7 +74,7 @@ def _read(path):
     # TensorFlow's reader raises many classes, such as IndexError for a truncated file.
     except Exception as error:
         lines = str(error).splitlines() or [repr(error)]
-        reason = lines[0].replace(name, path)
+        reason = lines[0].replace(link, path)
         raise ValueError(f"cannot read {path}: {reason}") from error
 
 

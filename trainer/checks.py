@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of flags and input files before the device starts."""
 
-import contextlib
-import itertools
-
 import tensorflow.compat.v1 as tf
-from google.protobuf import message
 
 import coco_metric
-import ssd_model
 from console import atomic_file, paths
 from console.errors import UserError, blaming, check
-from dataset import record_files, record_rules
-from trainer import checkpoints
+from dataset import record_rules
+from trainer import checkpoints, inputs, schedule
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -21,8 +16,6 @@ from trainer.flags import FLAGS
 _LARGEST_NUMBER = 2**31 - 1
 # TensorFlow itself reads these files, also from some remote file systems.
 _PATTERNS = ("training_file_pattern", "validation_file_pattern")
-# Names of categories are compared in this number of training records.
-_RECORDS_WITH_NAMES = 32
 
 
 def check_flags():
@@ -67,12 +60,15 @@ def _first_file(flag):
 
     A dataset with fewer images than files has empty ones.
     """
-    pattern = FLAGS[flag].value
-    check(pattern, "--%s is missing: give a glob pattern of TFRecord files", flag)
-    with blaming(f"--{flag}:"):
-        found = record_files.find(pattern)
-    filled = [path for path in found if tf.gfile.Stat(path).length]
-    check(filled, "--%s=%s: every file is empty, such as %s", flag, pattern, found[0])
+    files = inputs.find_files(flag)
+    filled = [path for path in files if tf.gfile.Stat(path).length]
+    check(
+        filled,
+        "--%s=%s: every file is empty, such as %s",
+        flag,
+        FLAGS[flag].value,
+        files[0],
+    )
     return filled[0]
 
 
@@ -179,12 +175,14 @@ def check_training(params, label_map):
       --resnet_checkpoint, or --model_dir has checkpoints to resume from.
 
     Raises:
-      UserError: one line; the schedule has no step, or a file or folder cannot be used.
+      UserError: one line; the schedule has no step, a file or folder cannot be used,
+        or the records contradict the label map.
     """
-    _check_schedule(params)
     if not FLAGS.synthetic_data:
         _first_record("training_file_pattern")
-        _warn_about_names(label_map)
+        inputs.check_categories(label_map)
+    schedule.check_steps(params)
+    schedule.log_plan(params, label_map)
     _check_writable("model_dir")
     if FLAGS.profiling:
         _check_writable("profiling")
@@ -192,38 +190,3 @@ def check_training(params, label_map):
         return None
     with blaming("--resnet_checkpoint:"):
         return checkpoints.backbone_variables(FLAGS.resnet_checkpoint)
-
-
-def _check_schedule(params):
-    epoch = ssd_model.steps_per_epoch(params)
-    decay = int(params["decay_epochs"] * epoch)
-    check(
-        min(epoch, ssd_model.total_steps(params), decay) >= 1,
-        "--num_examples_per_epoch=%d --num_epochs=%g --decay_epochs=%g "
-        "--train_batch_size=%d on %d devices: an epoch, the training or the decay is "
-        "less than one step",
-        params["num_examples_per_epoch"],
-        params["num_epochs"],
-        params["decay_epochs"],
-        params["batch_size"],
-        params["num_ranks"],
-    )
-
-
-def _warn_about_names(label_map):
-    """Logs a training record that names a category differently from the label map."""
-    path = _first_file("training_file_pattern")
-    records = tf.python_io.tf_record_iterator(path)
-    # The training itself skips and names broken records.
-    with contextlib.suppress(tf.errors.OpError, message.DecodeError):
-        for record in itertools.islice(records, _RECORDS_WITH_NAMES):
-            feature = tf.train.Example.FromString(record).features.feature
-            others = label_map.other_names(record_rules.named_categories(feature))
-            if others:
-                tf.logging.warning(
-                    "--training_file_pattern: in %s %s; training uses the number: give "
-                    "the --label_map of the dataset",
-                    path,
-                    others[0],
-                )
-                return

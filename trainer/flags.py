@@ -12,6 +12,7 @@ from absl import flags
 
 import dataset_parser
 import ssd_model
+from console import paths
 from devices import base
 
 FLAGS = flags.FLAGS
@@ -29,6 +30,12 @@ flags.DEFINE_enum(
 
 # Data.
 flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder with a whole dataset: TFRecord files train* and val* (or test*) and "
+    "instances_val*.json. The next three flags choose other files.",
+)
+flags.DEFINE_string(
     "training_file_pattern", None, "Glob pattern of the training TFRecord files."
 )
 flags.DEFINE_string(
@@ -42,8 +49,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "label_map",
     None,
-    'JSON file whose list "categories" holds the categories of the dataset. Default: '
-    "the 80 categories of COCO.",
+    'JSON file whose list "categories" holds the categories of the dataset, or '
+    "label_map.pbtxt. Default: label_map.json or label_map.pbtxt beside the training "
+    "files or in model_dir (evaluation: in model_dir or beside the evaluation files), "
+    "else the 80 categories of COCO.",
 )
 flags.DEFINE_integer(
     "eval_batch_size",
@@ -109,8 +118,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer(
     "num_examples_per_epoch",
-    _PARAMS["num_examples_per_epoch"],
-    "Number of training images in an epoch.",
+    None,
+    "Number of training images in an epoch. Default: the number of training records; "
+    "for COCO the published 120000.",
     lower_bound=1,
 )
 flags.DEFINE_float(
@@ -134,14 +144,16 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float(
     "warmup_epochs",
-    _PARAMS["warmup_epochs"],
-    "Length of the linear warm-up of the learning rate in epochs. 0: no warm-up.",
+    None,
+    "Length of the linear warm-up of the learning rate in epochs. 0: no warm-up. "
+    "Default: 0.8 for 115.2 num_epochs, and in proportion for others.",
     lower_bound=0.0,
 )
 flags.DEFINE_float(
     "decay_epochs",
-    _PARAMS["decay_epochs"],
-    "Length of the cosine decay of the learning rate in epochs, counted from step 0.",
+    None,
+    "Length of the cosine decay of the learning rate in epochs, counted from step 0. "
+    "Default: 106 for 115.2 num_epochs, and in proportion for others.",
     lower_bound=0.0,
 )
 flags.DEFINE_float(
@@ -213,11 +225,18 @@ flags.DEFINE_multi_string(
 )
 
 # Output and checkpoints.
-flags.DEFINE_string("model_dir", None, "Folder of the checkpoints and summaries.")
+flags.DEFINE_string(
+    "model_dir",
+    None,
+    "Folder of the checkpoints and summaries. The launchers' default is "
+    "training/D<device>/result_npu. If a launcher gives several NPUs the same folder, "
+    "each rank uses a folder in it: rank_0, rank_1, and so on.",
+)
 flags.DEFINE_integer(
     "save_checkpoints_steps",
-    5000,
-    "Steps between two checkpoints.",
+    None,
+    "Checkpoints are saved at the multiples of this number of steps, and at the last "
+    "step. Default: 5000 or a twentieth of the training, whichever is less.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -249,24 +268,27 @@ flags.DEFINE_boolean(
     "last step, which follows from the flags of the schedule.",
 )
 
-_INPUT_PATHS = (
+_PATHS = (
+    "data_dir",
     "training_file_pattern",
     "validation_file_pattern",
     "val_json_file",
     "label_map",
     "resnet_checkpoint",
     "checkpoint_path",
+    "model_dir",
+    "profiling",
 )
 
 
-def find_inputs_from(folder):
-    """Resolves relative input paths against a folder: where the user called a launcher.
+def find_paths_from(folder):
+    """Resolves relative paths against a folder: where the user called a launcher.
 
     The launchers start each rank in a folder of its own.
     """
-    for name in _INPUT_PATHS:
+    for name in _PATHS:
         value = FLAGS[name].value
-        if value and "://" not in value:
+        if value and not paths.is_remote(value):
             FLAGS[name].value = os.path.join(folder, value)
 
 
@@ -278,12 +300,3 @@ def own_flags():
 def device_options():
     """Returns a base.Options; each field is the flag of the same name."""
     return base.Options(*(FLAGS[name].value for name in base.Options._fields))
-
-
-def make_params(num_ranks, num_classes):
-    """Returns a dict like ssd_model.DEFAULT_PARAMS with the values of the flags."""
-    params = {name: FLAGS[name].value for name in _PARAMS if name in FLAGS}
-    params.update(
-        batch_size=FLAGS.train_batch_size, num_ranks=num_ranks, num_classes=num_classes
-    )
-    return params

@@ -14,7 +14,7 @@ import ssd_model
 from console import paths
 from console.errors import UserError, blaming, check
 from dataset.bad_records import BadRecords
-from trainer import checkpoints, heartbeat, stop_signal
+from trainer import checkpoints, heartbeat, inputs, saving, schedule, stop_signal
 from trainer.flags import FLAGS
 
 
@@ -34,10 +34,12 @@ def train(device, params, model_dir, label_map, backbone=None):
       has stopped the training before.
 
     Raises:
-      UserError: the training files have no usable image, too many of their records are
-        broken, the loss is not finite, or the disk is full.
+      UserError: the ranks have different schedules, the training files have no usable
+        image, too many of their records are broken, the loss is not finite, or the disk
+        is full.
     """
     total = ssd_model.total_steps(params)
+    _check_same_schedule(device, total)
     step, path = newest_checkpoint(device, params, model_dir)
     steps_left = total - (step or 0)
     if device.rank == 0 or not device.shares_model_dir:
@@ -45,10 +47,10 @@ def train(device, params, model_dir, label_map, backbone=None):
     if steps_left <= 0:
         tf.logging.info("the training is finished: step %d of %d", step, total)
         return True
+    inputs.save_label_map(label_map)
+    save_steps = schedule.save_steps(params)
     with blaming():
-        loop = device.iterations_per_loop(
-            total, steps_left, FLAGS.save_checkpoints_steps
-        )
+        loop = device.iterations_per_loop(total, steps_left, save_steps)
     bad_records = BadRecords(FLAGS.max_bad_records)
     reader = dataset_parser.SSDInputReader(
         FLAGS.training_file_pattern, True, label_map, bad_records
@@ -58,6 +60,13 @@ def train(device, params, model_dir, label_map, backbone=None):
     folder = paths.without_wildcards(model_dir)
     if folder != model_dir:
         tf.logging.info("TensorFlow's messages name %s as %s", model_dir, folder)
+    hooks = [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
+    if device.rank == 0 or not device.shares_model_dir:
+        hooks.append(
+            saving.SaveAtMultiples(
+                folder, save_steps, total, loop, FLAGS.keep_checkpoint_max
+            )
+        )
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
             _model_fn(device, backbone, is_fresh_start=path is None),
@@ -65,12 +74,24 @@ def train(device, params, model_dir, label_map, backbone=None):
             params,
             functools.partial(_input_fn, device, reader, params["batch_size"]),
             total,
-            [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir),
-            save_checkpoints_steps=FLAGS.save_checkpoints_steps,
+            hooks,
+            # trainer/saving.py saves the checkpoints between the first and last step.
+            save_checkpoints_steps=total,
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
             tf_random_seed=FLAGS.seed,
         )
     return _check_end(device, stop.stopped_at, total, model_dir)
+
+
+def _check_same_schedule(device, total):
+    """Compares the ranks' schedules; with different ones they would wait forever."""
+    totals = device.ranks.exchange(total)
+    check(
+        len(set(totals)) == 1,
+        "--training_file_pattern: the ranks would train for %s steps; give all servers "
+        "the same files, or --num_examples_per_epoch",
+        ", ".join(map(str, sorted(set(totals)))),
+    )
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):
@@ -90,7 +111,7 @@ def newest_checkpoint(device, params, model_dir, limit=None):
     """
     with blaming("--model_dir:"):
         step, path = checkpoints.newest_common(
-            model_dir, device, FLAGS.save_checkpoints_steps, limit
+            model_dir, device, schedule.save_steps(params), limit
         )
         if path:
             checkpoints.check_classes(path, params["num_classes"])

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a pattern are taken for TFRecord files."""
+"""Which files of a pattern are taken for TFRecord files, and counting records."""
 
 import gzip
 import logging
@@ -95,13 +95,25 @@ def test_a_pattern_without_a_tfrecord_file_is_one_line(tmp_path):
         ("none*", "none* matches no file"),
         (
             "train*",
-            "train* matches no TFRecord file; 2 are passed over: train, train.z",
+            "train* matches no TFRecord file; passed over: train, train.zip",
         ),
         ("gone*", "gone.tfrecord cannot be read: "),
-        ("x://a/b*", "x://a/b*: "),
+        ("x://a/b*", "copy the data, or mount that file system as a folder"),
     ):
         if "://" not in pattern:
             pattern = f"{tmp_path}/{pattern}"
         with pytest.raises(ValueError) as error:
             record_files.find(pattern)
         assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_records_are_counted_by_their_lengths(tmp_path):
+    counts = {"a": 3, "empty": 0, "c": 5}
+    for name, count in counts.items():
+        records.write(tmp_path / name, [b"x" * 90 * i for i in range(count)])
+    files = [str(tmp_path / name) for name in counts]
+    assert record_files.count_records(files) == 8
+    # Cut off within its last record, and not there at all.
+    content = (tmp_path / "c").read_bytes()
+    (tmp_path / "c").write_bytes(content[:-1])
+    assert record_files.count_records(files + [str(tmp_path / "none")]) == 7

@@ -16,6 +16,7 @@ import processes
 import records
 from dataset import categories
 from devices import base, cluster, npu
+from trainer import checkpoints
 
 TESTS = os.path.join(processes.ROOT, "tests")
 STANDINS = os.path.join(TESTS, "npu_standin")
@@ -83,6 +84,23 @@ def write_data(folder):
     (folder / "val.json").write_text(json.dumps(dataset))
 
 
+def test_ranks_that_a_launcher_gives_one_folder_have_folders_of_their_own(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    def folder(num_ranks, path):
+        ranks = cluster.Cluster(num_ranks - 1, num_ranks, [], ("", 0), 0)
+        device = npu.Npu(ranks, base.DEFAULT_OPTIONS, "npu_bridge")
+        return device.folder_of_rank(path)
+
+    assert folder(8, "/data/out") == "/data/out/rank_7"
+    assert folder(1, "/data/out") == "/data/out"
+    # The default is in the working folder of the rank.
+    own = str(tmp_path / "result_npu")
+    assert folder(8, own) == own
+
+
 @pytest.mark.slow
 def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     write_data(tmp_path)
@@ -111,7 +129,9 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     assert not {"enable_data_pre_proc", "hcom_parallel"} & set(config["given"])
     assert config["deterministic"] == 0
     assert config["precision_mode"] == "allow_mix_precision"
-    assert config["save_checkpoints_steps"] == 2
+    # trainer/saving.py saves the checkpoint between the first and the last one.
+    assert config["save_checkpoints_steps"] == 4
+    assert checkpoints.steps(str(tmp_path)) == [0, 2, 4]
     assert config["save_summary_steps"] == 100
     assert config["keep_checkpoint_max"] == 32
     assert config["profiling_config"]["output"] == str(tmp_path / "prof")

@@ -15,6 +15,7 @@ _FLAGS = {
     "validation_file_pattern": "train",
     "val_json_file": "good.json",
     "model_dir": "model",
+    "train_batch_size": 1,
     "resnet_checkpoint": "none/model.ckpt-1",
 }
 DATASET = {

@@ -108,7 +108,7 @@ def folder(tmp_path_factory):
     for name, change in [
         ("cut", lambda whole: whole[: len(whole) * 3 // 4]),
         ("flipped", lambda whole: whole[:-40] + b"?" + whole[-39:]),
-        ("none", lambda whole: b"no record of any kind"),
+        ("none.tfrecord", lambda whole: b"no record of any kind"),
     ]:
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
@@ -120,7 +120,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def faulty(folder):
     """The outcome of its check."""
-    files = ["val", "cut", "flipped", "none"]
+    files = ["val", "cut", "flipped", "none.tfrecord"]
     return check(*files, "--json=val.json", "--sheet=", cwd=folder)
 
 
@@ -189,7 +189,7 @@ FAULTS = {
     faults.CUT: [
         "cut, record 1: the file's last",
         "flipped, record 1: the file's last",
-        "none, record 0: the file's last 21 bytes cannot be read",
+        "none.tfrecord, record 0: the file's last 21 bytes cannot be read",
     ],
     faults.NO_RECORD: ["image 55"],
     faults.CATEGORIES: ["val.json: category id 91, of 2 annotations"],

@@ -198,8 +198,8 @@ def open_model(path, label_map_path=None, config=None):
     Args:
       path: str: a checkpoint or a folder of checkpoints, see `find_checkpoint`, or the
         folder of an export.
-      label_map_path: str, json with the model's categories; None for the label map of
-        the export, or else COCO's.
+      label_map_path: str, file with the model's categories; None for the label map in
+        the folder of the model, or else COCO's.
       config: tf.ConfigProto of the session.
 
     Returns:
@@ -210,19 +210,35 @@ def open_model(path, label_map_path=None, config=None):
         classes than the label map.
     """
     is_export = os.path.isfile(os.path.join(path, DETECT_FILE))
-    if is_export and not label_map_path:
-        label_map_path = os.path.join(path, LABEL_MAP_FILE)
-    with blaming("--label_map:"):
-        label_map = categories.read_label_map(label_map_path)
+    model = path if is_export else find_checkpoint(path, MODELS)
+    folder = path if is_export else os.path.dirname(model)
+    label_map = read_label_map(label_map_path, folder)
     session = tf.Session(graph=tf.Graph(), config=config)
     with session.graph.as_default():
         if is_export:
             _import_frozen_graph(os.path.join(path, DETECT_FILE), label_map)
         else:
-            checkpoint_path = find_checkpoint(path, MODELS)
             build_network(image_input(None), label_map)
-            restore(session, checkpoint_path, label_map)
+            restore(session, model, label_map)
     return Network(session, label_map)
+
+
+def read_label_map(flag_value, *folders):
+    """Reads --label_map, or what categories.find_label_map finds in the folders.
+
+    Args:
+      flag_value: str, the value of the flag, or None.
+      *folders: str, the folders to search.
+
+    Returns:
+      categories.LabelMap.
+
+    Raises:
+      UserError: the file cannot be used.
+    """
+    path = categories.find_label_map(flag_value, *folders)
+    with blaming("--label_map:"):
+        return categories.read_label_map(path)
 
 
 def _import_frozen_graph(path, label_map):

@@ -1,0 +1,175 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The input files that the flags name: --data_dir, records and the label map."""
+
+import contextlib
+import itertools
+import json
+import os
+
+import tensorflow.compat.v1 as tf
+from google.protobuf import message
+
+from console import atomic_file, paths
+from console.errors import UserError, blaming, check
+from dataset import categories, data_folder, record_files, record_rules
+from trainer.flags import FLAGS
+
+# The categories are compared in this number of training records of all files together,
+# and in no more files than this.
+_COMPARED_RECORDS = 256
+_COMPARED_FILES = 16
+
+
+def use_data_dir():
+    """Sets the flags of the files that --data_dir holds, unless they are given.
+
+    Raises:
+      UserError: a file that --mode needs is missing there, or there are several.
+    """
+    folder = FLAGS.data_dir
+    if not folder:
+        return
+    check(os.path.isdir(folder), "--data_dir=%s is not a folder", folder)
+    if FLAGS.mode != "eval" and not FLAGS.synthetic_data:
+        _find_shards("training_file_pattern", data_folder.TRAINING)
+    elif FLAGS.watch:
+        # Only the length of the schedule depends on them.
+        with contextlib.suppress(UserError):
+            _find_shards("training_file_pattern", data_folder.TRAINING)
+    if FLAGS.mode != "train":
+        name = _find_shards("validation_file_pattern", data_folder.VALIDATION)
+        if not FLAGS.val_json_file:
+            with _choosing("val_json_file"):
+                FLAGS.val_json_file = data_folder.find_annotations(folder, name)
+
+
+def _find_shards(flag, starts):
+    """Sets a flag unless it is given; returns the name of the shards, or None."""
+    if FLAGS[flag].value:
+        return None
+    with _choosing(flag):
+        FLAGS[flag].value, name = data_folder.find_shards(FLAGS.data_dir, starts)
+    return name
+
+
+@contextlib.contextmanager
+def _choosing(flag):
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"--data_dir: {error}; choose with --{flag}") from error
+
+
+def find_files(flag):
+    """Returns the sorted list of the files that a flag's pattern matches.
+
+    Raises:
+      UserError: the flag is missing, or no file matches.
+    """
+    pattern = FLAGS[flag].value
+    check(
+        pattern,
+        "--%s is missing: give a glob pattern of TFRecord files, or --data_dir",
+        flag,
+    )
+    with blaming(f"--{flag}:"):
+        return record_files.find(pattern)
+
+
+def read_label_map():
+    """Finds and reads the label map, and sets --label_map to the file that was found.
+
+    Training searches the folder of its records first, and then --model_dir; evaluation
+    alone searches --model_dir first.
+
+    Returns:
+      categories.LabelMap.
+
+    Raises:
+      UserError: the file cannot be used, or --model_dir has another label map.
+    """
+    trains = FLAGS.mode != "eval"
+    flag = "training_file_pattern" if trains else "validation_file_pattern"
+    pattern = FLAGS[flag].value or ""
+    files = [] if paths.is_remote(pattern) else paths.expand(pattern)
+    folders = [os.path.dirname(path) for path in files]
+    folders.insert(len(folders) if trains else 0, FLAGS.model_dir)
+    FLAGS.label_map = categories.find_label_map(FLAGS.label_map, *folders)
+    with blaming("--label_map:"):
+        label_map = categories.read_label_map(FLAGS.label_map)
+        if trains:
+            _check_model_dir(label_map)
+    return label_map
+
+
+def _check_model_dir(label_map):
+    """Refuses a label map that contradicts the one of an earlier training."""
+    path = categories.find_label_map(None, FLAGS.model_dir)
+    if not path:
+        return
+    others = categories.read_label_map(path)
+    differences = label_map.contradictions(others.entries())
+    differences += others.contradictions(label_map.entries())
+    check(
+        not differences,
+        "--model_dir=%s has another label map than --label_map=%s: %s; name another "
+        "--model_dir, or the label map of that training",
+        FLAGS.model_dir,
+        FLAGS.label_map or "(COCO)",
+        "; ".join(differences[:1]),
+    )
+
+
+def save_label_map(label_map):
+    """Writes the label map to --model_dir, where evaluation and tools find it.
+
+    Every rank writes it to its own folder.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    if categories.find_label_map(None, FLAGS.model_dir):
+        return
+    path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
+    text = json.dumps({"categories": label_map.entries()}, indent=1)
+    with blaming("--model_dir:", atomic_file.NotWritableError):
+        atomic_file.write_atomically(path, text.encode())
+
+
+def check_categories(label_map):
+    """Compares the label map with the categories of some records of several files.
+
+    Args:
+      label_map: categories.LabelMap.
+
+    Raises:
+      UserError: a record has a category that is not in the label map, or that has
+        another name there.
+    """
+    files = find_files("training_file_pattern")
+    # Evenly spaced from the last file on, because records may be sorted by category.
+    chosen = files[:: len(files) // -_COMPARED_FILES]
+    for path in chosen:
+        for entries in _categories(path, _COMPARED_RECORDS // len(chosen)):
+            found = label_map.contradictions(entries)
+            check(
+                not found,
+                "--training_file_pattern: in %s %s (%s); give the --label_map of the "
+                "dataset",
+                path,
+                "; ".join(found[:1]),
+                FLAGS.label_map or "COCO's, because no --label_map is given or found",
+            )
+
+
+def _categories(path, count):
+    """Yields the categories of each of a file's first records, as in a COCO json."""
+    records = tf.python_io.tf_record_iterator(path)
+    # The training itself skips and names broken records.
+    with contextlib.suppress(tf.errors.OpError, message.DecodeError):
+        for record in itertools.islice(records, count):
+            feature = tf.train.Example.FromString(record).features.feature
+            named = {e["id"]: e for e in record_rules.named_categories(feature)}
+            ids = set(feature[record_rules.LABEL_FEATURE].int64_list.value)
+            yield [named.get(number, {"id": number}) for number in sorted(ids)]

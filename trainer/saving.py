@@ -1,0 +1,96 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints at multiples of a number of steps, also after a resumed training."""
+
+import os
+import shutil
+
+import tensorflow.compat.v1 as tf
+
+from trainer import checkpoints
+
+_MEGABYTE = 1e6
+
+
+class SaveAtMultiples(tf.train.SessionRunHook):
+    """Saves a checkpoint at each multiple of some steps, except at the last step.
+
+    The Estimator's own hook counts from the step at which a training resumes, for
+    example from 137 after a signal. It is left the first and the last step: its
+    save_checkpoints_steps is the number of all steps.
+    """
+
+    def __init__(self, model_dir, every_steps, total_steps, steps_per_run, max_kept):
+        """Initializes the hook.
+
+        Args:
+          model_dir: str, folder of the checkpoints.
+          every_steps: int.
+          total_steps: int, the last step of the training.
+          steps_per_run: int, training steps per session run.
+          max_kept: int, how many checkpoints are kept.
+        """
+        self._model_dir = model_dir
+        self._every_steps = every_steps
+        self._total_steps = total_steps
+        self._steps_per_run = steps_per_run
+        self._max_kept = max_kept
+
+    def begin(self):
+        """Logs how much of the disk the checkpoints take. See the base class."""
+        size = sum(v.shape.num_elements() * v.dtype.size for v in tf.global_variables())
+        # TensorFlow saves the graph as well.
+        size += tf.get_default_graph().as_graph_def().ByteSize()
+        # Those of step 0 and of the last step as well.
+        count = 1 + -(-self._total_steps // self._every_steps)
+        kept = min(count, self._max_kept)
+        free = shutil.disk_usage(self._model_dir).free
+        # One more, because the oldest is deleted after the newest is saved.
+        missing = kept + 1 - len(checkpoints.steps(self._model_dir))
+        log = tf.logging.info if missing * size <= free else tf.logging.warning
+        log(
+            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
+            "%.1f GB together; its disk has %.1f GB free%s",
+            self._every_steps,
+            kept,
+            size / _MEGABYTE,
+            self._model_dir,
+            kept * size / _MEGABYTE / 1000,
+            free / _MEGABYTE / 1000,
+            ""
+            if log == tf.logging.info
+            else ", which is not enough; free some, or lower --keep_checkpoint_max",
+        )
+
+    def after_create_session(self, session, coord):
+        """Reads the step at which the training starts. See the base class."""
+        del coord
+        self._last_step = self._run_step = _step(session)
+
+    def after_run(self, run_context, run_values):
+        """Saves a checkpoint if a multiple has been reached. See the base class."""
+        del run_values
+        self._run_step += self._steps_per_run
+        if not self._is_due(self._run_step):
+            return
+        # Read from the session, because loss scaling skips a step whose gradients
+        # overflow in float16.
+        step = self._run_step = _step(run_context.session)
+        if self._is_due(step):
+            self._last_step = step
+            self._save(run_context.session, step)
+
+    def _is_due(self, step):
+        multiples = step // self._every_steps - self._last_step // self._every_steps
+        return multiples > 0 and step < self._total_steps
+
+    def _save(self, session, step):
+        path = os.path.join(self._model_dir, "model.ckpt")
+        tf.logging.info("Saving checkpoints for %d into %s.", step, path)
+        # The Estimator's own, which deletes the oldest checkpoints.
+        (saver,) = session.graph.get_collection(tf.GraphKeys.SAVERS)
+        saver.save(session, path, global_step=step)
+
+
+def _step(session):
+    return int(session.run(tf.train.get_global_step(session.graph)))

@@ -1,0 +1,139 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The hyperparameters of a training; its length follows from the data by default."""
+
+import tensorflow.compat.v1 as tf
+
+import ssd_model
+from console import paths
+from console.errors import check
+from dataset import categories, record_files
+from trainer import inputs
+from trainer.flags import FLAGS
+
+_PUBLISHED = ssd_model.DEFAULT_PARAMS
+# Numbers of training records that COCO's converters write: 118,287 images, or those
+# 117,266 that have boxes. The published schedule counts 120,000.
+_COCO_RECORDS = range(117000, 120001)
+
+_LONGEST_SAVE_STEPS = 5000
+# Checkpoints of a training, at least.
+_CHECKPOINTS = 20
+
+
+def make_params(num_ranks, label_map):
+    """Returns the values of the flags, with defaults that follow from the data.
+
+    Args:
+      num_ranks: int.
+      label_map: categories.LabelMap of the dataset.
+
+    Returns:
+      dict like ssd_model.DEFAULT_PARAMS.
+
+    Raises:
+      UserError: there are no training files.
+    """
+    params = {name: FLAGS[name].value for name in _PUBLISHED if name in FLAGS}
+    params.update(
+        batch_size=FLAGS.train_batch_size,
+        num_ranks=num_ranks,
+        num_classes=label_map.num_classes,
+    )
+    if params["num_examples_per_epoch"] is None:
+        params["num_examples_per_epoch"] = _examples_per_epoch(label_map)
+    share = params["num_epochs"] / _PUBLISHED["num_epochs"]
+    for name in ("decay_epochs", "warmup_epochs"):
+        if params[name] is None:
+            params[name] = _PUBLISHED[name] * share
+    return params
+
+
+def _examples_per_epoch(label_map):
+    """Returns the number of training records, or the published one of COCO."""
+    published = _PUBLISHED["num_examples_per_epoch"]
+    pattern = FLAGS.training_file_pattern
+    if FLAGS.mode == "eval" and not FLAGS.watch:
+        # There is no schedule.
+        return published
+    if FLAGS.synthetic_data:
+        reason = "the published number, because --synthetic_data has no records"
+    elif FLAGS.mode == "eval" and not pattern:
+        reason = "the published number, because no --training_file_pattern is given"
+    elif pattern and paths.is_remote(pattern):
+        reason = "the published number, because remote records are not counted"
+    else:
+        count = record_files.count_records(inputs.find_files("training_file_pattern"))
+        is_coco = label_map.names == categories.COCO.names and count in _COCO_RECORDS
+        if not is_coco:
+            tf.logging.info(
+                "--num_examples_per_epoch=%d: the number of records in %s",
+                count,
+                pattern,
+            )
+            return count
+        reason = f"the published number for COCO; the files have {count} records"
+    tf.logging.info("--num_examples_per_epoch=%d: %s", published, reason)
+    return published
+
+
+def check_steps(params):
+    """Checks that an epoch, the training and the decay have steps.
+
+    Args:
+      params: dict, see `make_params`.
+
+    Raises:
+      UserError: one of them has none.
+    """
+    epoch = ssd_model.steps_per_epoch(params)
+    decay = int(params["decay_epochs"] * epoch)
+    check(
+        min(epoch, ssd_model.total_steps(params), decay) >= 1,
+        "--num_examples_per_epoch=%d --num_epochs=%g --decay_epochs=%g "
+        "--train_batch_size=%d on %d devices: an epoch, the training or the decay is "
+        "less than one step; a smaller --train_batch_size gives more steps",
+        params["num_examples_per_epoch"],
+        params["num_epochs"],
+        params["decay_epochs"],
+        params["batch_size"],
+        params["num_ranks"],
+    )
+
+
+def log_plan(params, label_map):
+    """Logs in one line what the training will do.
+
+    Args:
+      params: dict, see `make_params`.
+      label_map: categories.LabelMap.
+    """
+    tf.logging.info(
+        "training: %d steps of %d x %d images are %g epochs of %d images; %d "
+        "categories of %s",
+        ssd_model.total_steps(params),
+        params["num_ranks"],
+        params["batch_size"],
+        params["num_epochs"],
+        params["num_examples_per_epoch"],
+        label_map.num_classes - 1,
+        FLAGS.label_map or "COCO",
+    )
+
+
+def save_steps(params):
+    """Returns the number of steps between two checkpoints.
+
+    The default is a round number, so that an NPU can run many steps per session run.
+
+    Args:
+      params: dict, see `make_params`.
+    """
+    if FLAGS.save_checkpoints_steps:
+        return FLAGS.save_checkpoints_steps
+    steps = max(ssd_model.total_steps(params) // _CHECKPOINTS, 1)
+    for unit in (100, 10):
+        if steps >= unit:
+            steps -= steps % unit
+            break
+    return min(steps, _LONGEST_SAVE_STEPS)

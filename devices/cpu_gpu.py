@@ -135,7 +135,9 @@ def _bypass_proxy(environment, workers):
     """
     excluded = environment.get("no_grpc_proxy") or environment.get("no_proxy") or ""
     hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
-    environment["no_grpc_proxy"] = ",".join(filter(None, [excluded, *hosts]))
+    # TensorFlow 1.15 calls this rank's own server localhost.
+    names = [excluded, "localhost", *hosts]
+    environment["no_grpc_proxy"] = ",".join(filter(None, names))
 
 
 def _profiler_hook(folder, max_steps):

@@ -139,9 +139,9 @@ def test_each_rank_of_a_server_takes_one_gpu(visible, local_rank, expected):
 @pytest.mark.parametrize(
     "given, expected",
     [
-        ({}, "node-1,10.0.0.2"),
-        ({"no_proxy": "a,b"}, "a,b,node-1,10.0.0.2"),
-        ({"no_grpc_proxy": "c", "no_proxy": "a"}, "c,node-1,10.0.0.2"),
+        ({}, "localhost,node-1,10.0.0.2"),
+        ({"no_proxy": "a,b"}, "a,b,localhost,node-1,10.0.0.2"),
+        ({"no_grpc_proxy": "c", "no_proxy": "a"}, "c,localhost,node-1,10.0.0.2"),
     ],
 )
 def test_grpc_reaches_the_ranks_without_a_proxy(given, expected):

@@ -57,7 +57,7 @@ further_flags=()
 if [[ -z "${path_to_tfrecord}${path_to_annotations}${path_to_pretrain}" ]]; then
     echo "exec_main.sh: no path is set: a short training on the built-in sample," \
         "$3/sample_dataset"
-    make_sample "$3"
+    make_sample "$3" || exit 2
     path_to_tfrecord="$3/sample_dataset"
     path_to_annotations="$3/sample_dataset"
     further_flags=("${sample_flags[@]}")

@@ -80,7 +80,7 @@ elif [[ -n "${path_to_annotations}" ]]; then
 elif [[ -z "${is_data_named}${path_to_pretrain}" ]]; then
     echo "exec_main.sh: no path is set: a short training on the built-in sample," \
         "$3/sample_dataset"
-    make_sample "$3"
+    make_sample "$3" || exit 2
     data_flags=(--data_dir="$3/sample_dataset" "${sample_flags[@]}")
 elif [[ -z "${is_data_named}" ]]; then
     fail "path_to_pretrain='${path_to_pretrain}': set path_to_tfrecord as well, or give" \

@@ -47,7 +47,8 @@ def find(pattern):
     """Finds the TFRecord files that a pattern matches.
 
     Folders, hidden and temporary files, and files that cannot be TFRecords are passed
-    over and named once in the log. A damaged file that is named like a shard is not.
+    over and named once in the log. A damaged file that is named like a shard, or that
+    the pattern names without wildcards, is not.
 
     Args:
       pattern: str, a glob pattern; a part of a local path that exists as typed is not
@@ -61,7 +62,7 @@ def find(pattern):
         compressed.
     """
     found = _expand(pattern)
-    files = [path for path in found if _may_hold_records(path)]
+    files = [path for path in found if _may_hold_records(path, path == pattern)]
     others = sorted(set(found) - set(files))
     names = ", ".join(map(os.path.basename, others[:_MAX_NAMED]))
     if len(others) > _MAX_NAMED:
@@ -69,7 +70,10 @@ def find(pattern):
     if not files:
         text = f"{pattern} matches no file"
         if others:
-            text = f"{pattern} matches no TFRecord file; passed over: {names}"
+            text = (
+                f"{pattern} matches no TFRecord file; passed over ({len(others)}): "
+                f"{names}"
+            )
         elif paths.is_remote(pattern):
             text += f"; {paths.COPY_OR_MOUNT}"
         raise ValueError(text)
@@ -96,11 +100,13 @@ def _warn_once(text):
     tf.logging.warning("%s", text)
 
 
-def _may_hold_records(path):
-    """Returns whether a path is a file that starts like a TFRecord file or is empty."""
+def _may_hold_records(path, is_meant):
+    """Returns whether a path is a file that is meant to have, or may have, records."""
     name = os.path.basename(path.rstrip("/"))
-    if _PASSED_OVER.fullmatch(name) or tf.gfile.IsDirectory(path):
+    is_passed_over = _PASSED_OVER.fullmatch(name) and not is_meant
+    if is_passed_over or tf.gfile.IsDirectory(path):
         return False
+    is_meant = is_meant or _SHARD_NAME.fullmatch(name)
     try:
         with tf.gfile.Open(path, "rb") as file:
             size, start = file.size(), file.read(_BYTES_OF_START)
@@ -118,7 +124,7 @@ def _may_hold_records(path):
                 f"{path} is compressed; store the records without compression: gunzip "
                 "< COMPRESSED > NEW_FILE"
             )
-    return fits or not size or bool(_SHARD_NAME.fullmatch(name))
+    return bool(fits or not size or is_meant)
 
 
 def _starts_with_record(start, size):

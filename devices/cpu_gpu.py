@@ -137,9 +137,14 @@ def _bypass_proxy(environment, workers):
       environment: dict, for example os.environ.
       workers: list of str, see cluster.Cluster.
     """
-    excluded = environment.get("no_grpc_proxy") or environment.get("no_proxy") or ""
-    hosts = dict.fromkeys(worker.rpartition(":")[0] for worker in workers)
-    environment["no_grpc_proxy"] = ",".join(filter(None, [excluded, *hosts]))
+    # TensorFlow 1.15 calls this rank's own server localhost.
+    hosts = dict.fromkeys(["localhost"] + [w.rpartition(":")[0] for w in workers])
+    # The gRPC of TensorFlow 1.15 reads the first variable only. That of TensorFlow 2
+    # prefers the second, where it is set.
+    for name in ("no_proxy", "no_grpc_proxy"):
+        excluded = environment.get(name)
+        if excluded or name == "no_proxy":
+            environment[name] = ",".join(filter(None, [excluded, *hosts]))
 
 
 def _profiler_hook(folder, max_steps):

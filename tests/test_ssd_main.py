@@ -3,6 +3,7 @@
 """Bad flags and files: one line that names them, status 2, no traceback."""
 
 import functools
+import gzip
 import json
 import os
 import re
@@ -29,6 +30,7 @@ def folder(tmp_path_factory):
     records.write(folder / "no_records", [])
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is not a TFRecord file" * 9)
+    (folder / "zipped").write_bytes(gzip.compress((folder / "train").read_bytes()))
     (folder / "file").write_text("a file, not a folder")
     (folder / "list.json").write_text("[]")
     other = dict(command_line.DATASET, images=[{"id": 2}])
@@ -48,7 +50,14 @@ BAD_FILES = [
     ({"training_file_pattern": "no_records"}, "no_records: every file is empty"),
     ({"validation_file_pattern": None}, "--validation_file_pattern is missing"),
     ({"validation_file_pattern": "none*"}, "--validation_file_pattern: none* matches"),
-    ({"validation_file_pattern": "garbage"}, "garbage matches no TFRecord file"),
+    ({"validation_file_pattern": "garbage"}, "garbage is not a TFRecord file"),
+    ({"validation_file_pattern": "garb*"}, "no TFRecord file; passed over (1): garb"),
+    ({"validation_file_pattern": "zip*"}, "zipped is compressed; store the records"),
+    (
+        {"validation_file_pattern": "x://b/val*"},
+        "--validation_file_pattern: x://b/val*",
+    ),
+    ({"label_map": "\udcff"}, "--label_map: the path must be UTF-8: 'utf-8' codec"),
     (
         {"validation_file_pattern": "texts"},
         "--validation_file_pattern=texts: the first record cannot be used: it is no",
@@ -77,6 +86,14 @@ BAD_FILES = [
 
 
 BAD_FLAGS = [
+    *(
+        ({name: "obs://b/x"}, f"--{name}=obs://b/x: must be a local path; copy")
+        for name in ("model_dir", "profiling", "val_json_file", "label_map")
+    ),
+    (
+        {"resnet_checkpoint": "s3://b/x"},
+        "--resnet_checkpoint=s3://b/x: must be a local",
+    ),
     ({"modle": "eval"}, "Unknown command line flag 'modle'"),
     ({"train_batch_size": 0}, "--train_batch_size=0"),
     (

@@ -136,17 +136,22 @@ def test_each_rank_of_a_server_takes_one_gpu(visible, local_rank, expected):
     assert environment == {"CUDA_VISIBLE_DEVICES": expected}
 
 
+HOSTS = "localhost,node-1,10.0.0.2"
+
+
 @pytest.mark.parametrize(
     "given, expected",
     [
-        ({}, "node-1,10.0.0.2"),
-        ({"no_proxy": "a,b"}, "a,b,node-1,10.0.0.2"),
-        ({"no_grpc_proxy": "c", "no_proxy": "a"}, "c,node-1,10.0.0.2"),
+        ({}, {"no_proxy": HOSTS}),
+        ({"no_proxy": "a,b"}, {"no_proxy": f"a,b,{HOSTS}"}),
+        (
+            {"no_proxy": "a", "no_grpc_proxy": "c"},
+            {"no_proxy": f"a,{HOSTS}", "no_grpc_proxy": f"c,{HOSTS}"},
+        ),
     ],
 )
 def test_grpc_reaches_the_ranks_without_a_proxy(given, expected):
     environment = dict(given)
     workers = ["node-1:21000", "node-1:21001", "10.0.0.2:21002"]
     cpu_gpu._bypass_proxy(environment, workers)
-    # Other variables stay as they are.
-    assert environment == dict(given, no_grpc_proxy=expected)
+    assert environment == expected

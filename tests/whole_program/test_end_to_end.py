@@ -27,8 +27,8 @@ SHORT = (
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The project in a folder of its own, with a space in its name."""
-    return processes.copy_project(tmp_path_factory.mktemp("clone") / "ssd project")
+    """The project in a folder of its own, whose name is a pattern."""
+    return processes.copy_project(tmp_path_factory.mktemp("clone") / "ssd 'project' [1] é*")
 
 
 def run(clone, *prefix, until=None, then=None):

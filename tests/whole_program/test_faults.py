@@ -113,7 +113,8 @@ def test_folders_whose_names_are_patterns_are_trained_in_resumed_and_evaluated(
     assert list((folder / "profile").glob("timeline-*.json"))
     assert sorted(path.name for path in other.iterdir()) == sorted(names)
     # Elsewhere, TensorFlow itself finds the checkpoint.
-    moved = model_dir.rename(tmp_path / "moved")
+    moved = tmp_path / "moved"
+    model_dir.rename(moved)
     assert tf.train.latest_checkpoint(str(moved)) == str(moved / "model.ckpt-3")
 
 

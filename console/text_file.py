@@ -1,44 +1,103 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads text files as editors of several systems write them."""
+"""Reads text and JSON files as editors of several systems write them.
+
+Text is UTF-8, UTF-16 or UTF-32, with or without a byte order mark. Other encodings are
+refused rather than guessed, because a wrong guess gives wrong names without an error.
+"""
 
 import json
 
+_GZIP_START = b"\x1f\x8b"
 
-def read_text(path):
-    """Reads a text file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+def read_text(path, errors="strict"):
+    """Reads a text file.
 
     Args:
       path: str.
+      errors: see `decode`.
 
     Returns:
       str, with line ends as they are in the file.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: one line that does not name the path; the file has another encoding.
+      ValueError: one line that names the path; the file cannot be read, or has another
+        encoding.
     """
-    with open(path, "rb") as file:
-        return decode(file.read())
+    try:
+        with open(path, "rb") as file:
+            return decode(file.read(), errors)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
 
 
-def decode(data):
+def decode(data, errors="strict"):
     """Decodes the bytes of a text file, see `read_text`.
 
     Args:
       data: bytes.
+      errors: "replace" for files whose bytes outside of ASCII do not matter.
 
     Returns:
       str.
 
     Raises:
-      ValueError: one line; the bytes have another encoding.
+      ValueError: one line that does not name the file; the bytes have another
+        encoding, or are not text.
     """
+    if data.startswith(_GZIP_START):
+        raise ValueError("it is compressed; unpack it with gunzip")
     encoding = json.detect_encoding(data)
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding, errors)
     except UnicodeDecodeError as error:
+        name = encoding.upper().replace("-SIG", "")
         raise ValueError(
-            f"its text is not UTF-8 (byte {error.start} is 0x{data[error.start]:02x}); "
-            "convert it, for example with: iconv -f GB18030 -t UTF-8"
+            f"its text is not {name} (byte {error.start} is "
+            f"0x{data[error.start]:02x}); save it as UTF-8, for example with: "
+            "iconv -f GB18030 -t UTF-8"
         ) from error
+    if "\0" in text:
+        raise ValueError("it is not text in UTF-8: it has NUL characters")
+    return text
+
+
+def read_json(path, object_hook=None):
+    """Reads a JSON file.
+
+    Args:
+      path: str.
+      object_hook: see json.loads.
+
+    Returns:
+      the JSON value.
+
+    Raises:
+      ValueError: one line that names the path; the file cannot be read, or is not JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text, object_hook=object_hook)
+    except json.JSONDecodeError as error:
+        reason = _explain(error)
+    except RecursionError:
+        reason = "its lists and objects are nested too deeply"
+    except ValueError as error:  # a number of thousands of digits
+        reason = str(error)
+    raise ValueError(f"cannot read {path}: {reason}")
+
+
+def _explain(error):
+    """Returns the reason of a json.JSONDecodeError in the user's words."""
+    text = error.doc.rstrip()
+    if not text:
+        return "it is empty"
+    if error.pos >= len(text) or error.msg.startswith("Unterminated string"):
+        return f"it is not complete JSON: it ends in line {error.lineno}"
+    return (
+        f"it is not JSON: line {error.lineno}, column {error.colno}, at "
+        f"{text[error.pos : error.pos + 20]!r}: {error.msg[0].lower()}{error.msg[1:]}"
+    )

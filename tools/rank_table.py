@@ -22,8 +22,8 @@ from typing import Any, Dict, List
 # The project's packages are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import paths
-from console.errors import UserError, check
+from console import paths, text_file
+from console.errors import UserError, blaming, check
 from devices import rank_table
 from devices.rank_table import Rank
 
@@ -96,7 +96,10 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
 def _read_hccn(path: str) -> Dict[int, str]:
     """Returns {device id: address} of a server, from its /etc/hccn.conf."""
     addresses: Dict[int, str] = {}
-    for number, line in enumerate(_read_lines(path), 1):
+    with blaming("--hccn:"):
+        # Comments may be in another encoding; addresses contain only ASCII.
+        text = text_file.read_text(path, errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         # Skipping a damaged line would lose a device.
         if not _HCCN_LIKE_ADDRESS.match(line):
             continue
@@ -115,17 +118,6 @@ def _read_hccn(path: str) -> Dict[int, str]:
         path,
     )
     return addresses
-
-
-def _read_lines(path: str) -> List[str]:
-    try:
-        # Comments may be in another encoding; addresses contain only ASCII.
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError as error:
-        raise UserError(
-            f"--hccn: {path}: cannot be read: {error.strerror}; copy /etc/hccn.conf"
-        ) from error
 
 
 def _group_list_document(ranks: List[Rank], board_id: str) -> Dict[str, Any]:

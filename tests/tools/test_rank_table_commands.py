@@ -67,7 +67,7 @@ def test_every_command_has_help(capsys):
         ([], "the following arguments are required: COMMAND; see --help"),
         (["unknown"], "argument COMMAND: invalid choice: 'unknown'"),
         (["show", "--all", ONE_SERVER], "unrecognized arguments: --all; see --help"),
-        (["check", os.devnull], f"{os.devnull}: is not JSON in UTF-8: Expecting value"),
+        (["check", os.devnull], f"cannot read {os.devnull}: it is empty"),
     ],
 )
 def test_an_error_is_one_line_and_status_2(run, arguments, message):
@@ -116,7 +116,14 @@ def test_make_creates_the_two_example_tables(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "newline, encoding", [("\r\n", "utf-8-sig"), ("\r", "utf-8"), ("\n", "gbk")]
+    "newline, encoding",
+    [
+        ("\r\n", "utf-8-sig"),
+        ("\r\n", "utf-16"),
+        ("\n", "utf-16-be"),
+        ("\r", "utf-8"),
+        ("\n", "gbk"),
+    ],
 )
 def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding):
     lines = ["address_0=10.1.0.1", "# \u7b2c", "#address_2=::3", "address_1 = ::2"]
@@ -151,7 +158,7 @@ def test_make_refuses_a_wrong_hccn_file(run, tmp_path, text, message):
         ("a,b --hccn 1", "--hccn: 1 file(s) for 2 server(s); give the /etc/hccn"),
         ("a,b --hccn 1 1", "server_list[1].device[0]: device_ip 10.1.0.1 is"),
         ("a+b --hccn 1", "server_list[0].server_id: must be an IP address or h"),
-        ("a --hccn 2", "--hccn: 2: cannot be read: No such file or directory; c"),
+        ("a --hccn 2", "--hccn: cannot read 2: No such file or directory"),
         ("a --hccn 1", "--output=table: exists; give another file, or add --ov"),
     ],
 )

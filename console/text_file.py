@@ -1,14 +1,26 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Reads text and JSON files as editors of several systems write them.
+"""Reads text, JSON and XML files as editors of several systems write them.
 
-Text is UTF-8, UTF-16 or UTF-32, with or without a byte order mark. Other encodings are
-refused rather than guessed, because a wrong guess gives wrong names without an error.
+Text is UTF-8, UTF-16 or UTF-32, with or without a byte order mark. XML may declare any
+other encoding. Otherwise it is refused rather than guessed, because a wrong guess gives
+wrong names without an error.
 """
 
 import json
+import re
 
 _GZIP_START = b"\x1f\x8b"
+_XML_ENCODING = re.compile(
+    rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']"""
+)
+# Encodings under whose names Windows writes a larger one.
+_WINDOWS_ENCODINGS = {
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "cp950",
+    "shift_jis": "cp932",
+}
 
 
 def read_text(path, errors="strict"):
@@ -63,6 +75,55 @@ def decode(data, errors="strict"):
     if "\0" in text:
         raise ValueError("it is not text in UTF-8: it has NUL characters")
     return text
+
+
+def decode_xml(data):
+    """Decodes the bytes of an XML file.
+
+    Done here, because Expat knows only a few encodings.
+
+    Args:
+      data: bytes.
+
+    Returns:
+      str.
+
+    Raises:
+      ValueError: one line that does not name the file; the bytes have another encoding
+        than the file declares, or than UTF-8 if it declares none.
+    """
+    match = _XML_ENCODING.match(data)
+    declared = match.group(1).decode().lower() if match else "utf-8"
+    # With a declared UTF-16 the bytes would not match; the file was converted later.
+    if declared.startswith("utf"):
+        return decode(data)
+    codec = _WINDOWS_ENCODINGS.get(declared, declared)
+    try:
+        if _is_utf_8_instead(data, codec):
+            raise ValueError(
+                f"it declares the encoding {declared}, but its text is UTF-8; "
+                "correct its first line"
+            )
+        return data.decode(codec)
+    except LookupError as error:
+        raise ValueError(f"it declares an unknown encoding, {declared}") from error
+    except UnicodeError as error:
+        raise ValueError(
+            f"it declares the encoding {declared}, but its text has another one; "
+            "save it as UTF-8"
+        ) from error
+
+
+def _is_utf_8_instead(data, codec):
+    """Whether data that declares another encoding is UTF-8, other than by accident."""
+    # A Chinese word may pass as UTF-8 with two bytes per character: cat in GBK is the
+    # letter e with an accent in UTF-8.
+    is_chinese = bool("\u4e00".encode(codec, "ignore"))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return max(text, default="") >= ("\u0800" if is_chinese else "\u0080")
 
 
 def read_json(path, object_hook=None):

@@ -7,6 +7,7 @@ other encoding. Otherwise it is refused rather than guessed, because a wrong gue
 wrong names without an error.
 """
 
+import contextlib
 import json
 import re
 
@@ -34,12 +35,18 @@ def read_text(path, errors="strict"):
       str, with line ends as they are in the file.
 
     Raises:
-      ValueError: one line that names the path; the file cannot be read, or has another
-        encoding.
+      OSError: the file cannot be read.
+      ValueError: one line that does not name the path; the file has another encoding.
     """
+    with open(path, "rb") as file:
+        return decode(file.read(), errors)
+
+
+@contextlib.contextmanager
+def naming(path):
+    """Turns an error of `read_text` into a ValueError that names the path."""
     try:
-        with open(path, "rb") as file:
-            return decode(file.read(), errors)
+        yield
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
@@ -139,16 +146,13 @@ def read_json(path, object_hook=None):
     Raises:
       ValueError: one line that names the path; the file cannot be read, or is not JSON.
     """
-    text = read_text(path)
-    try:
-        return json.loads(text, object_hook=object_hook)
-    except json.JSONDecodeError as error:
-        reason = _explain(error)
-    except RecursionError:
-        reason = "its lists and objects are nested too deeply"
-    except ValueError as error:  # a number of thousands of digits
-        reason = str(error)
-    raise ValueError(f"cannot read {path}: {reason}")
+    with naming(path):
+        try:
+            return json.loads(read_text(path), object_hook=object_hook)
+        except json.JSONDecodeError as error:
+            raise ValueError(_explain(error)) from error
+        except RecursionError:
+            raise ValueError("its lists and objects are nested too deeply") from None
 
 
 def _explain(error):

@@ -133,11 +133,8 @@ def read_label_map(path):
 def _read_entries(path):
     """Returns the list of dict with "id" and "name" in a label map."""
     if path.endswith(".pbtxt"):
-        text = text_file.read_text(path)
-        try:
-            return label_map_text.parse(text)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        with text_file.naming(path):
+            return label_map_text.parse(text_file.read_text(path))
     dataset = text_file.read_json(path)
     entries = dataset.get("categories") if isinstance(dataset, dict) else None
     if not isinstance(entries, list) or not entries:

@@ -96,7 +96,7 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
 def _read_hccn(path: str) -> Dict[int, str]:
     """Returns {device id: address} of a server, from its /etc/hccn.conf."""
     addresses: Dict[int, str] = {}
-    with blaming("--hccn:"):
+    with blaming("--hccn:"), text_file.naming(path):
         # Comments may be in another encoding; addresses contain only ASCII.
         text = text_file.read_text(path, errors="replace")
     for number, line in enumerate(text.splitlines(), 1):

@@ -137,5 +137,5 @@ def test_a_pbtxt_that_is_not_a_label_map_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError) as error:
         categories.read_label_map(str(path))
-    assert str(error.value).startswith(f"{path}: ")
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert str(path) in str(error.value) and message in str(error.value)
+    assert "\n" not in str(error.value)

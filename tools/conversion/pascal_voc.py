@@ -116,11 +116,12 @@ def _image_names(folder, image_set, files):
     path = os.path.join(folder, "ImageSets", "Main", image_set + ".txt")
     try:
         lines = [line.strip() for line in text_file.read_text(path).splitlines()]
-    except ValueError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         sets = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.txt"))
         names = sorted(os.path.basename(name)[:-4] for name in sets)
         raise UserError(
-            f"--image_set={image_set}: {error}; the folder has: "
+            f"--image_set={image_set}: cannot read {path}: {reason}; the folder has: "
             + (", ".join(names) or "none")
         ) from error
     names, missing = [], []

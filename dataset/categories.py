@@ -154,12 +154,19 @@ def read_names(entries):
     Raises:
       ValueError: one line; they are not valid.
     """
-    names = {}
+    names, problems = {}, []
     for entry in entries:
-        category_id, name = _read_entry(entry)
+        try:
+            category_id, name = _read_entry(entry)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         if category_id in names:
-            raise ValueError(f"category id {category_id} occurs twice")
+            problems.append(f"category id {category_id} occurs twice")
         names[category_id] = name
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        raise ValueError(problems[0] + more)
     return names
 
 

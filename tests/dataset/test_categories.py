@@ -70,6 +70,7 @@ def test_categories_of_another_name_are_found():
         ({"categories": []}, "no list"),
         ({"categories": [3]}, "category 3 needs"),
         ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole number"),
+        ({"categories": [{"id": "3", "name": "bolt"}] * 9}, r"as name \(and 8 more\)$"),
         ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole number"),
         ({"categories": [{"id": 3}]}, "needs a whole number as id and a text"),
         ({"categories": [{"id": -1, "name": "bolt"}]}, "-1 is not within"),

@@ -138,10 +138,17 @@ def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("netmask_0=255.0.0.0\n", "has no line like address_0=192.168.100.101; set"),
-        ("address_0=1.2.3\n", "line 1: 'address_0=1.2.3' must be like address_0=192"),
-        ("address_0=1.2.3.4\n" * 2, "line 2: 'address_0=1.2.3.4' must be like"),
-        ("\nAddress_0:1.2.3.4", "line 2: 'Address_0:1.2.3.4' must be like"),
+        (
+            "netmask_0=255.0.0.0\n",
+            "has no address of a device; a device's line is like ",
+        ),
+        ("address_0=1.2.3\n", "line 1: 'address_0=1.2.3' is not a device's address; a"),
+        ("address_0=1.2.3.4\n" * 2, "line 2: 'address_0=1.2.3.4' repeats a device; a"),
+        ("\nAddress_0:1.2.3.4", "line 2: 'Address_0:1.2.3.4' is not a device's addr"),
+        (
+            "address_0=1\naddress_1=\n",
+            "line 1: 'address_0=1' is not a device's address (and 1 more, see above)",
+        ),
     ],
 )
 def test_make_refuses_a_wrong_hccn_file(run, tmp_path, text, message):

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     records.write(folder / "no_records", [])
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is not a TFRecord file" * 9)
-    (folder / "tiny").write_bytes(b"tiny")
+    (folder / "tiny.tfrecord").write_bytes(b"tiny")
     (folder / "file").write_text("a file, not a folder")
     (folder / "list.json").write_text("[]")
     other = dict(command_line.DATASET, images=[{"id": 2}])
@@ -56,7 +56,10 @@ BAD_FILES = [
     ({"validation_file_pattern": None}, "--validation_file_pattern is missing"),
     ({"validation_file_pattern": "none*"}, "--validation_file_pattern=none* matches"),
     ({"validation_file_pattern": "garbage"}, "garbage is not a TFRecord file"),
-    ({"validation_file_pattern": "tiny"}, "tiny is not a TFRecord file"),
+    (
+        {"validation_file_pattern": "tiny.tfrecord"},
+        "tiny.tfrecord is not a TFRecord file",
+    ),
     (
         {"validation_file_pattern": "texts"},
         "--validation_file_pattern=texts: the first record cannot be used: it is no",

@@ -25,7 +25,7 @@ import sys
 from absl import app, flags
 
 import ssd_model
-from console.errors import UserError, blaming, check
+from console.errors import UserError, blaming, check, describe
 from devices import selection
 from evaluation import evaluator, watch
 from trainer import checkpoints, checks, inputs, log, schedule, train
@@ -107,7 +107,7 @@ def main(argv):
         checks.check_flags()
         _run_mode()
     except (UserError, flags.Error) as error:
-        print("ssd_main.py: " + " ".join(str(error).split()), file=sys.stderr)
+        print("ssd_main.py: " + describe(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ssd_main.py: interrupted", file=sys.stderr)

@@ -9,7 +9,7 @@ import sys
 from absl import app, flags
 
 from console import paths
-from console.errors import UserError, check
+from console.errors import UserError, check, describe
 
 # Hides TensorFlow's remarks on the processor. TensorFlow reads it while it is imported,
 # so commands import this module first.
@@ -60,7 +60,7 @@ def run(main_function, define_flags, takes_arguments=False):
         _check_local(rest)
         status = main_function(rest)
     except (UserError, flags.Error) as error:
-        print(f"{name}: " + " ".join(str(error).split()), file=sys.stderr)
+        print(f"{name}: " + describe(error), file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

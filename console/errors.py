@@ -3,10 +3,17 @@
 """Errors that the user can fix: one line on the standard error, exit status 2."""
 
 import contextlib
+import re
 import sys
 
 # With more problems of one kind they usually have one cause.
 MAX_LISTED = 20
+# How absl words errors of values, and how this project does.
+_WORDS_OF_FLAGS = (
+    (r"^flag (--\w+=.*): invalid literal for int.*", r"\1: must be a whole number"),
+    (r"^flag (--\w+=.*): could not convert.*", r"\1: must be a number"),
+    (r"^flag (--\w+=.*): .'Non-boolean.*", r"\1: must be true or false"),
+)
 
 
 class UserError(Exception):
@@ -33,7 +40,23 @@ def blaming(flag="", error_class=ValueError):
     try:
         yield
     except error_class as error:
-        raise UserError(f"{flag} {error}") from error
+        reason = error
+        if isinstance(error, OSError) and error.strerror:
+            # Its text would start with "[Errno 2]".
+            reason = ": ".join(filter(None, (error.filename, error.strerror)))
+        raise UserError(f"{flag} {reason}") from error
+
+
+def describe(error):
+    """Returns the line about a wrong flag, without words of Python.
+
+    Args:
+      error: UserError or absl.flags.Error.
+    """
+    text = " ".join(str(error).split())
+    for pattern, replacement in _WORDS_OF_FLAGS:
+        text = re.sub(pattern, replacement, text)
+    return text
 
 
 def refuse(problems, remedy):

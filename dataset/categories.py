@@ -7,10 +7,10 @@ the number that the network uses: 0 is background, and 1..C-1 stand for the cate
 in ascending order.
 """
 
-import json
 import os
 
-from console import paths
+from console import paths, text_file
+from dataset import label_map_text
 
 _COCO_80 = """
 1 person|2 bicycle|3 car|4 motorcycle|5 airplane|6 bus|7 train|8 truck|9 boat
@@ -157,7 +157,8 @@ def read_label_map(path):
 
     Args:
       path: str, a json with a list "categories" of {"id": int, "name": str}, as every
-        COCO json has one; None or "" for COCO's categories.
+        COCO json has one; or a label_map.pbtxt of TensorFlow's Object Detection API;
+        None or "" for COCO's categories.
 
     Returns:
       LabelMap.
@@ -167,19 +168,23 @@ def read_label_map(path):
     """
     if not path:
         return COCO
-    try:
-        # Editors on Windows start a file with a byte order mark.
-        with open(path, encoding="utf-8-sig") as file:
-            dataset = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
-    entries = dataset.get("categories") if isinstance(dataset, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f'{path} has no list "categories" of {{"id", "name"}}')
+    entries = _read_entries(path)
     try:
         return LabelMap(read_names(entries))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _read_entries(path):
+    """Returns the list of dict with "id" and "name" in a label map."""
+    if path.endswith(".pbtxt"):
+        with text_file.naming(path):
+            return label_map_text.parse(text_file.read_text(path))
+    dataset = text_file.read_json(path)
+    entries = dataset.get("categories") if isinstance(dataset, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f'{path} has no list "categories" of {{"id", "name"}}')
+    return entries
 
 
 def read_names(entries):
@@ -194,12 +199,19 @@ def read_names(entries):
     Raises:
       ValueError: one line; they are not valid.
     """
-    names = {}
+    names, problems = {}, []
     for entry in entries:
-        category_id, name = _read_entry(entry)
+        try:
+            category_id, name = _read_entry(entry)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         if category_id in names:
-            raise ValueError(f"category id {category_id} occurs twice")
+            problems.append(f"category id {category_id} occurs twice")
         names[category_id] = name
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        raise ValueError(problems[0] + more)
     return names
 
 
@@ -209,7 +221,7 @@ def _read_entry(entry):
     # isinstance would accept a bool as an int.
     if type(category_id) is not int or not isinstance(name, str) or not name:
         raise ValueError(
-            f"category {entry!r} needs a whole number as id and a text as name"
+            f"category {entry!r:.200} needs a whole number as id and a text as name"
         )
     if not 0 <= category_id <= LARGEST_ID:
         raise ValueError(f"category id {category_id} is not within 0..{LARGEST_ID}")

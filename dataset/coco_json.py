@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads COCO instances jsons, https://cocodataset.org/#format-data."""
 
-import json
+from console import text_file
 
 _SECTIONS = ("images", "annotations", "categories")
 
@@ -13,7 +13,7 @@ def load(path):
     Only the three lists are checked, not their entries.
 
     Args:
-      path: str, path of the json, in UTF-8 with or without a byte order mark.
+      path: str, path of the json; see console/text_file.py for its encoding.
 
     Returns:
       dict with the lists "images", "annotations" and "categories". The annotations
@@ -23,12 +23,7 @@ def load(path):
       ValueError: the file cannot be read or is not a COCO instances json; the message
         is one line that names the path.
     """
-    try:
-        # Editors on Windows start a file with a byte order mark.
-        with open(path, encoding="utf-8-sig") as file:
-            dataset = json.load(file, object_hook=_without_segmentation)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
+    dataset = text_file.read_json(path, object_hook=_without_segmentation)
     for section in _SECTIONS:
         if not isinstance(dataset, dict) or not isinstance(dataset.get(section), list):
             raise ValueError(

@@ -28,7 +28,7 @@ import reprlib
 import socket
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from console import atomic_file
+from console import atomic_file, text_file
 from console.errors import UserError, blaming
 
 # The server_id of a table whose only server is the machine that reads it.
@@ -67,16 +67,10 @@ def read(path: str) -> RankTable:
       UserError: one line with file, entry, what is wrong and how to fix it.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
-    except OSError as error:
+        content = text_file.read_json(path)
+    except ValueError as error:
         raise UserError(
-            f"{path}: cannot be read: {error.strerror}; give the file of a rank table"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: is not JSON in UTF-8: {error}; correct it there (JSON allows no "
-            "comments)"
+            f"{error}; give a rank table in JSON, without comments"
         ) from error
     return check(path, content)
 

@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is not a TFRecord file" * 9)
     (folder / "zipped").write_bytes(gzip.compress((folder / "train").read_bytes()))
+    (folder / "tiny.tfrecord").write_bytes(b"tiny")
     (folder / "file").write_text("a file, not a folder")
     (folder / "list.json").write_text("[]")
     other = dict(command_line.DATASET, images=[{"id": 2}])
@@ -58,6 +59,10 @@ BAD_FILES = [
         "--validation_file_pattern: x://b/val*",
     ),
     ({"label_map": "\udcff"}, "--label_map: the path must be UTF-8: 'utf-8' codec"),
+    (
+        {"validation_file_pattern": "tiny.tfrecord"},
+        "tiny.tfrecord is not a TFRecord file",
+    ),
     (
         {"validation_file_pattern": "texts"},
         "--validation_file_pattern=texts: the first record cannot be used: it is no",
@@ -103,6 +108,9 @@ BAD_FLAGS = [
         "less than one step; a smaller --train_batch_size",
     ),
     ({"num_epochs": 0}, "less than one step"),
+    ({"num_epochs": "ten"}, "--num_epochs=ten: must be a number"),
+    ({"train_batch_size": "1.5"}, "--train_batch_size=1.5: must be a whole number"),
+    ({"deterministic": "si"}, "--deterministic=si: must be true or false"),
     ({"decay_epochs": 0}, "less than one step"),
     ({"base_learning_rate": 0}, "--base_learning_rate=0"),
     ({"deterministic": "true"}, "--deterministic needs a --seed"),

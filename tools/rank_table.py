@@ -22,8 +22,8 @@ from typing import Any, Dict, List
 # The project's packages are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import paths
-from console.errors import UserError, check
+from console import paths, text_file
+from console.errors import UserError, blaming, check, refuse
 from devices import rank_table
 from devices.rank_table import Rank
 
@@ -85,47 +85,41 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
         len(hccn_files),
         len(servers),
     )
+    problems: List[str] = []
     devices = [
         (server_id, device_id, address)
         for server_id, path in zip(servers, hccn_files)
-        for device_id, address in sorted(_read_hccn(path).items())
+        for device_id, address in sorted(_read_hccn(path, problems).items())
     ]
+    refuse(
+        problems,
+        "a device's line is like address_0=192.168.100.101, one line per device; "
+        "correct or delete the others, or set addresses with hccn_tool first",
+    )
     return [Rank(rank_id, *device) for rank_id, device in enumerate(devices)]
 
 
-def _read_hccn(path: str) -> Dict[int, str]:
+def _read_hccn(path: str, problems: List[str]) -> Dict[int, str]:
     """Returns {device id: address} of a server, from its /etc/hccn.conf."""
     addresses: Dict[int, str] = {}
-    for number, line in enumerate(_read_lines(path), 1):
+    with blaming("--hccn:"), text_file.naming(path):
+        # Comments may be in another encoding; addresses contain only ASCII.
+        text = text_file.read_text(path, errors="replace")
+    num_problems = len(problems)
+    for number, line in enumerate(text.splitlines(), 1):
         # Skipping a damaged line would lose a device.
         if not _HCCN_LIKE_ADDRESS.match(line):
             continue
         match = _HCCN_ADDRESS.fullmatch(line)
         address = match and rank_table.canonical_address(match.group(2))
-        if not address or int(match.group(1)) in addresses:
-            raise UserError(
-                f"--hccn: {path}: line {number}: {line!r:.60} must be like "
-                "address_0=192.168.100.101, one line per device; correct or delete it"
-            )
-        addresses[int(match.group(1))] = address
-    check(
-        addresses,
-        "--hccn: %s: has no line like address_0=192.168.100.101; set the addresses of "
-        "the devices with hccn_tool first",
-        path,
-    )
+        if address and int(match.group(1)) not in addresses:
+            addresses[int(match.group(1))] = address
+        else:
+            reason = "repeats a device" if address else "is not a device's address"
+            problems.append(f"--hccn: {path}: line {number}: {line!r:.60} {reason}")
+    if not addresses and len(problems) == num_problems:
+        problems.append(f"--hccn: {path}: has no address of a device")
     return addresses
-
-
-def _read_lines(path: str) -> List[str]:
-    try:
-        # Comments may be in another encoding; addresses contain only ASCII.
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError as error:
-        raise UserError(
-            f"--hccn: {path}: cannot be read: {error.strerror}; copy /etc/hccn.conf"
-        ) from error
 
 
 def _group_list_document(ranks: List[Rank], board_id: str) -> Dict[str, Any]:

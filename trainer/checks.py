@@ -78,7 +78,8 @@ def _first_record(flag):
     try:
         return next(tf.python_io.tf_record_iterator(path))
     except (tf.errors.OpError, StopIteration) as error:
-        reason = str(error).splitlines()[0]
+        # StopIteration has no text.
+        reason = str(error).partition("\n")[0] or "it is too short"
         raise UserError(f"--{flag}: {path} is not a TFRecord file: {reason}") from error
 
 

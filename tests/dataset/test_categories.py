@@ -70,6 +70,7 @@ def test_categories_of_another_name_are_found():
         ({"categories": []}, "no list"),
         ({"categories": [3]}, "category 3 needs"),
         ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole number"),
+        ({"categories": [{"id": "3", "name": "bolt"}] * 9}, r"as name \(and 8 more\)$"),
         ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole number"),
         ({"categories": [{"id": 3}]}, "needs a whole number as id and a text"),
         ({"categories": [{"id": -1, "name": "bolt"}]}, "-1 is not within"),
@@ -81,6 +82,61 @@ def test_a_label_map_that_is_not_valid_is_refused(tmp_path, dataset, message):
         categories.read_label_map(write(tmp_path, dataset))
 
 
-def test_a_label_map_that_is_missing_is_named():
-    with pytest.raises(ValueError, match="cannot read none.json"):
-        categories.read_label_map("none.json")
+@pytest.mark.parametrize("name", ["none.json", "none.pbtxt"])
+def test_a_label_map_that_is_missing_is_named(name):
+    with pytest.raises(ValueError, match=f"cannot read {name}: No such file or direc"):
+        categories.read_label_map(name)
+
+
+# A comment, both kinds of quotes, escapes of characters and of UTF-8's bytes, strings
+# in parts, all separators, and fields that are skipped.
+_PBTXT = """# classes: 红
+item {
+  id: 7  # seven
+  name: 'worker\\'s "hat"'
+}
+item: < id: 3; name: "/m/01g317", display_name: "per" 'son'
+  keypoints { id: 1 label: "}" } ancestor_ids: [1, 2] frequency: RARE >
+item{id:5 name:"\\347\\272\\242\\xe7\\xbb\\x86胞" display_name: "red cell"}
+item { id: 9 display_name: 'dog' }
+item { id: 0 name: 'background' }
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_label_map_of_the_object_detection_api_is_read(tmp_path, encoding, newline):
+    path = tmp_path / "label_map.pbtxt"
+    path.write_bytes(_PBTXT.replace("\n", newline).encode(encoding))
+    assert categories.read_label_map(str(path)).names == {
+        3: "person",
+        5: "红细胞",
+        7: 'worker\'s "hat"',
+        9: "dog",
+    }
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "it has no items like item { id: 1"),
+        ("person\ncat\n", "line 1:1 : "),
+        ('item { id: 1\n name: "cat }', "line 2:"),
+        ("item { id: 1 name: 'a' ", "line 1:"),
+        ("item { id: 1 x { ", "line 1:"),
+        ("item { id: 1 name: }", "line 1:"),
+        ("item { id: 1 id: 2 }", 'multiple "id" fields'),
+        ("item { id: 1 name: '\\377' }", "line 1:"),
+        ("item { name: 'a' }", "category {'id': None, 'name': 'a'} needs a whole"),
+        ("item { id: 1.5 name: 'a' }", "line 1:"),
+        ("item { id: 1 name: 'a' } " * 2, "category id 1 occurs twice"),
+        ('{"categories": [{"id": 1, "name": "a"}]}', "line 1:1 : "),
+    ],
+)
+def test_a_pbtxt_that_is_not_a_label_map_is_refused(tmp_path, text, message):
+    path = tmp_path / "label_map.pbtxt"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        categories.read_label_map(str(path))
+    assert str(path) in str(error.value) and message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -127,7 +127,7 @@ def error_line(monkeypatch, capfd, tmp_path):
 @pytest.mark.parametrize(
     "command, expected",
     [
-        (f"{ALL} RANK_TABLE_FILE=/x.json", "/x.json: cannot be read"),
+        (f"{ALL} RANK_TABLE_FILE=/x.json", "cannot read /x.json: No such file"),
         (f"{ALL} RANK_SIZE=no", "RANK_SIZE=no: must be a whole number"),
         (f"{ALL} RANK_SIZE=9", "8p.json has 8 ranks; set RANK_SIZE to 1 to 8"),
         (f"{ALL} RANK_TABLE_FILE={TWO_SERVERS} SERVER_ID=10.0.0.3", "=10.0.0.3: "),

@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from PIL import Image
 
 import commands
 import processes
@@ -101,6 +102,31 @@ def repeat_image(content, count):
     content["annotations"] = []
 
 
+def test_images_that_may_have_lost_their_content_are_counted_and_named(
+    tmp_path, dataset
+):
+    content, folder = dataset
+    repeat_image(content, 3)
+    # 12 bits in 16, a picture that is not, and black lines on transparent black.
+    pictures = [np.full((30, 50), 4095, np.uint16), np.full((30, 50), 90, np.uint8)]
+    pictures.append(np.uint8([[[0, 0, 0, 0]] * 50, [[0, 0, 0, 255]] * 50] * 15))
+    for image, numbers in zip(content["images"], pictures):
+        image["file_name"] = f"dark{image['id']}.png"
+        Image.fromarray(numbers).save(str(folder / image["file_name"]))
+    result = run(tmp_path, content, folder)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(
+        "1 images with transparent pixels, whose stored colors were used, for example "
+        f"{folder}/dark2.png; if these are not the visible ones, put the images onto"
+    )
+    assert lines[1].startswith(
+        "2 images that are nearly black after the conversion to 8 bits, for example "
+        f"{folder}/dark0.png; if the numbers in the files use only a part of their bits"
+    )
+    assert lines[2].endswith("3 images, 0 boxes, 0 of them crowd")
+
+
 def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
     tmp_path, dataset
 ):
@@ -111,7 +137,7 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
     assert lines[1:] == [
         "2 images without a box (evaluated, not trained on)",
         "1 boxes clipped to their image",
-        "1 images converted to JPEG (of 16 bits the upper 8; transparency is dropped)",
+        "1 images converted to JPEG",
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",

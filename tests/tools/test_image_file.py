@@ -7,6 +7,7 @@ import resource
 import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image, ImageOps
 
 import commands
 import records
-from conversion import image_file
+from conversion import image_file, pixels
 
 WIDTH, HEIGHT = 60, 40
 SIZE = (WIDTH, HEIGHT)
@@ -150,7 +151,7 @@ def test_other_images_become_jpegs_of_the_same_pixels(
         (picture("P"), {}),
         (picture("RGBA"), {}),
         (picture("LA"), {}),
-        (picture("P"), {"transparency": 3}),
+        (picture("P"), {"transparency": picture("P").getpixel((9, 9))}),
         (picture("P"), {"transparency": bytes(range(256))}),
         (sixteen_bits(), {}),
     ],
@@ -161,7 +162,8 @@ def test_a_png_becomes_a_jpeg_of_what_tensorflow_sees(
 ):
     encoded = encode(image, "PNG", **options)
     converted, size, changes = load(encoded, SIZE)
-    assert (size, changes) == (SIZE, [image_file.CONVERTED])
+    assert (size, changes[0]) == (SIZE, image_file.CONVERTED)
+    assert changes[1:] == [pixels.TRANSPARENT] * ("transparency" in options)
     # JPEG smooths the dots with which a palette imitates missing colors.
     limit = 6 if image.mode == "P" else 2
     assert np.abs(decode(converted) - decode(encoded)).mean() < limit
@@ -275,7 +277,7 @@ def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path):
         (tmp_path / name).write_bytes(encoded)
     code = """
 import sys
-from conversion import image_file
+from conversion import image_file, pixels
 for path in sys.argv[1:]:
     try:
         image_file.load(path)
@@ -317,11 +319,134 @@ def lossless_jpeg():
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
         (encode(picture(), "BMP")[:-500], "cannot be decoded: "),
         (lossless_jpeg(), "cannot be decoded: "),
-        (encode(picture("F"), "TIFF"), "not whole numbers of 8 or 16 bits"),
+        (
+            encode(Image.fromarray(np.float32([[0.25, 2]])), "TIFF"),
+            "its pixels are from 0.25 to 2, and it does not tell which numbers are bla",
+        ),
+        (encode(Image.fromarray(np.float32([[np.nan, 2]])), "TIFF"), "from nan to"),
+        (encode(Image.fromarray(np.int32([[-1, 9]])), "TIFF"), "from -1 to 9, and"),
+        (encode(Image.fromarray(np.int32([[0, 65536]])), "TIFF"), "from 0 to 65536"),
         (encode(Image.new("L", (70000, 8)), "PNG"), "a JPEG of 70000 x 8 pixels: "),
     ],
-    ids="text eps cut_bmp lossless_jpeg floating_point wide".split(),
+    ids="text eps cut_bmp lossless_jpeg floats no_number negative 32_bits wide".split(),
 )
 def test_an_image_that_cannot_be_used_is_refused(load, encoded, message):
     with pytest.raises(ValueError, match=message):
         load(encoded)
+
+
+def columns(*numbers, kind=np.uint16):
+    """Blocks of 8 x 8 pixels with these numbers, which JPEG keeps."""
+    return np.repeat(np.array([numbers], kind), 8, 0).repeat(8, 1)
+
+
+def tiff(numbers, bits=16, sample_format=1, photometric=1, doubles=(), shorts=()):
+    """An uncompressed gray TIFF; doubles and shorts are more tags with their values."""
+    height, width = numbers.shape
+    data = numbers.tobytes()
+    if bits == 12:
+        pairs = numbers.astype(int).reshape(-1, 2)
+        data = b"".join((a << 12 | b).to_bytes(3, "big") for a, b in pairs.tolist())
+    values = {256: width, 257: height, 258: bits, 259: 1, 262: photometric}
+    values.update({273: 8, 277: 1, 278: height, 279: len(data), 339: sample_format})
+    values.update(shorts)
+    tags = [(tag, struct.pack("<HHIHH", tag, 3, 1, v, 0)) for tag, v in values.items()]
+    data += b"".join(struct.pack("<d", value) for _, value in doubles)
+    for index, (tag, _) in enumerate(doubles):
+        place = 8 + len(data) - 8 * (len(doubles) - index)
+        tags.append((tag, struct.pack("<HHII", tag, 12, 1, place)))
+    head = b"II" + struct.pack("<HI", 42, 8 + len(data))
+    entries = b"".join(entry for _, entry in sorted(tags))
+    return head + data + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+
+
+def png(numbers, bits):
+    """A gray PNG of 16 bits whose chunk sBIT tells a smaller number of bits."""
+    encoded = encode(Image.fromarray(numbers), "PNG")
+    body = b"sBIT" + bytes([bits])
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    return encoded[:33] + chunk + encoded[33:]
+
+
+TWELVE = columns(0, 300, 3900, 4095)
+
+
+@pytest.mark.parametrize(
+    "encoded, expected, losses",
+    [
+        (tiff(TWELVE, 12), [0, 18, 243, 255], []),
+        (tiff(TWELVE * 16, photometric=0), [255, 237, 12, 0], []),
+        (tiff(TWELVE, doubles=[(341, 4095)]), [0, 18, 243, 255], []),
+        (tiff(TWELVE, shorts=[(281, 4095)]), [0, 18, 243, 255], []),
+        (
+            tiff(columns(0, 0.25, 0.5, 1, kind=np.float32), 32, 3, doubles=[(341, 1)]),
+            [0, 64, 128, 255],
+            [],
+        ),
+        (
+            tiff(
+                columns(-1, -0.5, 0, 1, kind=np.float32),
+                32,
+                3,
+                doubles=[(340, -1), (341, 1)],
+            ),
+            [0, 64, 128, 255],
+            [],
+        ),
+        (
+            tiff(
+                columns(-100, 0, 50, 100, kind=np.int16),
+                16,
+                2,
+                doubles=[(340, -100), (341, 100)],
+            ),
+            [0, 128, 192, 255],
+            [],
+        ),
+        (png(TWELVE, 12), [0, 18, 243, 255], []),
+        # As the standard has it: scaled, and the file tells where it comes from.
+        (png(TWELVE * 16, 12), [0, 18, 243, 255], []),
+        (png(columns(0, 16, 160, 1600), 12), [0, 0, 0, 6], [pixels.DARK]),
+        # Nothing tells that these have 12 bits; 3900 is only the brightest pixel.
+        (tiff(TWELVE), [0, 1, 15, 15], [pixels.DARK]),
+        (tiff(TWELVE // 2, shorts=[(281, 2047)]), [0, 18, 243, 255], []),
+        (tiff(TWELVE // 2, shorts=[(281, 2040)]), [0, 0, 7, 7], [pixels.DARK]),
+        (encode(Image.fromarray(TWELVE), "PNG"), [0, 1, 15, 15], [pixels.DARK]),
+        (encode(Image.fromarray(columns(2, 2**14 - 1)), "PNG"), [0, 63], [pixels.DARK]),
+        (encode(Image.fromarray(columns(2, 2**14)), "PNG"), [0, 64], []),
+        (
+            encode(Image.fromarray(columns(61440, 65535)), "PNG"),
+            [240, 255],
+            [pixels.BRIGHT],
+        ),
+        (
+            encode(Image.fromarray(columns(0, 9, 20, kind=np.uint8)), "PNG"),
+            [0, 9, 20],
+            [pixels.DARK],
+        ),
+        (
+            encode(Image.fromarray(columns(0, 200, kind=np.int32)), "TIFF"),
+            [0, 0],
+            [pixels.DARK],
+        ),
+    ],
+    ids=(
+        "12_bits white_is_zero largest maximum floats floats_below_0 signed sbit "
+        "sbit_scaled sbit_scaled_dark unknown 11_bits no_maximum unknown_png 14_bits "
+        "15_bits bright 8_bits 32_bits"
+    ).split(),
+)
+def test_larger_numbers_are_scaled_as_the_file_tells_or_named(
+    load, decode, encoded, expected, losses
+):
+    converted, _, changes = load(encoded)
+    assert changes == [image_file.CONVERTED, *losses]
+    np.testing.assert_allclose(decode(converted)[4, 4::8, 0], expected, atol=2)
+
+
+def test_black_lines_on_transparent_black_are_named(load):
+    image = Image.new("RGBA", SIZE)
+    image.paste((0, 0, 0, 255), (10, 10, 20, 20))
+    changes = [image_file.CONVERTED, pixels.TRANSPARENT, pixels.DARK]
+    assert load(encode(image, "PNG"))[2] == changes
+    assert load(encode(picture("RGBA"), "PNG"))[2] == [image_file.CONVERTED]

@@ -240,6 +240,46 @@ BOMB = "<!ENTITY a0 'lol'>" + "".join(
 BOX = (1, 1, 5, 5)
 
 
+def declaring(encoding, xml):
+    return f'<?xml version="1.0" encoding="{encoding}"?>\n{xml}'
+
+
+@pytest.mark.parametrize(
+    "declared, encoding, name",
+    [
+        ("gb2312", "gb2312", "安全帽"),
+        ("GB2312", "gbk", "朱镕基"),  # GBK under the older name, as Windows writes it
+        ("gb18030", "gb18030", "安全帽"),
+        ("gbk", "gbk", "猫"),  # its bytes are a letter in UTF-8
+        ("big5", "big5", "紅細胞"),
+        ("Shift_JIS", "cp932", "①猫"),
+        ("windows-1252", "cp1252", "café"),
+        ("utf-8", "utf-8-sig", "猫"),
+        ("utf-16", "utf-16", "猫"),
+        ("utf-8", "utf-16", "猫"),
+        ("utf-16", "utf-8", "猫"),
+    ],
+)
+def test_xml_is_read_in_the_encoding_that_it_declares(
+    tmp_path, declared, encoding, name
+):
+    path = tmp_path / "000012.xml"
+    xml = declaring(declared, xml_of([(name, 0, BOX)])).replace("\n", "\r\n")
+    path.write_bytes(xml.encode(encoding))
+    assert pascal_voc.read_xml(str(path)).objects == [(name, 0, [1, 1, 5, 5])]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_the_list_of_a_set_may_come_from_another_system(voc, encoding):
+    path = voc.folder / "ImageSets" / "Main" / "windows.txt"
+    path.write_bytes("000012\r\n000007  1\r\n".encode(encoding))
+    images = voc.read("windows")[0]["images"]
+    assert [image["id"] for image in images] == [7, 12]
+    path.write_bytes("红\n".encode("gbk"))
+    with pytest.raises(UserError, match="windows.txt: its text is not UTF-8 .*iconv"):
+        voc.read("windows")
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -253,7 +293,22 @@ BOX = (1, 1, 5, 5)
             "it declares a document type",
         ),
         ("<annotation>&e;</annotation>", "undefined entity"),
-        ('<?xml version="1.0" encoding="rot13"?>' + xml_of([]), "encoding"),
+        (declaring("rot13", xml_of([])), "it declares an unknown encoding, rot13"),
+        (xml_of([("安全帽", 0, BOX)]).encode("gbk"), "-f GB18030 -t UTF-8"),
+        (declaring("utf-8", xml_of([("红", 0, BOX)])).encode("gbk"), "not UTF-8"),
+        (
+            declaring("gb2312", xml_of([("猫", 0, BOX)])),
+            "it declares the encoding gb2312, but its text is UTF-8; correct its first",
+        ),
+        (
+            declaring("iso-8859-1", xml_of([("é", 0, BOX)])),
+            "it declares the encoding iso-8859-1, but its text is UTF-8",
+        ),
+        (
+            declaring("ascii", xml_of([("é", 0, BOX)])).encode("latin-1"),
+            "it declares the encoding ascii, but its text has another one; save it as",
+        ),
+        ("", "it is empty"),
         ("<annotation>" * 100000, "no element found"),
         ("x" * (2**21 + 1), "it has more than 2097152 bytes"),
         ("<html></html>", "its root element is html, not annotation"),
@@ -262,10 +317,15 @@ BOX = (1, 1, 5, 5)
         (xml_of([("dog", 0, (1, "1e999", 5, 5))]), "bndbox/ymin is '1e999', which"),
         (xml_of([("dog", 0, (1, "", 5, 5))]), "bndbox/ymin is '', which"),
         (xml_of([("", 0, BOX)]), "an object has no name"),
+        (
+            "<annotation><object><name>dog</name><polygon/></object></annotation>",
+            "its object 'dog' has no bndbox",
+        ),
     ],
     ids=(
-        "bomb_in_utf_16 external_entity undefined_entity encoding deep large "
-        "other_root cut word infinite no_side no_name"
+        "bomb_in_utf_16 external_entity undefined_entity encoding gbk not_utf_8 gb2312 "
+        "latin_1 ascii empty deep large "
+        "other_root cut word infinite no_side no_name no_box"
     ).split(),
 )
 def test_hostile_or_broken_xml_is_refused(tmp_path, text, message):

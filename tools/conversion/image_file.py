@@ -22,9 +22,9 @@ import io
 import os
 import warnings
 
-import numpy as np
 from PIL import Image
 
+from conversion import pixels
 from dataset import image_header
 
 # The limit of a TFRecord is 2 GB; no image comes near it.
@@ -32,8 +32,8 @@ MAX_BYTES = 2**28
 # Pillow warns above its own limit, and refuses twice as many pixels.
 Image.MAX_IMAGE_PIXELS = image_header.MAX_PIXELS // 2
 
-# Changes of an image.
-CONVERTED = "images converted to JPEG (of 16 bits the upper 8; transparency is dropped)"
+# Changes of an image; pixels.REMEDIES has those that may have lost its content.
+CONVERTED = "images converted to JPEG"
 TURNED = "images turned upright as their EXIF data says"
 
 # Full resolution for chroma as well.
@@ -66,7 +66,7 @@ def load(path: str, size=None, ignore_exif: bool = False):
 
     Returns:
       (encoded, size, changes): bytes of a JPEG; its (width, height); and a list that
-      may contain CONVERTED and TURNED.
+      may contain CONVERTED, TURNED and keys of pixels.REMEDIES.
 
     Raises:
       ValueError: the image cannot be used, or its size contradicts the annotations.
@@ -85,7 +85,12 @@ def load(path: str, size=None, ignore_exif: bool = False):
         with _naming("decoded"):
             image.load()
     orientation = 1 if ignore_exif else _orientation(image)
-    if _is_turned(image.size, orientation, size):
+    is_turned = _is_turned(image.size, orientation, size)
+    if changes:
+        with _naming("converted to 8 bits"):
+            image, losses = pixels.to_8_bits(image, encoded)
+        changes += losses
+    if is_turned:
         changes.append(TURNED)
         with _naming("decoded"):
             image = image.transpose(_TURNS[orientation])
@@ -174,21 +179,11 @@ def _is_turned(stored, orientation, size):
 
 
 def _encode(image):
-    """Encodes a decoded image as a JPEG, in RGB or gray."""
-    image = _to_8_bits(image)
+    """Encodes an image of mode "L" or "RGB" as a JPEG."""
+    # Pillow would write comments into the JPEG.
+    image.info = {}
     output = io.BytesIO()
     # The sides of a JPEG have at most 65500 pixels.
     with _naming(f"written as a JPEG of {image.width} x {image.height} pixels"):
         image.save(output, "JPEG", **_JPEG_OPTIONS)
     return output.getvalue()
-
-
-def _to_8_bits(image):
-    if image.mode[0] in "FI":
-        pixels = np.asarray(image)
-        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 0xFFFF:
-            raise ValueError("has pixels that are not whole numbers of 8 or 16 bits")
-        return Image.fromarray((pixels >> 8).astype(np.uint8))
-    # Pillow would warn of transparent colors, and write comments into the JPEG.
-    image.info = {}
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")

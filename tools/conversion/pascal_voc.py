@@ -27,6 +27,7 @@ import re
 from typing import NamedTuple, Optional
 from xml.etree import ElementTree
 
+from console import text_file
 from console.errors import MAX_LISTED, UserError, blaming, refuse
 from conversion import annotations, image_file
 
@@ -114,13 +115,13 @@ def _image_names(folder, image_set, files):
     """Returns the names in an image set, each once, in the order of its file."""
     path = os.path.join(folder, "ImageSets", "Main", image_set + ".txt")
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
+        lines = [line.strip() for line in text_file.read_text(path).splitlines()]
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         sets = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.txt"))
         names = sorted(os.path.basename(name)[:-4] for name in sets)
         raise UserError(
-            f"--image_set={image_set}: cannot read {path}: {error}; the folder has: "
+            f"--image_set={image_set}: cannot read {path}: {reason}; the folder has: "
             + (", ".join(names) or "none")
         ) from error
     names, missing = [], []
@@ -244,20 +245,23 @@ def read_xml(path: str) -> Annotation:
     """
     try:
         with open(path, "rb") as file:
-            text = file.read(_MAX_XML_BYTES + 1)
-        if len(text) > _MAX_XML_BYTES:
+            data = file.read(_MAX_XML_BYTES + 1)
+        if len(data) > _MAX_XML_BYTES:
             raise ValueError(f"it has more than {_MAX_XML_BYTES} bytes")
         parser = ElementTree.XMLParser(target=_Builder())
+        text = text_file.decode_xml(data)
         return _annotation(ElementTree.fromstring(text, parser))
     except FileNotFoundError as error:
         raise UserError(
             f"--voc_dir: {path} is missing; an image without objects needs one as well"
         ) from error
-    # LookupError: the xml declares an encoding that Python does not have.
-    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
-        raise UserError(
-            f"--voc_dir: {path} is not a VOC annotation: {error}"
-        ) from error
+    except OSError as error:
+        raise UserError(f"--voc_dir: cannot read {path}: {error.strerror}") from error
+    except ElementTree.ParseError as error:
+        reason = f"it is not XML: {error}" if text.strip() else "it is empty"
+    except ValueError as error:
+        reason = str(error)
+    raise UserError(f"--voc_dir: {path} is not a VOC annotation: {reason}")
 
 
 class _Builder(ElementTree.TreeBuilder):
@@ -279,6 +283,8 @@ def _annotation(root):
         name = element.findtext("name", "").strip()
         if not name:
             raise ValueError("an object has no name")
+        if element.find("bndbox") is None:
+            raise ValueError(f"its object {name!r:.80} has no bndbox")
         # Direct children only: the head and hands of a person have boxes as well.
         box = [_number(element, "bndbox/" + side) for side in _SIDES]
         difficult = int(_number(element, "difficult", 0) != 0)

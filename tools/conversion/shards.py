@@ -20,7 +20,7 @@ from typing import NamedTuple, Optional
 
 from console import progress
 from console.errors import MAX_LISTED, UserError, refuse
-from conversion import image_file
+from conversion import image_file, pixels
 
 # The names of the shards have five digits.
 MAX_SHARDS = 99999
@@ -169,6 +169,7 @@ def _write_all(entries, paths, workers, ignore_exif):
         sorted(run.problems)[:MAX_LISTED],
         "repair it or remove it from the annotations; no shard was changed",
     )
+    pixels.print_losses(run.counts, run.first)
     return run.counts
 
 
@@ -182,12 +183,13 @@ class _Run:
       counts: collections.Counter of the changes of image_file.load.
       problems: list of str, one line for each image that cannot be used.
       is_over: bool, whether the threads must stop.
+      first: dict from change to the path of an image, the first in alphabetical order.
     """
 
     def __init__(self, ignore_exif, bar):
         self.counts, self.problems, self.is_over = collections.Counter(), [], False
         self._ignore_exif, self._bar = ignore_exif, bar
-        self._lock = threading.Lock()
+        self._lock, self.first = threading.Lock(), {}
 
     def write_shard(self, path, entries):
         """Writes one shard, or a part of it if the run is over before.
@@ -218,6 +220,9 @@ class _Run:
         writer.write(record)
         with self._lock:
             self.counts.update(changes)
+            for change in changes:
+                path = self.first.get(change, entry.path)
+                self.first[change] = min(path, entry.path)
             self._bar.update(1)
 
 

@@ -37,7 +37,8 @@ def folder(tmp_path_factory):
     (folder / "garbage").write_bytes(b"this is not a TFRecord file" * 9)
     (folder / "file").write_text("a file, not a folder")
     (folder / "list.json").write_text("[]")
-    other = dict(command_line.DATASET, images=[{"id": 2}])
+    box = dict(command_line.DATASET["annotations"][0], image_id=2)
+    other = dict(command_line.DATASET, images=[{"id": 2}], annotations=[box])
     (folder / "other.json").write_text(json.dumps(other))
     return folder
 
@@ -62,7 +63,12 @@ BAD_FILES = [
     ({"val_json_file": None}, "--val_json_file is missing"),
     ({"val_json_file": "none.json"}, "--val_json_file: cannot read none.json"),
     ({"val_json_file": "list.json"}, "list.json is not a COCO"),
-    ({"val_json_file": "other.json"}, "other.json has no image 1, the first"),
+    (
+        {"val_json_file": "other.json"},
+        "--val_json_file=other.json contradicts 1 of the first 1 records of "
+        "--validation_file_pattern=train: 1 ids that are not in the json (image 1); do "
+        "they belong together?",
+    ),
     ({"label_map": "none.json"}, "--label_map: cannot read none.json"),
     ({"label_map": "list.json"}, '--label_map: list.json has no list "categories"'),
     (

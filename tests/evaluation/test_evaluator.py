@@ -154,7 +154,7 @@ def rows_of(model_dir):
 
 def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
     (tmp_path / "eval").write_text("a file, not a folder")
-    one = [{"id": 4, "name": "bolt"}]
+    one = [{"id": 3, "name": "bolt"}]
     (tmp_path / "one.json").write_text(json.dumps({"categories": one}))
     checkpoint, missing = f"--checkpoint_path={data / 'model'}", tmp_path / "x"
     for flags, message in (

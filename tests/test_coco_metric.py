@@ -3,6 +3,7 @@
 """COCO's figures equal pycocotools'; without detections they are zero."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -315,3 +316,49 @@ def test_an_area_that_is_not_positive_is_that_of_the_box(coco, tmp_path, area):
     assert [a["id"] for a in other.without_area] == [1, 2, 3, 4]
     expected = coco_metric.compute_map(PREDICTIONS, coco)
     assert coco_metric.compute_map(PREDICTIONS, other) == expected
+
+
+def sample_figures(tmp_path, change):
+    """Figures of a trained model on eight images of the sample dataset.
+
+    change is a function of the list of annotations.
+    """
+    path = pathlib.Path(__file__).parent / "data" / "sample_detections.json"
+    sample = json.loads(path.read_text())
+    annotations = [
+        dict(zip(("image_id", "category_id"), row), id=i, bbox=row[2:])
+        for i, row in enumerate(sample["boxes"], 1)
+    ]
+    change(annotations)
+    sizes = {int(image_id): size for image_id, size in sample["sizes"].items()}
+    dataset = {
+        "images": [{"id": i, "width": w, "height": h} for i, (w, h) in sizes.items()],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": n} for i, n in categories.COCO.names.items()],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(dataset))
+    rows = np.array(sample["detections"])
+    found = {
+        image_id: coco_metric.Detections(
+            image_id, own[:, 2:6], own[:, 6], own[:, 1].astype(np.int64)
+        )
+        for image_id in sizes
+        for own in [rows[rows[:, 0] == image_id]]
+    }
+    coco = coco_metric.create_coco(str(tmp_path / "x.json"))
+    return coco_metric.judge(found, coco).figures
+
+
+def add_boxes_without_size(annotations):
+    for annotation in list(annotations):
+        number = len(annotations) + 1
+        x, y, width, height = annotation["bbox"]
+        turned = [x + width, y + height, -width, -height]
+        bbox = turned if number % 2 else [x, y, width, 0]
+        annotations.append(dict(annotation, id=number, bbox=bbox, area=0))
+
+
+def test_boxes_without_size_do_not_lower_the_figures(tmp_path):
+    expected = sample_figures(tmp_path, lambda annotations: None)
+    assert expected["COCO/AP"] == pytest.approx(0.653, abs=0.0005)
+    assert sample_figures(tmp_path, add_boxes_without_size) == expected

@@ -62,7 +62,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     counts[UNKNOWN_IMAGE] = sum(
         len(group) for number, group in annotations.items() if number not in images
     )
-    _check_boxes(entries, annotations, counts)
+    _check_boxes(entries, annotations, names, counts)
     missing = [entry for entry in entries if not os.path.isfile(entry.path)]
     refuse(
         [f"--image_dir: {e.path}, image {e.image_id}, is missing" for e in missing],
@@ -72,7 +72,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     return entries, counts
 
 
-def _check_boxes(entries, annotations, counts):
+def _check_boxes(entries, annotations, names, counts):
     """Checks that boxes count at all, and that they are in pixels."""
     left_out = [(counts[r], r) for r in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)]
     if not counts["boxes"] and any(count for count, _ in left_out):
@@ -82,7 +82,8 @@ def _check_boxes(entries, annotations, counts):
         (annotation["bbox"], entry.size)
         for entry in entries
         for annotation in annotations.get(entry.image_id, ())
-        if box_rules.clip(annotation["bbox"], entry.size)
+        if annotation["category_id"] in names
+        and box_rules.clip(annotation["bbox"], entry.size)
     ]
     with blaming("--annotations:"):
         box_rules.check_units([box for box, _ in used], [size for _, size in used])

@@ -196,8 +196,8 @@ def of_larger_pictures(dataset):
         (of_other_ids, r"5 ids that are not in the json \(image 0\)"),
         (
             of_larger_pictures,
-            r"4 images of another size than in the json \(image 0 has 200 x 120 pixels, "
-            r"400 x 240 in the json\); 1 ids that are not in the json \(image 4\)",
+            r"4 images of another size than in the json \(image 0 has 200 x 120 "
+            r"pixels, 400 x 240 in the json\); 1 ids that are not in the json \(image 4\)",
         ),
     ],
 )

@@ -101,6 +101,6 @@ def test_a_summary_counts_each_kind_and_shows_its_first_example():
         (json_match.NO_ID, "image 8"),
     ]
     assert json_match.summary(found) == (
-        "2 ids that are not in the json (image 5); 1 images of another size than in the "
-        "json (image 6 has 1 x 2 pixels, 3 x 4 in the json)"
+        "2 ids that are not in the json (image 5); 1 images of another size than in "
+        "the json (image 6 has 1 x 2 pixels, 3 x 4 in the json)"
     )

@@ -197,7 +197,7 @@ def of_larger_pictures(dataset):
         (
             of_larger_pictures,
             r"4 images of another size than in the json \(image 0 has 200 x 120 "
-            r"pixels, 400 x 240 in the json\); 1 ids that are not in the json \(image 4\)",
+            r"pixels, 400 x 240 in the json\); 1 ids that are not in the json \(image",
         ),
     ],
 )

@@ -219,7 +219,10 @@ def in_all(**fields):
             "all 7 boxes lie within 0..1, such as [0.1",
         ),
         (in_all(bbox=[5, 6, 20, 0]), "no box counts: there are 7 boxes of no size"),
-        (in_all(category_id=-1), "no box counts: of a category that"),
+        (
+            in_all(category_id=-1),
+            "there are 1 boxes of an image that the json does not list, 8 boxes of a ",
+        ),
         (in_all(image_id=9), "no box counts: there are 9 boxes of an image that the"),
         (in_first("annotations", iscrowd=2**80), "iscrowd 12089258196146291747"),
         (in_first("annotations", category_id="18"), "category_id must be a number"),

@@ -20,7 +20,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dataset import categories, coco_json
+from dataset import box_rules, categories, coco_json
 
 # Verdicts on a detection. Ignored ones count neither way: they lie in a crowd, are not
 # among the 100 best of their category in the image, or the json lacks their category.
@@ -109,15 +109,18 @@ def create_coco(val_json_file):
       val_json_file: str, path of a COCO json with images, annotations, categories.
 
     Returns:
-      pycocotools COCO; its annotations have no "segmentation".
+      pycocotools COCO; its annotations have no "segmentation", and those that do not
+      count are left out, see box_rules. It has two more attributes: left_out, see
+      `complete`; and without_area, a list of the annotations whose area was not
+      positive, and is now that of their box.
 
     Raises:
-      ValueError: the file cannot be read or is not a COCO json; the message is one
-        line that names it.
+      ValueError: the file cannot be read or is not a COCO json, or no box in it counts;
+        the message is one line that names it.
     """
     dataset = coco_json.load(val_json_file)
     try:
-        complete(dataset)
+        left_out = complete(dataset)
     except ValueError as error:
         raise ValueError(
             f"{val_json_file} is not a COCO instances json: {error}"
@@ -130,51 +133,61 @@ def create_coco(val_json_file):
             f"{val_json_file}: {len(repeated)} ids stand for several annotations, the "
             f"first is {repeated[0]}; number all annotations from 1"
         )
+    try:
+        box_rules.check_all(dataset, left_out)
+    except ValueError as error:
+        raise ValueError(f"{val_json_file}: {error}") from error
     coco = COCO()
-    coco.dataset = dataset
+    coco.dataset, coco.left_out = dataset, left_out
+    coco.without_area = [a for a in dataset["annotations"] if not a["area"] > 0]
+    for annotation in coco.without_area:
+        _, _, width, height = annotation["bbox"]
+        annotation["area"] = width * height
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
 
 
 def complete(dataset):
-    """Checks the entries of a COCO json, and adds what pycocotools needs.
+    """Checks the entries of a COCO json, and brings them into pycocotools' form.
 
-    Annotations without "area" get that of their box, and without "iscrowd" 0.
+    Annotations that do not count are left out. The others get the "area" of their box
+    and an "iscrowd" of 0 if they have none.
 
     Args:
       dataset: dict with lists of images, annotations and categories.
 
+    Returns:
+      dict from str, the reason, to the list of the annotations that were left out.
+
     Raises:
       ValueError: an entry is wrong; the message is one line.
     """
-    try:
-        for entry in dataset["images"] + dataset["categories"]:
-            _check_ids(entry, "id")
-        for annotation in dataset["annotations"]:
-            _check_ids(annotation, "id", "image_id", "category_id")
-            _complete(annotation)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"an entry is wrong: {error!r}") from error
-
-
-def _check_ids(entry, *names):
-    for name in names:
-        # Not isinstance: a bool is an int to Python.
-        if type(entry[name]) is not int or abs(entry[name]) >= _LARGEST_ID:
-            raise ValueError(f"{name} {entry[name]!r} is not a whole number")
+    for section in ("images", "categories", "annotations"):
+        for entry in dataset[section]:
+            number = entry.get("id")
+            # Not isinstance: a bool is an int to Python.
+            if type(number) is not int or abs(number) >= _LARGEST_ID:
+                raise ValueError(
+                    f"an entry of {section} is wrong: id {number!r:.80} is not a whole "
+                    "number"
+                )
+    left_out = box_rules.sort_out(dataset)
+    for annotation in dataset["annotations"]:
+        _complete(annotation)
+    return left_out
 
 
 def _complete(annotation):
     _, _, width, height = annotation["bbox"]
-    annotation.setdefault("area", width * height)
-    for number in annotation["bbox"] + [annotation["area"]]:
-        if not isinstance(number, (int, float)) or not abs(number) < _LARGEST_ID:
-            raise ValueError(
-                f"{number!r} is not a size, in annotation {annotation['id']}"
-            )
+    area = annotation.setdefault("area", width * height)
+    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
+        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
-        raise ValueError(f"iscrowd {annotation['iscrowd']!r} is neither 0 nor 1")
+        raise ValueError(
+            f"iscrowd {annotation['iscrowd']!r:.80} is neither 0 nor 1, in "
+            f"{annotation!r:.200}"
+        )
 
 
 def to_detections(prediction, label_map=categories.COCO):

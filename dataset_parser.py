@@ -195,6 +195,11 @@ class SSDInputReader:
             self._bad_records.add(place, problem)
         values = _values_of(record, self._label_map)
         _, _, _, classes, _ = values
+        if self._is_training and not problem:
+            num_unknown = len(record.labels) - classes.size
+            self._bad_records.add_boxes(place, record_rules.UNKNOWN, num_unknown)
+            num_empty = sum(p.kind == record_rules.NO_SIZE for p in record.problems)
+            self._bad_records.add_boxes(place, record_rules.NO_SIZE, num_empty)
         is_used = self._goes_on() and not (is_end or problem)
         if self._is_training:
             is_used = is_used and classes.size > 0

@@ -1,7 +1,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Counts and names the records that were left out."""
+"""Counts and names the records, and the boxes of records, that were left out."""
 
+import collections
 import threading
 
 import tensorflow.compat.v1 as tf
@@ -13,6 +14,8 @@ class BadRecords:
     Attributes:
       error: str, None until more than the limit are left out; then one line that names
         the record that exceeded the limit. The dataset ends there.
+      boxes: collections.Counter of the boxes that were left out of used records, by
+        reason.
     """
 
     def __init__(self, limit):
@@ -25,6 +28,8 @@ class BadRecords:
         self._places = set()
         self._lock = threading.Lock()
         self.error = None
+        self._box_places = set()
+        self.boxes = collections.Counter()
 
     @property
     def count(self):
@@ -52,3 +57,29 @@ class BadRecords:
                 place,
                 problem,
             )
+
+    def add_boxes(self, place, reason, count):
+        """Counts boxes of a record, unless its place is known; logs the first of each.
+
+        Args:
+          place: str, the file and the record.
+          reason: str, "boxes of ...".
+          count: int.
+        """
+        with self._lock:
+            if not count or (place, reason) in self._box_places:
+                return
+            self._box_places.add((place, reason))
+            if reason not in self.boxes:
+                tf.logging.warning(
+                    "leaving out %s, the first in %s; the end of the training tells "
+                    "how many",
+                    reason,
+                    place,
+                )
+            self.boxes[reason] += count
+
+    def log_boxes(self):
+        """Logs how many boxes were left out, and why."""
+        for reason, count in self.boxes.items():
+            tf.logging.warning("left out of the training: %d %s", count, reason)

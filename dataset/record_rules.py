@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-from dataset import image_header
+from dataset import box_rules, image_header
 
 # Eighteen digits always fit into an int64.
 _ID_PATTERN = re.compile(rb"[0-9]{1,18}\Z")
@@ -22,6 +22,7 @@ _LOWEST, _HIGHEST = float(np.float32(-0.1)), float(np.float32(1.1))
 
 IMAGE_FEATURE = "image/encoded"
 ID_FEATURE = "image/source_id"
+_FILE_NAME_FEATURE = "image/filename"
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
 _NAME_FEATURE = "image/object/class/text"
@@ -42,6 +43,10 @@ UNEQUAL = "records whose boxes and labels differ in number"
 OUTSIDE = "boxes outside their image, or not numbers"
 BACKWARD = "boxes that end before they start"
 BOX_PROBLEMS = (WRONG_BOX_FEATURE, UNEQUAL, OUTSIDE, BACKWARD)
+
+# Training leaves only the box out, not the record.
+NO_SIZE = box_rules.NO_SIZE
+UNKNOWN = "boxes of a category that is not in the label map"
 
 # Characters of an id that messages show.
 _SHOWN_ID = 60
@@ -68,8 +73,9 @@ class Record(NamedTuple):
       height_width: (height, width) of the image in pixels.
       image_id: int, or None if there is no valid id.
       id_text: str, the image id as messages show it, "" if there is none.
-      boxes: float32 [G, 4], ltrb, in 0..1.
+      boxes: float32 [G, 4], ltrb, in 0..1; those that count, see box_rules.
       labels: G ints, the category ids.
+      file_name: str, the name of the image's file, "" if there is none.
     """
 
     problems: list
@@ -79,6 +85,7 @@ class Record(NamedTuple):
     id_text: str = ""
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: Sequence[int] = ()
+    file_name: str = ""
 
     def problem(self, is_training):
         """Returns the text of the first problem that matters, or None.
@@ -86,7 +93,7 @@ class Record(NamedTuple):
         Args:
           is_training: bool; training ignores the id, and evaluation the boxes.
         """
-        ignored = (BAD_ID,) if is_training else BOX_PROBLEMS
+        ignored = (NO_SIZE,) + ((BAD_ID,) if is_training else BOX_PROBLEMS)
         texts = (p.text for p in self.problems if p.kind not in ignored)
         return next(texts, None)
 
@@ -119,7 +126,8 @@ def read_record(serialized):
     elif source_id is not None:
         text = f"its {ID_FEATURE} {source_id[:_SHOWN_ID]!r} is not a number"
         problems.append(Problem(BAD_ID, f"{text} of at most 18 digits"))
-    boxes, labels = _read_boxes(feature, problems)
+    boxes, labels = _read_boxes(feature, height_width, problems)
+    names = feature[_FILE_NAME_FEATURE].bytes_list.value
     return Record(
         problems,
         encoded or b"",
@@ -128,6 +136,7 @@ def read_record(serialized):
         _shown(source_id or b""),
         boxes,
         labels,
+        names[0].decode(errors="replace") if names else "",
     )
 
 
@@ -152,16 +161,26 @@ def _problem_of_type(name, found, kind):
     return f"its {name} is of type {found_kind}, not {kind}"
 
 
-def _read_boxes(feature, problems):
-    """Returns (float32 [G, 4], list of G category ids); adds what is wrong."""
+def _read_boxes(feature, height_width, problems):
+    """Returns (float32 [G, 4], G category ids) that count; adds what is wrong."""
     sides = [feature[name].float_list.value[:] for name in BOX_FEATURES]
     labels = feature[LABEL_FEATURE].int64_list.value[:]
     counts = [len(side) for side in sides]
     if not labels or counts != [len(labels)] * 4:
         problems.extend(_problems_of_counts(feature, counts, len(labels)))
         return np.zeros([0, 4], np.float32), []
-    problems.extend(problem for problem in map(problem_of_box, zip(*sides)) if problem)
-    return np.array(sides, np.float32).T, labels
+    found = [problem for problem in map(problem_of_box, zip(*sides)) if problem]
+    problems.extend(found)
+    boxes = np.array(sides, np.float32).T
+    if found or not all(height_width):
+        return boxes, labels
+    counts = box_rules.have_size(boxes, height_width)
+    if counts.all():
+        return boxes, labels
+    for box in boxes[~counts]:
+        text = f"its box {box_text(box)} has no size or lies outside the image"
+        problems.append(Problem(NO_SIZE, text))
+    return boxes[counts], np.array(labels)[counts].tolist()
 
 
 def _problems_of_counts(feature, counts, num_labels):

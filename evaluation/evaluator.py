@@ -16,6 +16,7 @@ import ssd_model
 from console import atomic_file, paths
 from console.errors import UserError, blaming
 from console.progress import progress_bar
+from dataset import json_match
 from dataset.bad_records import BadRecords
 from evaluation import postprocess, report
 
@@ -78,13 +79,14 @@ class Evaluator:
           dict from coco_metric.METRIC_NAMES to float; None on ranks other than 0.
 
         Raises:
-          UserError: a record is broken, or the results cannot be written.
+          UserError: a record is broken, the json is of other images, or the results
+            cannot be written.
         """
         if self._device.rank == 0:
             with blaming("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(self._folder)
-        detections = self._detect(checkpoint_path)
-        shares = self._device.ranks.gather(_pack(detections))
+        detections, sizes = self._detect(checkpoint_path)
+        shares = self._device.ranks.gather(_pack(detections, sizes))
         if shares is None:
             tf.logging.info(
                 "%d images detected; rank 0 has the result", len(detections)
@@ -110,7 +112,12 @@ class Evaluator:
         return judgement.figures
 
     def _detect(self, checkpoint_path):
-        """Returns a list with the coco_metric.Detections of this rank's records."""
+        """Detects in the images of this rank.
+
+        Returns:
+          (detections, sizes): a list of coco_metric.Detections, and a list of the
+          (height, width) of each image in pixels.
+        """
         estimator = self._device.predictor(
             ssd_model.ssd_model_fn, self._model_dir, self._params
         )
@@ -123,7 +130,8 @@ class Evaluator:
             checkpoint_path=paths.without_wildcards(checkpoint_path),
             yield_single_examples=False,
         )
-        detector, detections, start = postprocess.Detector(), [], time.time()
+        detector, detections, sizes = postprocess.Detector(), [], []
+        start = time.time()
         flag = f"--validation_file_pattern={self._file_pattern}"
         explaining = dataset_parser.explaining_undecodable_images(flag)
         with explaining, progress_bar(self._expected) as bar:
@@ -132,6 +140,7 @@ class Evaluator:
                 detections += [
                     coco_metric.to_detections(p, self._label_map) for p in predictions
                 ]
+                sizes += [tuple(p["raw_shape"][:2]) for p in predictions]
                 bar.update(len(predictions))
         speed = len(detections) / max(time.time() - start, 1e-9)
         tf.logging.info(
@@ -142,15 +151,20 @@ class Evaluator:
         )
         if bad_records.error:
             raise UserError(f"--validation_file_pattern: {bad_records.error}")
-        return detections
+        return detections, sizes
 
     def _merge(self, shares):
         """Joins the detections of all ranks; logs how they differ from coco_gt.
 
         Returns (dict from image id to coco_metric.Detections, those of the image's last
         record; set of the image ids that several records have).
+
+        Raises:
+          UserError: coco_gt contradicts more than half of the images.
         """
-        detections = [d for share in shares for d in _unpack(share)]
+        shares = [_unpack(share) for share in shares]
+        detections = [d for share, _ in shares for d in share]
+        sizes = [size for _, share in shares for size in share]
         found = {d.image_id: d for d in detections}
         counts = collections.Counter(d.image_id for d in detections)
         repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
@@ -162,6 +176,7 @@ class Evaluator:
                 repeated_ids[0],
             )
         image_ids = set(self._coco_gt.getImgIds())
+        self._check_images({d.image_id: size for d, size in zip(detections, sizes)})
         unknown = sorted(set(found) - image_ids)
         if unknown:
             tf.logging.warning(
@@ -181,27 +196,49 @@ class Evaluator:
         tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
         return found, set(repeated_ids)
 
+    def _check_images(self, sizes):
+        """Compares the sizes of the images with coco_gt, and logs which differ.
 
-def _pack(detections):
-    """Returns a list of coco_metric.Detections as bytes, for `_unpack`."""
+        Args:
+          sizes: dict from image id to (height, width) in pixels.
+
+        Raises:
+          UserError: coco_gt contradicts more than half of the images.
+        """
+        found = json_match.contradictions_of_sizes(sizes, self._coco_gt.imgs)
+        if 2 * len(found) > len(sizes):
+            raise UserError(
+                f"--val_json_file contradicts {len(found)} of {len(sizes)} images, so "
+                f"that no figure would mean anything: {json_match.summary(found)}"
+            )
+        # A line of its own tells the ids that coco_gt lacks.
+        found = [entry for entry in found if entry[0] == json_match.OTHER_SIZE]
+        if found:
+            tf.logging.warning("%s", json_match.summary(found))
+
+
+def _pack(detections, sizes):
+    """Returns two lists, see Evaluator._detect, as bytes, for `_unpack`."""
     file = io.BytesIO()
     np.savez(
         file,
         ids=np.array([d.image_id for d in detections], np.int64),
         counts=np.array([len(d.scores) for d in detections], np.int64),
+        sizes=np.array(sizes, np.int64).reshape(-1, 2),
         **coco_metric.concatenate(detections)._asdict(),
     )
     return file.getvalue()
 
 
 def _unpack(payload):
-    """Returns the list that was given to `_pack`."""
+    """Returns the lists that were given to `_pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         ends = np.cumsum(arrays["counts"])[:-1]
         names = coco_metric.Detections._fields[1:]
         columns = [np.split(arrays[name], ends) for name in names]
         rows = zip(arrays["ids"].tolist(), *columns)
-        return [coco_metric.Detections(*row) for row in rows]
+        detections = [coco_metric.Detections(*row) for row in rows]
+        return detections, list(map(tuple, arrays["sizes"].tolist()))
 
 
 def _write_summary(figures, folder, step):

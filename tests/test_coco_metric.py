@@ -3,6 +3,7 @@
 """COCO's figures equal pycocotools'; without detections they are zero."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import coco_metric
-from dataset import categories
+from dataset import box_rules, categories
 
 # Height, width. Image 9 has no ground truth.
 IMAGES = {7: (200, 300), 8: (480, 240), 9: (100, 150)}
@@ -185,15 +186,15 @@ def test_area_and_iscrowd_may_be_missing_and_ids_negative(coco, tmp_path):
         ({"id": 2}, "x.json: 1 ids stand for several annotations, the first is 2; num"),
         (
             {"id": True},
-            "x.json is not a COCO instances json: an entry is wrong: .*True",
+            "x.json is not a COCO instances json: .* id True is not a whole",
         ),
-        ({"image_id": 2**53}, "image_id 9007199254740992 is not a whole number"),
-        ({"category_id": "1"}, "category_id '1' is not a whole number"),
-        ({"bbox": [1, 2, 3]}, "an entry is wrong: .*not enough values"),
-        ({"bbox": None}, "an entry is wrong: TypeError"),
-        ({"bbox": [1, 2, "3", 4]}, "'3' is not a size, in annotation 3"),
-        ({"area": float("nan")}, "nan is not a size, in annotation 3"),
-        ({"iscrowd": 2}, "iscrowd 2 is neither 0 nor 1"),
+        ({"category_id": "1"}, "is wrong: category_id '1' is not a number"),
+        ({"image_id": None}, "is wrong: image_id None is not a number"),
+        ({"bbox": [1, 2, 3]}, r"is wrong: bbox \[1, 2, 3\] is not a list of four num"),
+        ({"bbox": None}, "is wrong: bbox None is not a list of four numbers"),
+        ({"bbox": [1, 2, "3", 4]}, r"is wrong: bbox \[1, 2, '3', 4\] is not a list"),
+        ({"area": float("nan")}, "area nan is not a size, in .*'id': 3"),
+        ({"iscrowd": 2}, "iscrowd 2 is neither 0 nor 1, in .*'id': 3"),
     ],
 )
 def test_an_annotation_that_pycocotools_cannot_count_is_refused(
@@ -203,3 +204,161 @@ def test_an_annotation_that_pycocotools_cannot_count_is_refused(
     with pytest.raises(ValueError, match=message) as caught:
         coco_metric.create_coco(path)
     assert "\n" not in str(caught.value)
+
+
+# Annotation 3 is of image 8, which has 240 x 480 pixels.
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"bbox": [10, 240, 120, 0]}, box_rules.NO_SIZE),
+        ({"bbox": [10, 240, 0.004, 200]}, box_rules.NO_SIZE),
+        ({"bbox": [130, 440, -120, -200]}, box_rules.NO_SIZE),
+        ({"bbox": [240, 240, 120, 200]}, box_rules.NO_SIZE),
+        ({"bbox": [-130, 240, 120, 200]}, box_rules.NO_SIZE),
+        ({"bbox": [10, 240, float("nan"), 200]}, box_rules.NO_SIZE),
+        ({"bbox": [10, 240, float("inf"), 200]}, box_rules.NO_SIZE),
+        ({"bbox": [10**400, 240, 120, 200]}, box_rules.NO_SIZE),
+        ({"image_id": 10}, box_rules.UNKNOWN_IMAGE),
+        ({"image_id": 2**60}, box_rules.UNKNOWN_IMAGE),
+        ({"category_id": -1}, box_rules.UNKNOWN_CATEGORY),
+        ({"category_id": 2**60}, box_rules.UNKNOWN_CATEGORY),
+        ({"category_id": 1.5}, box_rules.UNKNOWN_CATEGORY),
+    ],
+)
+def test_a_box_that_does_not_count_is_left_out(tmp_path, changes, reason):
+    coco = coco_metric.create_coco(write_json(tmp_path / "x.json", **changes))
+    assert {r: [a["id"] for a in left] for r, left in coco.left_out.items()} == {
+        reason: [3]
+    }
+    # Both other boxes are found; the box that was left out is not missed.
+    predictions = [
+        prediction(7, [[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.75, 0.6]], [1, 1], [1, 80])
+    ]
+    figures = coco_metric.compute_map(predictions, coco)
+    assert figures["COCO/AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bbox": [10, 240, 120, 0.01]},  # the smallest that COCO can write
+        {"bbox": [-10, 240, 140, 200]},  # clipped by the converter
+        {"category_id": 1.0, "image_id": 8.0, "id": 3.0, "iscrowd": "0"},
+    ],
+)
+def test_a_box_that_counts_is_kept_as_it_is(tmp_path, changes):
+    coco = coco_metric.create_coco(write_json(tmp_path / "x.json", **changes))
+    assert coco.left_out == {} and len(coco.anns) == 4
+    assert coco.anns[3]["bbox"] == changes.get("bbox", [10, 240, 120, 200])
+
+
+def changed(path, change):
+    """Writes the json after a function has changed it; returns its path."""
+    write_json(path)
+    dataset = json.loads(path.read_text())
+    change(dataset)
+    path.write_text(json.dumps(dataset))
+    return str(path)
+
+
+def set_all(**values):
+    def change(dataset):
+        for annotation in dataset["annotations"]:
+            annotation.update(values)
+
+    return change
+
+
+def in_fractions(dataset):
+    sizes = {image["id"]: image for image in dataset["images"]}
+    for annotation in dataset["annotations"]:
+        size = sizes[annotation["image_id"]]
+        width, height = size["width"], size["height"]
+        scales = (width, height, width, height)
+        annotation["bbox"] = [x / s for x, s in zip(annotation["bbox"], scales)]
+
+
+def as_corners(dataset):
+    dataset["annotations"].append(dict(dataset["annotations"][0], id=5))
+    for annotation in dataset["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + width, y + height]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            in_fractions,
+            r"x.json: all 4 boxes lie within 0..1, such as \[0.1, 0.1, 0.3, ",
+        ),
+        (
+            as_corners,
+            "x.json: 2 of 5 boxes reach out of their images, and all would fi",
+        ),
+        (set_all(iscrowd=1), "x.json: no box counts: there are 4 crowd boxes"),
+        (set_all(bbox=[5, 5, 0, 9]), "no box counts: there are 4 boxes of no size"),
+        (set_all(category_id=-1), "no box counts: there are 4 boxes of a category"),
+        (set_all(image_id=1), "no box counts: there are 4 boxes of an image that"),
+    ],
+)
+def test_a_json_in_which_no_box_counts_is_refused(tmp_path, change, message):
+    path = changed(tmp_path / "x.json", change)
+    with pytest.raises(ValueError, match=message) as caught:
+        coco_metric.create_coco(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("area", [0, -5])
+def test_an_area_that_is_not_positive_is_that_of_the_box(coco, tmp_path, area):
+    path = changed(tmp_path / "x.json", set_all(area=area))
+    other = coco_metric.create_coco(path)
+    assert [a["id"] for a in other.without_area] == [1, 2, 3, 4]
+    expected = coco_metric.compute_map(PREDICTIONS, coco)
+    assert coco_metric.compute_map(PREDICTIONS, other) == expected
+
+
+def sample_figures(tmp_path, change):
+    """Figures of a trained model on eight images of the sample dataset.
+
+    change is a function of the list of annotations.
+    """
+    path = pathlib.Path(__file__).parent / "data" / "sample_detections.json"
+    sample = json.loads(path.read_text())
+    annotations = [
+        dict(zip(("image_id", "category_id"), row), id=i, bbox=row[2:])
+        for i, row in enumerate(sample["boxes"], 1)
+    ]
+    change(annotations)
+    sizes = {int(image_id): size for image_id, size in sample["sizes"].items()}
+    dataset = {
+        "images": [{"id": i, "width": w, "height": h} for i, (w, h) in sizes.items()],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": n} for i, n in categories.COCO.names.items()],
+    }
+    (tmp_path / "x.json").write_text(json.dumps(dataset))
+    rows = np.array(sample["detections"])
+    found = {
+        image_id: coco_metric.Detections(
+            image_id, own[:, 2:6], own[:, 6], own[:, 1].astype(np.int64)
+        )
+        for image_id in sizes
+        for own in [rows[rows[:, 0] == image_id]]
+    }
+    coco = coco_metric.create_coco(str(tmp_path / "x.json"))
+    return coco_metric.judge(found, coco).figures
+
+
+def add_boxes_without_size(annotations):
+    for annotation in list(annotations):
+        number = len(annotations) + 1
+        x, y, width, height = annotation["bbox"]
+        turned = [x + width, y + height, -width, -height]
+        bbox = turned if number % 2 else [x, y, width, 0]
+        annotations.append(dict(annotation, id=number, bbox=bbox, area=0))
+
+
+def test_boxes_without_size_do_not_lower_the_figures(tmp_path):
+    expected = sample_figures(tmp_path, lambda annotations: None)
+    assert expected["COCO/AP"] == pytest.approx(0.653, abs=0.0005)
+    assert sample_figures(tmp_path, add_boxes_without_size) == expected

@@ -34,8 +34,17 @@ def folder(tmp_path_factory):
     (folder / "tiny.tfrecord").write_bytes(b"tiny")
     (folder / "file").write_text("a file, not a folder")
     (folder / "list.json").write_text("[]")
-    other = dict(command_line.DATASET, images=[{"id": 2}])
+    box = dict(command_line.DATASET["annotations"][0], image_id=2)
+    other = dict(command_line.DATASET, images=[{"id": 2}], annotations=[box])
     (folder / "other.json").write_text(json.dumps(other))
+    for name, changes in (
+        ("unknown", {"category_id": 91}),
+        ("flat", {"bbox": [0, 0, 9, 0]}),
+    ):
+        box = dict(command_line.DATASET["annotations"][0], **changes)
+        entries = [{"id": 91, "name": "ring"}, {"id": 1, "name": "person"}]
+        dataset = dict(command_line.DATASET, annotations=[box], categories=entries)
+        (folder / f"{name}.json").write_text(json.dumps(dataset))
     return folder
 
 
@@ -70,7 +79,21 @@ BAD_FILES = [
     ({"val_json_file": None}, "--val_json_file is missing"),
     ({"val_json_file": "none.json"}, "--val_json_file: cannot read none.json"),
     ({"val_json_file": "list.json"}, "list.json is not a COCO"),
-    ({"val_json_file": "other.json"}, "other.json has no image 1, the first"),
+    (
+        {"val_json_file": "other.json"},
+        "--val_json_file=other.json contradicts 1 of the first 1 records of "
+        "--validation_file_pattern=train: 1 ids that are not in the json (image 1); do "
+        "they belong together?",
+    ),
+    (
+        {"val_json_file": "unknown.json"},
+        "--val_json_file=unknown.json: no box counts: all 1 are of categories that are "
+        "not in --label_map=(COCO), the first is 91",
+    ),
+    (
+        {"val_json_file": "flat.json"},
+        "--val_json_file: flat.json: no box counts: there are 1 boxes of no size or",
+    ),
     ({"label_map": "none.json"}, "--label_map: cannot read none.json"),
     ({"label_map": "list.json"}, '--label_map: list.json has no list "categories"'),
     (

@@ -7,8 +7,7 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 from console import atomic_file, paths
 from console.errors import UserError, blaming, check
-from dataset import record_rules
-from trainer import checkpoints, inputs, schedule
+from trainer import checkpoints, inputs, json_checks, schedule
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -93,64 +92,44 @@ def read_annotations(label_map):
       pycocotools COCO.
 
     Raises:
-      UserError: the file cannot be used, or the first record does not belong to it.
+      UserError: the file cannot be used, or is not of the records.
     """
-    record = _first_record("validation_file_pattern")
+    _first_record("validation_file_pattern")
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
     with blaming("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
-    _check_image(record, coco_gt)
+    json_checks.check_records(
+        _first_file("validation_file_pattern"),
+        coco_gt,
+        f"--validation_file_pattern={FLAGS.validation_file_pattern}",
+        f"--val_json_file={FLAGS.val_json_file}",
+    )
     _warn_about_annotations(coco_gt, label_map)
     return coco_gt
-
-
-def _check_image(record, coco_gt):
-    """Checks the first record, also whether coco_gt has its image."""
-    files = f"--validation_file_pattern={FLAGS.validation_file_pattern}"
-    record = record_rules.read_record(record)
-    problem = record.problem(is_training=False)
-    check(
-        not problem,
-        "%s: the first record cannot be used: %s; tools/check_dataset.py checks all "
-        "records",
-        files,
-        problem,
-    )
-    check(
-        record.image_id in coco_gt.imgs,
-        "--val_json_file=%s has no image %s, the first of %s; do they belong together?",
-        FLAGS.val_json_file,
-        record.image_id,
-        files,
-    )
 
 
 def _warn_about_annotations(coco_gt, label_map):
     """Logs annotations that the evaluation ignores or counts as missed."""
     label_flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
-    problems = []
+    problems = json_checks.problems_of(coco_gt)
     if 0 in coco_gt.anns:
         problems.append(
             "has an annotation with id 0: pycocotools counts its detections as false "
             "positives, and AP is too low; number all annotations from 1"
         )
-    annotations = coco_gt.anns.values()
-    unlisted = [a for a in annotations if a["category_id"] not in coco_gt.cats]
-    if unlisted:
-        problems.append(
-            f"has {len(unlisted)} annotations of categories that it does not list (the "
-            f"first is {unlisted[0]['category_id']}): they do not count"
-        )
-    if len(unlisted) == len(annotations):
-        problems.append("has no annotation that counts: every figure will be -1")
-    unknown = [
-        annotation["category_id"]
-        for annotation in annotations
-        if annotation["category_id"] in coco_gt.cats
-        and annotation["category_id"] not in label_map.names
-        and not annotation["iscrowd"]
-    ]
+    boxes = [a for a in coco_gt.dataset["annotations"] if not a["iscrowd"]]
+    numbers = [annotation["category_id"] for annotation in boxes]
+    unknown = [number for number in numbers if number not in label_map.names]
     if unknown:
+        check(
+            len(unknown) < len(numbers),
+            "--val_json_file=%s: no box counts: all %d are of categories that are not "
+            "in %s, the first is %s",
+            FLAGS.val_json_file,
+            len(unknown),
+            label_flag,
+            unknown[0],
+        )
         problems.append(
             f"has {len(unknown)} annotations of categories that are not in "
             f"{label_flag} (the first is {unknown[0]}): they count as missed"

@@ -80,6 +80,7 @@ def train(device, params, model_dir, label_map, backbone=None):
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
             tf_random_seed=FLAGS.seed,
         )
+    bad_records.log_boxes()
     return _check_end(device, stop.stopped_at, total, model_dir)
 
 

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 import records
 from console.errors import UserError
+from dataset import record_rules
 from dataset.bad_records import BadRecords
 
 BOX = [0.1, 0.2, 0.6, 0.9]
@@ -93,6 +94,31 @@ def test_evaluation_ends_at_a_bad_record_but_needs_no_boxes(tmp_path, jpeg):
     ids, error = evaluate(path)
     assert ids == [1, 2]
     assert error.startswith(f"{path}, record 2 (image cat): its image/source_id b'cat'")
+
+
+def test_boxes_that_do_not_count_are_left_out_and_counted_once(tmp_path, jpeg, caplog):
+    empty = [0.3, 0.4, 0.3, 0.6]
+    # COCO has no id 12.
+    cases = [
+        records.record(1, jpeg, [BOX, empty, BOX], [1, 2, 12]),
+        records.record(2, jpeg, [empty, BOX, empty], [3, 4, 12]),
+        records.record(3, jpeg, [BOX, BOX], [12, 99999]),
+        records.record(4, jpeg, [empty], [5]),
+    ]
+    records.write(tmp_path / "train", cases)
+    classes, bad = train(tmp_path / "train", batches=4)
+    # Six epochs of the first two records.
+    assert sorted(classes) == 6 * [1] + 6 * [4]
+    assert bad.count == 0 and bad.error is None
+    assert bad.boxes == {record_rules.NO_SIZE: 4, record_rules.UNKNOWN: 3}
+    bad.log_boxes()
+    lines = [line for line in caplog.messages if "boxes of" in line]
+    assert len(lines) == 4
+    assert "leaving out boxes of a category that is not in the label map" in lines[0]
+    assert f"{tmp_path}/train, record 0 (image 1)" in lines[0]
+    assert lines[3] == (
+        "left out of the training: 4 boxes of no size or outside their image"
+    )
 
 
 def damage(path, kind):

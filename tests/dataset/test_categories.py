@@ -120,7 +120,7 @@ def test_a_label_map_of_the_object_detection_api_is_read(tmp_path, encoding, new
     "text, message",
     [
         ("", "it has no items like item { id: 1"),
-        ("person\ncat\n", "line 1:1 : "),
+        ("person\ncat\n", "line 2:1 : "),
         ('item { id: 1\n name: "cat }', "line 2:"),
         ("item { id: 1 name: 'a' ", "line 1:"),
         ("item { id: 1 x { ", "line 1:"),

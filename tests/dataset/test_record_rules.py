@@ -179,11 +179,33 @@ def test_the_first_problem_that_matters_is_named():
 
 # The limits too, although float32 makes 1.1 a little larger than 1.1.
 @pytest.mark.parametrize("side", [-0.1, -0.09, 1.09, 1.1])
-def test_boxes_a_little_outside_or_of_no_size_are_used(side):
-    boxes = [[0.2, min(side, 0.1), 0.8, max(side, 0.9)], [0.3, 0.4, 0.3, 0.6]]
+def test_boxes_a_little_outside_are_used(side):
+    boxes = [[0.2, min(side, 0.1), 0.8, max(side, 0.9)], [0.3, 0.4, 0.4, 0.6]]
     found = record_rules.read_record(record(*boxes))
     assert found.problems == []
     np.testing.assert_allclose(found.boxes, boxes)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [0.3, 0.4, 0.3, 0.6],
+        [0.3, 0.4, 0.6, 0.4 + 0.004 / 120],  # 0.004 pixels wide
+        [0.3, 1.02, 0.6, 1.08],
+        [-0.1, 0.4, 0, 0.6],
+    ],
+)
+def test_a_box_that_does_not_count_is_left_out_of_its_record(box):
+    serialized = records.record(7, JPEG, [box, BOX], [3, 90])
+    found = record_rules.read_record(serialized)
+    (problem,) = found.problems
+    assert problem.kind == record_rules.NO_SIZE
+    assert "has no size or lies outside the image" in problem.text
+    # Neither training nor evaluation leaves the record out.
+    assert found.problem(is_training=True) is None
+    assert found.problem(is_training=False) is None
+    np.testing.assert_allclose(found.boxes, [BOX])
+    assert list(found.labels) == [90]
 
 
 def test_a_good_record_is_read_whole():

@@ -20,7 +20,7 @@ import processes
 import records
 import ssd_main
 from evaluation import watch
-from trainer import checkpoints
+from trainer import checkpoints, json_checks
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +154,7 @@ def rows_of(model_dir):
 
 def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
     (tmp_path / "eval").write_text("a file, not a folder")
-    one = [{"id": 4, "name": "bolt"}]
+    one = [{"id": 3, "name": "bolt"}]
     (tmp_path / "one.json").write_text(json.dumps({"categories": one}))
     checkpoint, missing = f"--checkpoint_path={data / 'model'}", tmp_path / "x"
     for flags, message in (
@@ -174,6 +174,75 @@ def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
         errors = capfd.readouterr().err
         assert re.match("ssd_main.py: " + message, errors.splitlines()[-1]), errors
         assert "Restoring" not in errors and "Traceback" not in errors
+
+
+def of_other_ids(dataset):
+    for entry in dataset["images"]:
+        entry["id"] += 20
+    for entry in dataset["annotations"]:
+        entry["image_id"] += 20
+
+
+def of_larger_pictures(dataset):
+    for image, (height, width) in zip(dataset["images"], models.SIZES):
+        image.update(height=2 * height, width=2 * width)
+    for annotation in dataset["annotations"]:
+        annotation["bbox"] = [2 * side for side in annotation["bbox"]]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (of_other_ids, r"5 ids that are not in the json \(image 0\)"),
+        (
+            of_larger_pictures,
+            r"4 images of another size than in the json \(image 0 has 200 x 120 "
+            r"pixels, 400 x 240 in the json\); 1 ids that are not in the json \(image",
+        ),
+    ],
+)
+def test_a_json_of_other_images_gets_no_figures(
+    data, run, tmp_path, monkeypatch, caplog, capfd, change, message
+):
+    dataset = json.loads((data / "val.json").read_text(encoding="utf-8-sig"))
+    change(dataset)
+    (tmp_path / "other.json").write_text(json.dumps(dataset))
+    flags = [f"--checkpoint_path={data / 'model'}"]
+    flags.append(f"--val_json_file={tmp_path / 'other.json'}")
+    # The first records tell it before the start. The last record repeats the first.
+    assert run(*flags) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert re.search(r"contradicts [56] of the first 6 records .*do they belong", line)
+    # Without these, the evaluation tells it before the figures.
+    monkeypatch.setattr(json_checks, "_COMPARED_RECORDS", 0)
+    assert run(*flags) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert re.search("--val_json_file contradicts 5 of 5 images, .*" + message, line)
+    assert "Eval results" not in caplog.text
+
+
+def test_a_few_images_of_another_size_are_told_before_the_figures(
+    data, run, tmp_path, caplog
+):
+    dataset = json.loads((data / "val.json").read_text(encoding="utf-8-sig"))
+    dataset["images"][1].update(height=333, width=251)
+    dataset["images"].append(dataset["images"][0])
+    box = dataset["annotations"][3]
+    x, y, width, height = box["bbox"]
+    turned = [x + width, y + height, -width, -height]
+    dataset["annotations"].append(dict(box, id=1000, bbox=turned))
+    (tmp_path / "other.json").write_text(json.dumps(dataset))
+    flags = [f"--checkpoint_path={data / 'model'}"]
+    assert run(*flags, f"--val_json_file={tmp_path / 'other.json'}") == 0
+    for message in (
+        "1 images of another size than in the json (image 1 has 250 x 333 pixels, 251 "
+        "x 333 in the json)",
+        "has 1 boxes of no size or outside their image, the first is annotation 1000 ",
+        "lists 1 image ids again, the first is 0: the last image of each counts",
+        "has 7 images without width or height, the first is 0: they cannot be compared",
+    ):
+        assert message in caplog.text
+    assert "Eval results" in caplog.messages[-1]
 
 
 def test_watching_evaluates_what_appears_and_survives_what_is_deleted(

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """check_dataset.py finds each kind of fault, and nothing in a sound dataset."""
 
+import io
 import json
 import os
 import re
@@ -15,11 +16,10 @@ import tensorflow.compat.v1 as tf
 from google.protobuf.internal import encoder
 from PIL import Image
 
-import anchors
 import commands
 import dataset_parser
 import records
-from dataset import record_rules
+from dataset import box_rules, json_match, record_rules
 from dataset.bad_records import BadRecords
 from evaluation import drawing
 from inspection import contact_sheet, faults
@@ -55,13 +55,13 @@ def with_text(name, text):
     )
 
 
-def write_json(path, numbers, category_ids=(18,), change=None):
-    """A COCO json to compare with the records; change is a function of its dict."""
+def write_json(path, numbers, change=None):
+    """A COCO json with BOX in each image; change is a function of its dict."""
     dataset = {
         "images": [dict(SIZE, id=number) for number in numbers],
         "annotations": [
-            dict(id=i, category_id=i, image_id=n, bbox=[0, 0, 9, 9])
-            for n, i in zip(numbers, category_ids)
+            dict(id=i, category_id=18, image_id=n, bbox=[24, 9, 84, 45])
+            for i, n in enumerate(numbers, 1)
         ],
         "categories": [{"id": 18, "name": "dog"}],
     }
@@ -69,6 +69,12 @@ def write_json(path, numbers, category_ids=(18,), change=None):
         change(dataset)
     # With the byte order mark of editors on Windows.
     path.write_text(json.dumps(dataset), encoding="utf-8-sig")
+
+
+def with_ring(dataset):
+    ring = dict(dataset["annotations"][-1], id=91, category_id=91)
+    dataset["annotations"] += [ring, ring]
+    dataset["categories"].append({"id": 91, "name": "ring"})
 
 
 def check(*arguments, cwd):
@@ -113,7 +119,7 @@ def folder(tmp_path_factory):
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
     numbers = list(range(2, 18)) + [1, 20, 55]
-    write_json(folder / "val.json", numbers, [18, 91, 91])
+    write_json(folder / "val.json", numbers, with_ring)
     return folder
 
 
@@ -154,10 +160,10 @@ FAULTS = {
     faults.BEYOND: [
         "val, record 6 (image 7): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.05]"
     ],
-    faults.EMPTY: [
+    record_rules.NO_SIZE: [
         "val, record 7 (image 8): its box [ymin 0.1, xmin 0.2, ymax 0.1, xmax 0.9]"
     ],
-    faults.UNKNOWN: [
+    record_rules.UNKNOWN: [
         "val, record 8 (image 9): it has a box of category id 12",
         "val, record 18 (image -1): it has a box of category id 12",
     ],
@@ -184,7 +190,11 @@ FAULTS = {
         "val, record 13 (image 1): it has the id of val, record 0",
         "flipped, record 0 (image 20): it has the id of cut, record 0",
     ],
-    faults.NOT_IN_JSON: ["val, record 14 (image 99): it is not in the json"],
+    faults.OTHER_BOXES: [
+        "val, record 6 (image 7): 1 of its 1 boxes are not in the json, and 1 of the ",
+        "val, record 8 (image 9): 1 of its 2 boxes are not in the json, and 0 of the ",
+    ],
+    json_match.NO_ID: ["val, record 14 (image 99): it is not in the json"],
     record_rules.NO_EXAMPLE: ["val, record 15: it is"],
     faults.CUT: [
         "cut, record 1: the file's last",
@@ -218,7 +228,7 @@ def test_training_leaves_out_what_is_said(faulty, folder):
         # More than two epochs.
         records.elements(reader({"batch_size": 1}), limit=30)
     assert f"training leaves out {bad.count} records" in faulty.stdout
-    assert "; 1 records have no box of these categories" in faulty.stdout
+    assert "; 2 records have no box of these categories" in faulty.stdout
 
 
 def without_bbox(dataset):
@@ -241,16 +251,24 @@ OTHER_NAME = "val.json: category 18 is 'bolt' there, 'dog' in the label map"
         # Evaluation would stop here, so the json is not compared with the records.
         (
             without_bbox,
-            {faults.REFUSED: ["val.json: an entry is wrong: KeyError('bbox')"]},
+            {
+                faults.REFUSED: [
+                    "val.json: annotation {'id': 1, 'category_id': 18, 'image_id': 2} "
+                    "is wrong: bbox None is not a list of four numbers"
+                ]
+            },
         ),
         (
             with_other_faults,
             {
                 faults.IMAGE_IDS: ["val.json: image id 2, of 2 images"],
-                faults.UNKNOWN_IMAGES: ["val.json: image id 7, of 2 annotations"],
+                box_rules.UNKNOWN_IMAGE: [
+                    "val.json: annotation 5 of image 7, category 18, bbox [0, 0, 9, 9]",
+                    "val.json: annotation 6 of image 7, category 18, bbox [0, 0, 9, 9]",
+                ],
                 faults.BAD_CATEGORIES: ["val.json: category id 18 occurs twice"],
                 faults.OTHER_NAMES: [OTHER_NAME, OTHER_NAME],
-                faults.NOT_IN_JSON: ["val, record 0 (image 1): it is not in the json"],
+                json_match.NO_ID: ["val, record 0 (image 1): it is not in the json"],
                 faults.NO_RECORD: ["image 2"],
             },
         ),
@@ -264,6 +282,167 @@ def test_faults_of_the_json(tmp_path, change, expected):
     assert found_faults(result) == expected
 
 
+FIRST = "val.json: annotation 1 of image 1, category 18, bbox "
+
+
+def in_annotation(**values):
+    return lambda dataset: dataset["annotations"][0].update(values)
+
+
+def in_image(**values):
+    return lambda dataset: dataset["images"][0].update(values)
+
+
+# A change of the json of two records, and the faults that it makes.
+CONTRADICTIONS = [
+    (
+        in_annotation(bbox=[24, 9, 84, 0]),
+        {
+            box_rules.NO_SIZE: [FIRST + "[24, 9, 84, 0]"],
+            faults.OTHER_BOXES: [
+                "val, record 0 (image 1): 1 of its 1 boxes are not in the json, and 0 "
+                "of the json's 0 are not in the record"
+            ],
+        },
+    ),
+    (
+        in_annotation(bbox=[24, 9, 90, 45]),
+        {
+            faults.OTHER_BOXES: [
+                "val, record 0 (image 1): 1 of its 1 boxes are not in the json, and 1 "
+                "of the json's 1 are not in the record"
+            ]
+        },
+    ),
+    # The rounding of other converters.
+    (in_annotation(bbox=[25, 10, 83, 44], area=100), {}),
+    (
+        in_annotation(area=4 * 84 * 45),
+        {
+            faults.AREA: [
+                FIRST + "[24, 9, 84, 45]: its area 15120 is larger than its box "
+            ]
+        },
+    ),
+    (
+        in_annotation(area=0),
+        {faults.AREA: [FIRST + "[24, 9, 84, 45]: its area 0 is not positive"]},
+    ),
+    (
+        in_annotation(category_id=-3),
+        {
+            box_rules.UNKNOWN_CATEGORY: [
+                "val.json: annotation 1 of image 1, category -3, bbox [24, 9, 84, 45]"
+            ],
+            faults.OTHER_BOXES: [
+                "val, record 0 (image 1): 1 of its 1 boxes are not in"
+            ],
+        },
+    ),
+    (
+        in_image(file_name="b.jpg"),
+        {
+            faults.OTHER_FILE: [
+                "val, record 0 (image 1): its file name is 'set/A.jpg', 'b.jpg' in the "
+            ]
+        },
+    ),
+    # Neither the folder nor the extension nor capitals matter.
+    (in_image(file_name="other\\a.png"), {}),
+    (
+        in_image(width=240, height=180),
+        {
+            faults.OTHER_SIZE: [
+                "val, record 0 (image 1): it has 120 x 90 pixels, but its sides in the "
+            ]
+        },
+    ),
+    (lambda d: d["images"][0].pop("width"), {faults.SIZELESS: ["val.json: image 1"]}),
+]
+
+
+@pytest.mark.parametrize("change, expected", CONTRADICTIONS)
+def test_what_the_json_contradicts_is_a_fault(tmp_path, change, expected):
+    name = with_text("image/filename", b"set/A.jpg")
+    records.write(tmp_path / "val", [record(1, change=name), record(2)])
+    write_json(tmp_path / "val.json", [1, 2], change)
+    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == (1 if expected else 0), result.stdout + result.stderr
+    found = found_faults(result) if expected else {}
+    assert sorted(found) == sorted(expected)
+    for kind, starts in expected.items():
+        assert len(found[kind]) == len(starts)
+        assert all(map(str.startswith, found[kind], starts)), found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda annotation: annotation.update(bbox=[0.2, 0.1, 0.7, 0.5]),
+        lambda annotation: annotation.update(iscrowd=1),
+    ],
+)
+def test_a_json_in_which_no_box_counts_is_a_fault(tmp_path, change):
+    def change_all(dataset):
+        for annotation in dataset["annotations"]:
+            change(annotation)
+
+    records.write(tmp_path / "val", [record(1), record(2)])
+    write_json(tmp_path / "val.json", [1, 2], change_all)
+    result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(found_faults(result)[faults.REFUSED]) == 1
+
+
+def oriented(orientation, width=60, height=60):
+    """A JPEG with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image = Image.fromarray(
+        np.uint8(np.arange(width * height) % 251).reshape(height, -1)
+    )
+    image.convert("RGB").save(file, "JPEG", exif=exif.tobytes())
+    return file.getvalue()
+
+
+def test_pictures_that_may_be_turned_or_have_no_content_are_a_fault(tmp_path):
+    black, white = (np.full([60, 60, 3], value, np.uint8) for value in (12, 250))
+    square = {"width": 60, "height": 60}
+    cases = [
+        record(1, encoded=oriented(1), **square),
+        record(2, encoded=oriented(3), **square),
+        record(3, encoded=oriented(6), **square),
+        # The size tells that the boxes refer to the stored pixels.
+        record(4, encoded=oriented(6, 80, 60), width=80, height=60),
+        record(5, encoded=oriented(6, 80, 60), width=60, height=80),
+        record(6, encoded=records.encode_image(black), **square),
+        record(7, encoded=records.encode_image(white), **square),
+    ]
+    records.write(tmp_path / "val", cases)
+    result = check("val", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    found = found_faults(result)
+    assert sorted(found) == sorted([faults.TURNED, faults.FLAT, faults.EXCHANGED])
+    assert [place.split(":")[0] for place in found[faults.TURNED]] == [
+        "val, record 1 (image 2)",
+        "val, record 2 (image 3)",
+        "val, record 4 (image 5)",
+    ]
+    assert [place.split(":")[0] for place in found[faults.FLAT]] == [
+        "val, record 5 (image 6)",
+        "val, record 6 (image 7)",
+    ]
+
+
+def test_boxes_that_were_divided_twice_are_a_fault(tmp_path):
+    boxes = [[0.1 / 90, 0.2 / 120, 0.6 / 90, 0.9 / 120]]
+    records.write(tmp_path / "val", [record(1, boxes), record(2, boxes)])
+    result = check("val", "--sheet=", cwd=tmp_path)
+    assert result.returncode == 1
+    assert found_faults(result) == {faults.ONE_PIXEL: ["none of 2 boxes is larger"]}
+
+
 def test_files_without_records_are_a_fault_only_if_no_file_has_one(tmp_path):
     records.write(tmp_path / "val0", [record(1)])
     records.write(tmp_path / "val1", [])
@@ -275,20 +454,10 @@ def test_files_without_records_are_a_fault_only_if_no_file_has_one(tmp_path):
     assert list(found_faults(result)) == [faults.NO_RECORDS]
 
 
-@pytest.mark.slow
-def test_a_box_of_width_0_is_trained_on_in_the_whole_image(tmp_path):
-    records.write(tmp_path / "train", [record(8, [[0.1, 0.2, 0.1, 0.9]])])
-    with tf.Graph().as_default():
-        reader = dataset_parser.SSDInputReader(str(tmp_path / "train"), True)
-        ((_, labels),) = records.elements(reader({"batch_size": 8}), limit=1)
-    row, default_box = np.nonzero(labels["classes"])
-    assert set(row) == set(range(8))
-    offsets = labels["boxes"][row, default_box]
-    boxes = anchors.DefaultBoxes()("xywh")[default_box]
-    # In a random window, the box would span another part of the width.
-    widths = np.exp(offsets[:, 3] / 5) * boxes[:, 2]
-    np.testing.assert_allclose(widths, 0.7, rtol=1e-4)
-    assert (offsets[:, 2] < -50).all() and np.isfinite(offsets).all()
+def with_whole_person(dataset):
+    box = {"id": 3, "category_id": 1, "image_id": 2, "bbox": [0, 0, 120, 90]}
+    dataset["annotations"].append(box)
+    dataset["categories"].append({"id": 1, "name": "person"})
 
 
 @pytest.mark.slow
@@ -296,7 +465,7 @@ def test_a_sound_dataset_has_no_fault_and_gets_a_sheet(tmp_path):
     records.write(
         tmp_path / "val", [record(1), record(2, [BOX, [0, 0, 1, 1]], [18, 1])]
     )
-    write_json(tmp_path / "val.json", [1, 2])
+    write_json(tmp_path / "val.json", [1, 2], with_whole_person)
     result = check("val", "--json=val.json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "2 records in 1 files, 3 boxes; 0 records have no box" in result.stdout

@@ -215,6 +215,16 @@ def in_first(section, **fields):
     return spoil
 
 
+def in_all(**fields):
+    """Changes fields of all annotations."""
+
+    def spoil(content, image_dir):
+        for annotation in content["annotations"]:
+            annotation.update(fields)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -227,16 +237,32 @@ def in_first(section, **fields):
         ),
         (in_first("images", width=0), "is wrong: width must be an integer from 1"),
         (in_first("images", id=1), "is wrong: its id occurs twice"),
-        (in_first("annotations", bbox=[1, 2]), "is wrong: not enough values"),
+        (in_first("annotations", bbox=[1, 2]), "is wrong: bbox [1, 2] is not a list"),
         (in_first("annotations", bbox=None), "has no bbox"),
-        (in_first("annotations", bbox=[10**400] * 4), "is wrong: int too large"),
+        (in_first("annotations", bbox=["1"] * 4), "is not a list of four numbers"),
+        (
+            in_all(bbox=[0.1, 0.2, 0.5, 0.6]),
+            "all 7 boxes lie within 0..1, such as [0.1",
+        ),
+        (in_all(bbox=[5, 6, 20, 0]), "no box counts: there are 7 boxes of no size"),
+        (
+            in_all(category_id=-1),
+            "there are 1 boxes of an image that the json does not list, 8 boxes of a ",
+        ),
+        (in_all(image_id=9), "no box counts: there are 9 boxes of an image that the"),
         (in_first("annotations", iscrowd=2**80), "iscrowd 12089258196146291747"),
         (in_first("annotations", category_id="18"), "category_id must be a number"),
         (in_first("annotations", image_id="1"), "image_id must be a number"),
         (in_first("categories", id=2**64), "id 18446744073709551616 is not within"),
-        (lambda c, d: c.update(images=[None]), "image None is wrong: "),
+        (
+            lambda c, d: c.update(images=[None]),
+            "an entry of images is not an object: None",
+        ),
         (lambda c, d: c.update(images=[]), "the list of images is empty"),
-        (lambda c, d: c.update(annotations=[7]), "annotation 7 is wrong: "),
+        (
+            lambda c, d: c.update(annotations=[7]),
+            "an entry of annotations is not an object: 7",
+        ),
         (lambda c, d: c.pop("categories"), "--annotations: "),
         (lambda c, d: shutil.rmtree(str(d)), "images: there is no such folder"),
         (lambda c, d: (d / "2.jpg").unlink(), "2.jpg, image 2, is missing; put it"),

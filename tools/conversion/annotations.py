@@ -11,12 +11,12 @@ import os
 
 from console.errors import UserError, blaming, refuse
 from conversion import image_file, shards
-from dataset import categories, image_header
+from dataset import box_rules, categories, image_header
 
 # Keys of the counts that `plan` returns.
-NO_SIZE = "boxes of no size or outside their image"
-UNKNOWN_IMAGE = "boxes of an image that the json does not list"
-UNKNOWN_CATEGORY = "boxes of a category that is not listed"
+NO_SIZE = box_rules.NO_SIZE
+UNKNOWN_IMAGE = box_rules.UNKNOWN_IMAGE
+UNKNOWN_CATEGORY = box_rules.UNKNOWN_CATEGORY
 CLIPPED = "boxes clipped to their image"
 WITHOUT_BOX = "images without a box (evaluated, not trained on)"
 DIFFICULT = "boxes that are difficult (trained on, ignored by evaluation)"
@@ -62,6 +62,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     counts[UNKNOWN_IMAGE] = sum(
         len(group) for number, group in annotations.items() if number not in images
     )
+    _check_boxes(entries, annotations, names, counts)
     missing = [entry for entry in entries if not os.path.isfile(entry.path)]
     refuse(
         [f"--image_dir: {e.path}, image {e.image_id}, is missing" for e in missing],
@@ -69,6 +70,23 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0):
     )
     counts["images"] = len(entries)
     return entries, counts
+
+
+def _check_boxes(entries, annotations, names, counts):
+    """Checks that boxes count at all, and that they are in pixels."""
+    left_out = [(counts[r], r) for r in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)]
+    if not counts["boxes"] and any(count for count, _ in left_out):
+        reasons = ", ".join(f"{count} {reason}" for count, reason in left_out if count)
+        raise UserError(f"--annotations: no box counts: there are {reasons}")
+    used = [
+        (annotation["bbox"], entry.size)
+        for entry in entries
+        for annotation in annotations.get(entry.image_id, ())
+        if annotation["category_id"] in names
+        and box_rules.clip(annotation["bbox"], entry.size)
+    ]
+    with blaming("--annotations:"):
+        box_rules.check_units([box for box, _ in used], [size for _, size in used])
 
 
 @contextlib.contextmanager
@@ -166,7 +184,7 @@ def _flag(annotation, name):
 
 
 def clip(box, size, counts):
-    """Clips a box to its image; decides whether the box can be used at all.
+    """Clips a box to its image, and counts it.
 
     Args:
       box: list of four numbers, [x, y, width, height].
@@ -177,18 +195,16 @@ def clip(box, size, counts):
       (left, top, right, bottom), floats; None if nothing of the box is left.
 
     Raises:
-      TypeError, ValueError, OverflowError: the box is not four numbers.
+      ValueError: the box is not four numbers.
     """
-    x, y, width, height = (float(number) for number in box)
-    left, right = max(x, 0.0), min(x + width, size[0])
-    top, bottom = max(y, 0.0), min(y + height, size[1])
-    # Written so that the condition is true for NaN as well.
-    if not (left < right and top < bottom):
+    clipped = box_rules.clip(box, size)
+    if clipped is None:
         counts[NO_SIZE] += 1
         return None
+    (left, top, right, bottom), (x, y, width, height) = clipped, box
     outside = max(left - x, top - y, x + width - right, y + height - bottom)
     counts[CLIPPED] += outside > _ROUNDING
-    return left, top, right, bottom
+    return clipped
 
 
 def print_counts(counts: collections.Counter, output_prefix: str):

@@ -6,46 +6,17 @@ import collections
 
 import coco_metric
 import dataset_parser
-from dataset import categories
+from dataset import json_match
 from dataset.record_rules import Problem
-from inspection import faults, record_check
+from inspection import faults, json_check, record_check
 
 # COCO's limits between small, medium and large boxes, in square pixels.
 _SMALL, _LARGE = 32**2, 96**2
 # Image sizes that are listed.
 _COMMON_SIZES = 3
-
-
-def _faults_of_json(dataset, label_map):
-    """Yields the Problems of a json whose entries are valid."""
-    try:
-        categories.read_names(dataset["categories"])
-    except ValueError as error:
-        yield Problem(faults.BAD_CATEGORIES, str(error))
-    for text in label_map.other_names(dataset["categories"]):
-        yield Problem(faults.OTHER_NAMES, text)
-    images = _count(dataset["images"], "id")
-    for number, count in images.items():
-        if count > 1:
-            yield Problem(faults.IMAGE_IDS, f"image id {number}, of {count} images")
-    annotations = dataset["annotations"]
-    for number, count in _count(annotations, "id").items():
-        if number == 0 or count > 1:
-            text = f"id {number}, of {count} annotations"
-            yield Problem(faults.ANNOTATION_IDS, text)
-    for kind, name, known in (
-        (faults.UNKNOWN_IMAGES, "image_id", images),
-        (faults.CATEGORIES, "category_id", label_map.names),
-    ):
-        counts = _count(annotations, name)
-        for number in sorted(counts.keys() - known.keys()):
-            text = f"{name.replace('_', ' ')} {number}, of {counts[number]} annotations"
-            yield Problem(kind, text)
-
-
-def _count(entries, name):
-    """Counts the values that the entries have under a name."""
-    return collections.Counter(entry[name] for entry in entries)
+# Pixels. If no box of the dataset ends farther from the origin, all are fractions that
+# were divided by the size of the image.
+_ONE_PIXEL = 1.01
 
 
 class Findings:
@@ -66,8 +37,10 @@ class Findings:
         self.counts = collections.Counter()
         # Kind of fault: its first places.
         self._places = collections.defaultdict(list)
-        # Image id: (width, height) according to the json; None without a json.
-        self._json_sizes = None
+        # Image id: its entry in the json; None without a json.
+        self._json_images = None
+        # Image id: its annotations in the json that count.
+        self._annotations = collections.defaultdict(list)
         # Image id: (path, index) of its first record.
         self._first_places = {}
         # Files from which a record was read.
@@ -75,6 +48,8 @@ class Findings:
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
         # Index of the size class (0 small, 1 medium, 2 large): boxes.
         self._areas = collections.Counter()
+        # The largest distance of a box's side from the left or upper side, in pixels.
+        self._farthest = 0.0
         # (width, height): images.
         self._sizes = collections.Counter()
         # Category id: boxes, and images with such a box.
@@ -91,15 +66,14 @@ class Findings:
           dataset: dict, see coco_json.load.
         """
         try:
-            coco_metric.complete(dataset)
+            left_out = coco_metric.complete(dataset)
         except ValueError as error:
             self._add_fault(faults.REFUSED, f"{path}: {error}")
             return
-        self._json_sizes = {
-            image["id"]: (image.get("width"), image.get("height"))
-            for image in dataset["images"]
-        }
-        for problem in _faults_of_json(dataset, self._label_map):
+        self._json_images = {image["id"]: image for image in dataset["images"]}
+        for annotation in dataset["annotations"]:
+            self._annotations[annotation["image_id"]].append(annotation)
+        for problem in json_check.faults_of_json(dataset, left_out, self._label_map):
             self._add_fault(problem.kind, f"{path}: {problem.text}")
 
     def add(self, record, facts):
@@ -129,13 +103,28 @@ class Findings:
         if first != place:
             text = "it has the id of {}, record {}".format(*first)
             problems.append(Problem(faults.REPEATED, text))
-        if self._json_sizes is None:
+        if self._json_images is None:
             return problems
-        if number not in self._json_sizes:
-            return problems + [Problem(faults.NOT_IN_JSON, "it is not in the json")]
-        stated = self._json_sizes[number]
+        if number not in self._json_images:
+            return problems + [Problem(json_match.NO_ID, "it is not in the json")]
+        return problems + self._compare(facts, self._json_images[number])
+
+    def _compare(self, facts, image):
+        """Compares a record with the json's entry of its id."""
+        problems = []
+        stated = image.get("width"), image.get("height")
         if facts.size is not None and None not in stated:
-            problems += record_check.compare_sizes(facts.size, stated, "the json")
+            problems = record_check.compare_sizes(
+                facts.size, stated, "its sides in the json"
+            )
+        text = json_match.problem_of_name(facts.content, image)
+        if text:
+            problems.append(Problem(faults.OTHER_FILE, text))
+        text = json_match.problem_of_boxes(
+            facts.content, self._annotations[image["id"]]
+        )
+        if text and not facts.is_left_out:
+            problems.append(Problem(faults.OTHER_BOXES, text))
         return problems
 
     def _add_fault(self, kind, text):
@@ -157,12 +146,17 @@ class Findings:
             sides = facts.boxes[:, 2:] - facts.boxes[:, :2]
             for area in (sides[:, 0] * sides[:, 1] * width * height).tolist():
                 self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
+            ends = (facts.boxes[:, 2:] * [height, width]).max(initial=0)
+            self._farthest = max(self._farthest, ends)
 
     def finish(self):
         """Adds the faults that only all records together show."""
         if not self._totals["records"]:
             self._add_fault(faults.NO_RECORDS, "none of the files has a record")
-        for number in sorted(set(self._json_sizes or ()) - set(self._first_places)):
+        if self._areas and self._farthest <= _ONE_PIXEL:
+            text = f"none of {sum(self._areas.values())} boxes is larger"
+            self._add_fault(faults.ONE_PIXEL, text)
+        for number in sorted(set(self._json_images or ()) - set(self._first_places)):
             self._add_fault(faults.NO_RECORD, f"image {number}")
 
     def print(self, paths):

@@ -20,6 +20,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 from console import progress
 from console.errors import UserError
+from conversion import image_file
 from dataset import augmentation, record_rules
 from dataset.record_rules import Problem
 from inspection import faults
@@ -28,6 +29,9 @@ from inspection import faults
 _FRAMING_BYTES = 16
 # Parts of the image's side; a box ends less than this outside because of rounding.
 _ROUNDING = 0.002
+# Values of pixels, up to 255: images of 12 bits per color that were taken for 16 bits
+# end below the first, and images that lost their content often start above the second.
+_DARK, _BRIGHT = 16, 239
 # Records in memory per core, twice.
 _CHUNK = 16
 
@@ -43,6 +47,7 @@ class Facts(NamedTuple):
       labels: int64 [G], category ids.
       size: (width, height) of the decoded image in pixels, or None.
       has_known_box: whether there is a box of a category in the label map.
+      content: the record_rules.Record.
     """
 
     problems: list
@@ -52,6 +57,7 @@ class Facts(NamedTuple):
     labels: np.ndarray = np.zeros([0], np.int64)
     size: Optional[tuple] = None
     has_known_box: bool = False
+    content: record_rules.Record = record_rules.Record([])
 
     @property
     def is_left_out(self):
@@ -165,8 +171,8 @@ class _Checker:
         self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
-            # Decodes all pixels, but returns only their shape.
-            self._shape = tf.shape(augmentation.decode(self._encoded))
+            pixels = augmentation.decode(self._encoded)
+            self._facts = tf.shape(pixels), tf.reduce_min(pixels), tf.reduce_max(pixels)
         self._session = tf.Session(graph=graph)
 
     def __call__(self, record):
@@ -181,7 +187,7 @@ class _Checker:
         is_known = np.isin(labels, self._known_ids)
         for label in labels[~is_known]:
             text = f"it has a box of category id {label}"
-            problems.append(Problem(faults.UNKNOWN, text))
+            problems.append(Problem(record_rules.UNKNOWN, text))
         size = None
         if content.encoded:
             feature = tf.train.Example.FromString(record.serialized).features.feature
@@ -197,6 +203,7 @@ class _Checker:
             labels=labels,
             size=size,
             has_known_box=bool(is_known.any()),
+            content=content,
         )
         return record, facts
 
@@ -205,7 +212,9 @@ class _Checker:
         if not content.height_width[0]:
             return None
         try:
-            shape = self._session.run(self._shape, {self._encoded: content.encoded})
+            shape, darkest, brightest = self._session.run(
+                self._facts, {self._encoded: content.encoded}
+            )
         except tf.errors.OpError:
             text = "its image cannot be decoded: the data behind its header is damaged"
             problems.append(Problem(faults.UNDECODABLE, text))
@@ -213,9 +222,24 @@ class _Checker:
         size = int(shape[1]), int(shape[0])
         width = feature["image/width"].int64_list.value
         height = feature["image/height"].int64_list.value
-        if width and height:
-            problems += compare_sizes(size, (width[0], height[0]), "its features")
+        stated = (width[0], height[0]) if width and height else None
+        if stated:
+            problems += compare_sizes(size, stated, "its features")
+        if brightest <= _DARK or darkest >= _BRIGHT:
+            text = f"all its pixels have values from {darkest} to {brightest}"
+            problems.append(Problem(faults.FLAT, text))
+        problems += _problems_of_exif(content.encoded, size, stated)
         return size
+
+
+def _problems_of_exif(encoded, size, stated):
+    """Yields a Problem if the boxes of an image may refer to its turned pixels."""
+    orientation = image_file.exif_orientation(encoded)
+    # From 5 on, width and height are exchanged: the stated size tells.
+    is_told = orientation >= 5 and size[0] != size[1] and stated == size
+    if orientation != 1 and not is_told:
+        text = f"its EXIF orientation is {orientation}; TensorFlow does not turn images"
+        yield Problem(faults.TURNED, text)
 
 
 def compare_sizes(size, stated, source):
@@ -238,12 +262,7 @@ def compare_sizes(size, stated, source):
 
 def _problems_of_boxes(boxes):
     """Yields the Problems of boxes that training accepts."""
-    clipped = np.clip(boxes, 0, 1)
-    is_empty = (clipped[:, :2] == clipped[:, 2:]).any(axis=1)
-    is_beyond = (np.abs(boxes - clipped) > _ROUNDING).any(axis=1)
-    for index in np.flatnonzero(is_empty | is_beyond):
-        text = f"its box {record_rules.box_text(boxes[index])}"
-        if is_empty[index]:
-            yield Problem(faults.EMPTY, f"{text} has a width or height of 0")
-        else:
-            yield Problem(faults.BEYOND, f"{text} reaches out of the image")
+    is_beyond = (np.abs(boxes - np.clip(boxes, 0, 1)) > _ROUNDING).any(axis=1)
+    for box in boxes[is_beyond]:
+        text = f"its box {record_rules.box_text(box)} reaches out of the image"
+        yield Problem(faults.BEYOND, text)

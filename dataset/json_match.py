@@ -1,0 +1,164 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Compares records with the images and boxes of a COCO json of the same dataset."""
+
+import ntpath
+import os
+
+import numpy as np
+
+from dataset import box_rules
+
+# Kinds of contradiction.
+NO_ID = "ids that are not in the json"
+OTHER_SIZE = "images of another size than in the json"
+OTHER_IMAGE = "images of another file name or with other boxes than in the json"
+
+# Pixels by which the sides of equal boxes may differ: Pascal VOC counts from 1, and its
+# converters do not agree about it.
+_TOLERANCE = 2.0
+
+
+def problem_of_size(height_width, image):
+    """Compares the size of an image.
+
+    Args:
+      height_width: (height, width) of the image in pixels.
+      image: dict, the json's entry.
+
+    Returns:
+      str, how they differ; None if they do not, or if the json tells no size.
+    """
+    height, width = height_width
+    stated = image.get("width"), image.get("height")
+    if None in stated or stated == (width, height):
+        return None
+    hint = " (exchanged)" if stated == (height, width) else ""
+    return "{} x {} pixels, {} x {} in the json{}".format(width, height, *stated, hint)
+
+
+def problem_of_name(record, image):
+    """Compares the names of the files, without folder and extension.
+
+    Args:
+      record: record_rules.Record.
+      image: dict, the json's entry.
+
+    Returns:
+      str, how they differ; None if they do not. None if either has no name.
+    """
+    own, stated = record.file_name, image.get("file_name")
+    if not own or not isinstance(stated, str) or _stem(own) == _stem(stated):
+        return None
+    return f"its file name is {own!r:.80}, {stated!r:.80} in the json"
+
+
+def _stem(path):
+    # ntpath knows both kinds of slash.
+    return os.path.splitext(ntpath.basename(path))[0].casefold()
+
+
+def problem_of_boxes(record, annotations):
+    """Compares the boxes of a record and their categories with those of the json.
+
+    Args:
+      record: record_rules.Record.
+      annotations: list of dict, those of the image that count, see box_rules.
+
+    Returns:
+      str, how they differ; None if they do not, or if the record has no box.
+    """
+    if not record.labels:
+        return None
+    is_same = _are_near(record, annotations)
+    category_ids = np.array([a["category_id"] for a in annotations], np.float64)
+    is_same &= np.equal.outer(np.array(record.labels, np.float64), category_ids)
+    alone, missing = (~is_same.any(axis=1)).sum(), (~is_same.any(axis=0)).sum()
+    if not alone and not missing:
+        return None
+    return (
+        f"{alone} of its {len(record.labels)} boxes are not in the json, and {missing} "
+        f"of the json's {len(annotations)} are not in the record"
+    )
+
+
+def _are_near(record, annotations):
+    """Returns bool [boxes of the record, annotations]: where the boxes are equal."""
+    height, width = record.height_width
+    own = record.boxes[:, [1, 0, 3, 2]] * [width, height, width, height]
+    clipped = [box_rules.clip(a["bbox"], (width, height)) for a in annotations]
+    # None: outside of the record's image.
+    stated = [corners or [np.inf] * 4 for corners in clipped]
+    stated = np.array(stated, np.float64).reshape(-1, 4)
+    return np.abs(own[:, None] - stated).max(axis=2) <= _TOLERANCE
+
+
+def contradiction(record, image, annotations):
+    """Tells whether the json's entry of a record's id is of another image.
+
+    Renamed files and corrected boxes are no contradiction: either the name of the file
+    or one of the boxes must agree, if the record has any of them.
+
+    Args:
+      record: record_rules.Record that can be used.
+      image: dict, the json's entry of its id; None if there is none.
+      annotations: list of dict, see `problem_of_boxes`.
+
+    Returns:
+      (kind, text), the kind as above; None if there is no contradiction.
+    """
+    where = f"image {record.image_id}"
+    if image is None:
+        return NO_ID, where
+    problem = problem_of_size(record.height_width, image)
+    if problem:
+        return OTHER_SIZE, f"{where} has {problem}"
+    has_names = record.file_name and image.get("file_name")
+    name_problem = problem_of_name(record, image)
+    has_boxes = bool(record.labels)
+    is_box_shared = has_boxes and _are_near(record, annotations).any()
+    if is_box_shared or (has_names and not name_problem):
+        return None
+    if name_problem:
+        return OTHER_IMAGE, f"{where}: {name_problem}"
+    if has_boxes:
+        return OTHER_IMAGE, f"{where}: none of its boxes is in the json"
+    return None
+
+
+def contradictions_of_sizes(sizes, images):
+    """Compares the sizes of many images.
+
+    Args:
+      sizes: dict from image id to (height, width) in pixels.
+      images: dict from image id to the json's entry.
+
+    Returns:
+      list of (kind, text), see `contradiction`, of the images whose id is not in the
+      json, or whose size differs.
+    """
+    found = []
+    for image_id, size in sorted(sizes.items()):
+        where, image = f"image {image_id}", images.get(image_id)
+        problem = image and problem_of_size(size, image)
+        if image is None:
+            found.append((NO_ID, where))
+        elif problem:
+            found.append((OTHER_SIZE, f"{where} has {problem}"))
+    return found
+
+
+def summary(found):
+    """Describes contradictions in one line.
+
+    Args:
+      found: list of (kind, text).
+
+    Returns:
+      str, the count and the first example of each kind.
+    """
+    first = {}
+    for kind, text in found:
+        first.setdefault(kind, text)
+    counts = {kind: sum(kind == other for other, _ in found) for kind in first}
+    return "; ".join(f"{counts[kind]} {kind} ({text})" for kind, text in first.items())

@@ -1,0 +1,106 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which records contradict the json's entry of their id."""
+
+import numpy as np
+import pytest
+
+from dataset import json_match, record_rules
+
+# Of 80 x 60 pixels.
+RECORD = record_rules.Record(
+    [],
+    height_width=(60, 80),
+    image_id=7,
+    boxes=np.array([[0.1, 0.1, 0.5, 0.5], [0.5, 0.25, 1, 0.75]], np.float32),
+    labels=[3, 18],
+    file_name="set/A.jpg",
+)
+IMAGE = {"id": 7, "width": 80, "height": 60, "file_name": "a.jpg"}
+BOXES = [
+    {"category_id": 3, "bbox": [8, 6, 32, 24]},
+    {"category_id": 18, "bbox": [20, 30, 40, 30]},
+]
+OTHERS = [{"category_id": 3, "bbox": [50, 6, 20, 24]}]
+OTHER_NAME = dict(IMAGE, file_name="b.jpg")
+NO_BOXES = RECORD._replace(boxes=np.zeros([0, 4], np.float32), labels=[])
+NO_NAME = RECORD._replace(file_name="")
+
+
+@pytest.mark.parametrize(
+    "record, image, annotations, expected",
+    [
+        (RECORD, IMAGE, BOXES, None),
+        (RECORD, OTHER_NAME, BOXES[1:], None),  # a renamed file
+        (RECORD, IMAGE, OTHERS, None),  # corrected boxes
+        (NO_BOXES, IMAGE, BOXES, None),
+        (NO_BOXES._replace(file_name=""), OTHER_NAME, BOXES, None),
+        (NO_NAME, OTHER_NAME, BOXES[:1], None),
+        (RECORD, {"id": 7}, BOXES, None),
+        (RECORD, None, [], (json_match.NO_ID, "image 7")),
+        (
+            RECORD,
+            dict(IMAGE, width=160),
+            BOXES,
+            (
+                json_match.OTHER_SIZE,
+                "image 7 has 80 x 60 pixels, 160 x 60 in the json",
+            ),
+        ),
+        (
+            RECORD,
+            dict(IMAGE, width=60, height=80),
+            BOXES,
+            (
+                json_match.OTHER_SIZE,
+                "image 7 has 80 x 60 pixels, 60 x 80 in the json (exchanged)",
+            ),
+        ),
+        (
+            RECORD,
+            OTHER_NAME,
+            OTHERS,
+            (
+                json_match.OTHER_IMAGE,
+                "image 7: its file name is 'set/A.jpg', 'b.jpg' in the json",
+            ),
+        ),
+        (
+            NO_BOXES,
+            OTHER_NAME,
+            [],
+            (
+                json_match.OTHER_IMAGE,
+                "image 7: its file name is 'set/A.jpg', 'b.jpg' in the json",
+            ),
+        ),
+        (
+            NO_NAME,
+            IMAGE,
+            OTHERS,
+            (json_match.OTHER_IMAGE, "image 7: none of its boxes is in the json"),
+        ),
+        (
+            NO_NAME,
+            IMAGE,
+            [],
+            (json_match.OTHER_IMAGE, "image 7: none of its boxes is in the json"),
+        ),
+    ],
+)
+def test_a_record_contradicts_the_json_if_it_is_of_another_image(
+    record, image, annotations, expected
+):
+    assert json_match.contradiction(record, image, annotations) == expected
+
+
+def test_a_summary_counts_each_kind_and_shows_its_first_example():
+    found = [
+        (json_match.NO_ID, "image 5"),
+        (json_match.OTHER_SIZE, "image 6 has 1 x 2 pixels, 3 x 4 in the json"),
+        (json_match.NO_ID, "image 8"),
+    ]
+    assert json_match.summary(found) == (
+        "2 ids that are not in the json (image 5); 1 images of another size than in "
+        "the json (image 6 has 1 x 2 pixels, 3 x 4 in the json)"
+    )

@@ -1,0 +1,101 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the evaluation's json before the start, also against the first records."""
+
+import collections
+import contextlib
+import itertools
+
+import tensorflow.compat.v1 as tf
+
+from console.errors import check
+from dataset import json_match, record_rules
+
+_COMPARED_RECORDS = 32
+
+
+def check_records(path, coco_gt, files, json_file):
+    """Compares the first records of a file with the json.
+
+    Contradictions in more than half of the records are an error, fewer are logged.
+
+    Args:
+      path: str, a TFRecord file.
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+      files: str, the flag of the records and its value.
+      json_file: str, the flag of the json and its value.
+
+    Raises:
+      UserError: a record cannot be used, or the json is of other images.
+    """
+    found, count = [], 0
+    for serialized in _first_records(path):
+        record = record_rules.read_record(serialized)
+        problem = record.problem(is_training=False)
+        check(
+            not problem,
+            "%s: %s cannot be used: %s; tools/check_dataset.py checks all records",
+            files,
+            f"record {count} of {path}" if count else "the first record",
+            problem,
+        )
+        annotations = coco_gt.imgToAnns.get(record.image_id, [])
+        image = coco_gt.imgs.get(record.image_id)
+        contradiction = json_match.contradiction(record, image, annotations)
+        found += [contradiction] if contradiction else []
+        count += 1
+    if found:
+        text = f"{json_file} contradicts {len(found)} of the first {count} records of "
+        text += f"{files}: {json_match.summary(found)}"
+        check(2 * len(found) <= count, "%s; do they belong together?", text)
+        tf.logging.warning("%s", text)
+
+
+def _first_records(path):
+    """Yields the first records of a file, up to its damage if it has any."""
+    # The evaluation itself names the damage.
+    with contextlib.suppress(tf.errors.OpError):
+        records = tf.python_io.tf_record_iterator(path)
+        yield from itertools.islice(records, _COMPARED_RECORDS)
+
+
+def problems_of(coco_gt):
+    """Describes what a json has that does not count, or cannot be compared.
+
+    Args:
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+
+    Returns:
+      list of str, "has ..." or "lists ...".
+    """
+    problems = []
+    images = coco_gt.dataset["images"]
+    counts = collections.Counter(image["id"] for image in images)
+    repeated = [image_id for image_id, count in counts.items() if count > 1]
+    if repeated:
+        problems.append(
+            f"lists {len(repeated)} image ids again, the first is {repeated[0]}: the "
+            "last image of each counts"
+        )
+    sizeless = [i["id"] for i in images if None in (i.get("width"), i.get("height"))]
+    if sizeless:
+        problems.append(
+            f"has {len(sizeless)} images without width or height, the first is "
+            f"{sizeless[0]}: they cannot be compared with the records"
+        )
+    for reason, left_out in coco_gt.left_out.items():
+        problems.append(f"has {len(left_out)} {reason}{_first(left_out)}: left out")
+    if coco_gt.without_area:
+        problems.append(
+            f"has {len(coco_gt.without_area)} boxes whose area is not positive"
+            f"{_first(coco_gt.without_area)}: width times height is used"
+        )
+    if not coco_gt.dataset["annotations"]:
+        problems.append("has no annotation: every figure will be -1")
+    return problems
+
+
+def _first(annotations):
+    return ", the first is annotation {id} of image {image_id}, bbox {bbox}".format(
+        **annotations[0]
+    )

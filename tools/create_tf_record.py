@@ -22,6 +22,8 @@ unless it is killed in its last moment; see conversion/shards.py.
 """
 
 import collections
+import contextlib
+import gc
 import os
 import sys
 
@@ -127,9 +129,10 @@ def main(_):
     read = _read_voc if FLAGS.voc_dir else _read_coco
     dataset, image_dir, names, counts = read(outputs, unusable)
     label_map.check_agreement(names, outputs.label_map_path, outputs.label_map)
-    entries, other_counts = annotations.plan(
-        dataset, image_dir, FLAGS.max_images, unusable
-    )
+    with _without_garbage_collection():
+        entries, other_counts = annotations.plan(
+            dataset, image_dir, FLAGS.max_images, unusable
+        )
     sets = [entries]
     if FLAGS.val_fraction:
         sets = split.split(entries, FLAGS.val_fraction, FLAGS.seed)
@@ -147,9 +150,19 @@ def main(_):
     outputs.print_paths()
 
 
+@contextlib.contextmanager
+def _without_garbage_collection():
+    """Saves a third of the time: the millions of objects of a json have no cycles."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _read_coco(unused_outputs, unused_unusable):
     """Returns (dataset, folder of the images, names of the categories, counts)."""
-    with blaming("--annotations:"):
+    with blaming("--annotations:"), _without_garbage_collection():
         dataset = coco_json.load(FLAGS.annotations)
     names = label_map.read_coco(dataset)
     image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."

@@ -51,7 +51,7 @@ def check_agreement(names: dict, path, label_map):
     there = label_map.names
     refuse(
         [
-            f"category {number} is {name!r}, but "
+            f"--output_prefix: category {number} is {name!r}, but "
             + (f"{there[number]!r}" if number in there else "missing")
             + f" in {path}"
             for number, name in sorted(names.items())

@@ -146,7 +146,7 @@ def main(_):
     )
     annotations.print_counts(counts + other_counts + changes, sets)
     unusable.print_all()
-    _print_missing_categories(sets, names)
+    _print_missing_categories(sets)
     outputs.print_paths()
 
 
@@ -189,12 +189,12 @@ def _read_voc(outputs, unusable):
     return dataset, folder.image_dir, names, counts
 
 
-def _print_missing_categories(sets, names):
-    """Prints which categories a set does not show, if there are several sets."""
-    for prefix, entries in sets.items():
-        missing = split.missing_categories(entries, names)
-        if missing and len(sets) > 1:
-            print(f"  {prefix} has no box of: {', '.join(missing[:MAX_LISTED])}")
+def _print_missing_categories(sets):
+    """Prints which categories only one of the sets shows."""
+    for prefix, names in zip(sets, split.missing_categories(list(sets.values()))):
+        if names:
+            more = f", and {len(names) - MAX_LISTED} more" * (len(names) > MAX_LISTED)
+            print(f"  {prefix} has no box of: {', '.join(names[:MAX_LISTED])}{more}")
 
 
 if __name__ == "__main__":

@@ -116,11 +116,12 @@ def test_folders_of_images_and_xml_files_are_read_whole(tmp_path, images, xmls):
     (folder / images / "new.JPG").write_bytes(JPEG)
     for name in ("._a.jpg", ".DS_Store", "classes.txt", "Thumbs.db"):
         (folder / images / name).write_bytes(b"?")
+    (folder / images / "old").mkdir()
     (folder / xmls / "._a.xml").write_bytes(b"?")
     output = succeed(tmp_path, f"--voc_dir={folder}", "--output_prefix=out/train")
     assert "all 3 images with an xml are used" in output
     assert "left out: 1 image (new.JPG) without an xml" in output
-    assert "passed over 2 files (Thumbs.db, ...) that are not images" in output
+    assert "passed over 3 names (Thumbs.db, ...), not an image file" in output
     dataset = read(tmp_path / "out" / "instances_train.json")
     assert [i["file_name"] for i in dataset["images"]] == [
         "a.jpg",
@@ -397,6 +398,10 @@ def test_later_voc_conversions_into_a_folder_take_the_ids_of_the_first(tmp_path)
     succeed(tmp_path, *flags, "--label_map=out/label_map.json")
     (box,) = read(tmp_path / "out" / "instances_test.json")["annotations"]
     assert box["category_id"] == 2
+    (tmp_path / "map.json").write_text('{"categories": [{"id": 1, "name": "bee"}]}')
+    other = ["--output_prefix=other/test", "--label_map=map.json"]
+    errors = fail(tmp_path, flags[0], *other)
+    assert "--voc_dir=c: no box counts: there are 2 boxes of a category" in errors
     (tmp_path / "map.json").write_text('{"categories": [{"id": 1, "name": "ant"}]}')
     errors = fail(tmp_path, *flags, "--label_map=map.json")
     assert "category 1 is 'ant', but 'dog' in out/label_map.json" in errors

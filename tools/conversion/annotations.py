@@ -73,17 +73,21 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0, unusable=None):
     counts[UNKNOWN_IMAGE] = sum(
         len(group) for number, group in annotations.items() if number not in images
     )
-    _check_boxes(entries, counts)
+    check_boxes("--annotations:", any(e.objects for e in entries), counts)
     return _existing(entries, image_dir, unusable), counts
 
 
-def _check_boxes(entries, counts):
-    """Checks that boxes count at all."""
+def check_boxes(flag, are_any_left, counts):
+    """Checks that not all boxes are left out.
+
+    Raises:
+      UserError: one line that starts with the flag, and has the reasons.
+    """
     reasons = [f"{counts[reason]} {reason}" for reason in LEFT_OUT if counts[reason]]
-    if reasons and not any(entry.objects for entry in entries):
+    if reasons and not are_any_left:
         raise UserError(
-            f"--annotations: no box counts: there are {', '.join(reasons)}; correct "
-            "the numbers in the json"
+            f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
+            "or their numbers"
         )
 
 

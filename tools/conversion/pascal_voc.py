@@ -100,11 +100,13 @@ def read(
         unusable.check()
     for name, annotation in images.items():
         image_of.update((o[0], folder.xml_path(name)) for o in annotation.objects)
+    flag = f"--voc_dir={folder.path}:"
     category_ids = _category_ids(folder, image_of, label_map)
     if complete_path:
-        flag = f"--voc_dir={folder.path}:"
         label_maps.check_known(flag, image_of, complete_path, label_map)
-    return _to_coco(images, ids, category_ids)
+    dataset, counts = _to_coco(images, ids, category_ids)
+    annotations.check_boxes(flag, dataset["annotations"], counts)
+    return dataset, counts
 
 
 def _to_coco(images, ids, category_ids):

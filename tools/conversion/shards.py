@@ -228,7 +228,8 @@ class _Run:
             record, changes = serialize(entry, self._ignore_exif)
         except UserError as error:
             with self._lock:
-                self._unusable.add(str(error), entry.image_id)
+                if not self._unusable.are_too_many:
+                    self._unusable.add(str(error), entry.image_id)
                 # That many problems usually have one cause.
                 self.is_over |= self._unusable.are_too_many
             return

@@ -54,7 +54,14 @@ def split(entries: list, fraction: float, seed: int):
     return training, [entry for entry in entries if entry.image_id in chosen]
 
 
-def missing_categories(entries: list, names: dict) -> list:
-    """Returns the names of the categories that no image of a set shows, sorted."""
-    shown = {o.category_id for entry in entries for o in entry.objects}
-    return sorted(name for number, name in names.items() if number not in shown)
+def missing_categories(sets: list) -> list:
+    """Finds the categories that one set shows and another does not.
+
+    Args:
+      sets: list of lists of shards.Entry.
+
+    Returns:
+      list, for each set, of the sorted names of the categories that it does not show.
+    """
+    shown = [{o.name for entry in entries for o in entry.objects} for entries in sets]
+    return [sorted(set().union(*shown) - own) for own in shown]

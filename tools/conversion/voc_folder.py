@@ -20,6 +20,7 @@ from console import paths, text_file
 from console.errors import UserError
 
 _IMAGE_FOLDERS, _XML_FOLDERS = ("jpegimages", "images"), ("annotations",)
+_OTHER_FOLDERS = (*_XML_FOLDERS, "imagesets")
 LAYOUTS = (
     "expected are JPEGImages and Annotations as in VOC2007, images and annotations, or "
     "images and xml files side by side"
@@ -62,7 +63,7 @@ def find(path: str) -> VocFolder:
         name, extension = os.path.splitext(file_name)
         if extension.lower() in extensions:
             images[name].append(file_name)
-        elif extension.lower() != ".xml" and file_name not in folders:
+        elif extension.lower() != ".xml" and file_name.lower() not in _OTHER_FOLDERS:
             others.append(file_name)
     if not images:
         within = f" (it has the folders {', '.join(folders)})" if folders else ""
@@ -70,7 +71,7 @@ def find(path: str) -> VocFolder:
             f"--voc_dir={path}: there are no images in {image_dir}{within}; {LAYOUTS}"
         )
     if others:
-        print(f"{image_dir}: passed over {_count(others, 'file')} that are not images")
+        print(f"{image_dir}: passed over {_count(others, 'name')}, not an image file")
     xmls = (os.path.splitext(n) for n in _list(xml_dir))
     xmls = {name: name + end for name, end in xmls if end.lower() == ".xml"}
     return VocFolder(path, image_dir, xml_dir, dict(images), xmls)

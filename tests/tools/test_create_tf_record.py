@@ -204,13 +204,10 @@ def in_first(section, **fields):
         ),
         (in_first("images", width=0), "is wrong: width must be an integer from 1"),
         (in_first("images", id=1), "is wrong: its id occurs twice"),
-        (in_first("annotations", bbox=[1, 2]), "is wrong: bbox must be four numbers"),
+        (in_first("annotations", bbox=[1, 2]), "is wrong: bbox [1, 2] is not a list"),
+        (in_first("annotations", bbox=["1"] * 4), "is not a list of four numbers"),
         (in_first("annotations", bbox=None), "has no bbox"),
-        (
-            in_first("annotations", bbox=[10**400] * 4),
-            "is wrong: bbox must be four numbers",
-        ),
-        (in_first("annotations", bbox=7), "is wrong: bbox must be four numbers"),
+        (in_first("annotations", bbox=7), "is wrong: bbox 7 is not a list of four"),
         (in_first("annotations", area="big"), "area must be a positive number of"),
         (in_first("annotations", area=float("nan")), "area must be a positive number"),
         (in_first("annotations", area=-1), "area must be a positive number of pixels"),
@@ -230,6 +227,10 @@ def in_first(section, **fields):
         (
             lambda c, d: c.update(annotations=[7]),
             "annotation 7 is wrong: it must be an",
+        ),
+        (
+            lambda c, d: c.update(categories=[{"id": -1}, {"id": 1, "name": 5}]),
+            "whole number as id and a text as name (and 1 more, see above); correct",
         ),
         (lambda c, d: c.pop("categories"), "--annotations: "),
         (lambda c, d: shutil.rmtree(str(d)), "images: there is no such folder"),

@@ -328,7 +328,7 @@ def test_all_wrong_entries_of_a_json_are_listed_up_to_20(tmp_path):
     path.write_text(json.dumps(dataset))
     flags = ["--annotations=all.json", "--output_prefix=out/train"]
     lines = fail(tmp_path, *flags).splitlines()
-    assert len([line for line in lines if "bbox must be four" in line]) == 3
+    assert len([line for line in lines if "not a list of four numbers" in line]) == 3
     for image in dataset["images"][:25]:
         del image["width"]
     path.write_text(json.dumps(dataset))

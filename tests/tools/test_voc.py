@@ -212,6 +212,9 @@ def test_image_ids_are_numbers(voc, names, ids):
 def test_a_set_of_one_class_has_a_second_column(voc):
     voc.add("my dog", xml_of([]))
     voc.add_set("dog_trainval", ["000012  1", "000007 -1", "my dog  0", "my dog"])
+    # Some datasets have no Main.
+    sets = voc.folder / "ImageSets"
+    (sets / "Main" / "dog_trainval.txt").rename(sets / "dog_trainval.txt")
     files = [image["file_name"] for image in voc.read("dog_trainval")[0]["images"]]
     assert files == ["000007.jpg", "000012.jpg", "my dog.jpg"]
 

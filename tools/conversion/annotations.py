@@ -197,26 +197,16 @@ def _objects(annotations, size, names, has_difficult, counts, problems):
             if annotation["category_id"] not in names:
                 counts[UNKNOWN_CATEGORY] += 1
                 continue
-            box = _numbers(annotation["bbox"])
-            corners = clip(box, size, counts)
+            corners = clip(annotation["bbox"], size, counts)
             if corners is not None:
-                objects.append(
-                    _object(annotation, box, corners, size, names, has_difficult)
-                )
+                objects.append(_object(annotation, corners, size, names, has_difficult))
     return tuple(objects)
 
 
-def _numbers(box):
-    try:
-        x, y, width, height = (float(number) for number in box)
-    except (OverflowError, TypeError, ValueError):
-        raise ValueError("bbox must be four numbers, [x, y, width, height]") from None
-    return [x, y, width, height]
-
-
-def _object(annotation, box, corners, size, names, has_difficult):
+def _object(annotation, corners, size, names, has_difficult):
     (left, top, right, bottom), (width, height) = corners, size
-    if is_clipped(box, corners):
+    box = annotation["bbox"]
+    if _is_clipped(box, corners):
         box = [left, top, right - left, bottom - top]
     return shards.Object(
         box=(top / height, left / width, bottom / height, right / width),
@@ -260,9 +250,12 @@ def clip(box, size, counts):
       (left, top, right, bottom), floats; None if nothing of the box is left.
 
     Raises:
-      TypeError, ValueError, OverflowError: the box is not four numbers.
+      ValueError: the box is not four numbers.
     """
-    x, y, width, height = (float(number) for number in box)
+    is_list = isinstance(box, (list, tuple)) and len(box) == 4
+    if not is_list or not all(type(number) in (int, float) for number in box):
+        raise ValueError(f"bbox {box!r:.80} is not a list of four numbers")
+    x, y, width, height = box
     left, right = max(x, 0.0), min(x + width, size[0])
     top, bottom = max(y, 0.0), min(y + height, size[1])
     # Written so that the condition is true for NaN as well.
@@ -270,17 +263,12 @@ def clip(box, size, counts):
         counts[NO_SIZE] += 1
         return None
     corners = (left, top, right, bottom)
-    counts[CLIPPED] += is_clipped((x, y, width, height), corners)
+    counts[CLIPPED] += _is_clipped(box, corners)
     return corners
 
 
-def is_clipped(box, corners):
-    """Returns whether clipping changed a box by more than rounding.
-
-    Args:
-      box: four floats, [x, y, width, height].
-      corners: what `clip` returned for it.
-    """
+def _is_clipped(box, corners):
+    """Returns whether clipping changed a box by more than rounding."""
     (x, y, width, height), (left, top, right, bottom) = box, corners
     outside = max(left - x, top - y, x + width - right, y + height - bottom)
     return outside > _ROUNDING

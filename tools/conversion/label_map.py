@@ -77,9 +77,15 @@ def read_coco(dataset: dict) -> dict:
     Raises:
       UserError: the categories are not valid, or two have the same name.
     """
+    entries, problems = dataset["categories"], []
+    for entry in entries:
+        try:
+            categories.read_names([entry])
+        except ValueError as error:
+            problems.append(f"--annotations: {error}")
+    refuse(problems, "correct the categories of the json")
     with blaming("--annotations:"):
-        names = categories.read_names(dataset["categories"])
-    entries = dataset["categories"]
+        names = categories.read_names(entries)
     groups = {str(entry.get("supercategory")) for entry in entries}
     unused = [
         entry

@@ -104,7 +104,7 @@ def _count(names, noun):
 
 
 def names_of_set(folder: VocFolder, image_set: str):
-    """Reads ImageSets/Main/IMAGE_SET.txt.
+    """Reads ImageSets/Main/IMAGE_SET.txt, or ImageSets/IMAGE_SET.txt.
 
     Returns:
       (names, problems): list of the names of its images, each once, in their order; and
@@ -113,7 +113,9 @@ def names_of_set(folder: VocFolder, image_set: str):
     Raises:
       UserError: the list cannot be read, or is empty.
     """
-    path = os.path.join(folder.path, "ImageSets", "Main", image_set + ".txt")
+    path = os.path.join(folder.path, "ImageSets", image_set + ".txt")
+    if not os.path.isfile(path):
+        path = os.path.join(folder.path, "ImageSets", "Main", image_set + ".txt")
     try:
         lines = [line.strip() for line in text_file.read_text(path).splitlines()]
     except (OSError, ValueError) as error:

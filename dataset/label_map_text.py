@@ -38,7 +38,8 @@ def parse(text):
         ).item
     except text_format.ParseError as error:
         raise ValueError(
-            f'{error}; the items of a label map are like item {{ id: 1 name: "cat" }}'
+            f"line {error}; the items of a label map are like "
+            'item { id: 1 name: "cat" }'
         ) from error
     if not items:
         raise ValueError('it has no items like item { id: 1 name: "cat" }')

@@ -210,6 +210,6 @@ def test_real_photographs_go_in(tmp_path, coco_sample):
 
     dataset = coco_json.load(coco_sample + "/instances.json")
     entries, _ = annotations.plan(dataset, coco_sample + "/images", max_images=9)
-    shards.convert(entries, str(tmp_path / "coco"), num_shards=1, workers=1)
+    shards.convert({str(tmp_path / "coco"): entries}, num_shards=1, workers=1)
     ids = read_ids(str(tmp_path / "coco-*"))
     assert sorted(ids[ids > 0]) == sorted(i["id"] for i in dataset["images"])[:9]

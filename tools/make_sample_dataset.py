@@ -178,9 +178,9 @@ def _make_split(folder, split, image_ids, seed):
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
     entries, counts = annotations.plan(dataset, image_dir)
-    prefix = os.path.join(folder, split)
-    shards.convert(entries, prefix, _SHARDS[split], workers=1)
-    annotations.print_counts(counts, split)
+    sets = {os.path.join(folder, split): entries}
+    shards.convert(sets, _SHARDS[split], workers=1)
+    annotations.print_counts(counts, {split: entries})
 
 
 def main(_):

@@ -544,7 +544,7 @@ def test_sigterm_ends_the_check_without_a_traceback(tmp_path):
         (["val", "--json=none.json"], "--json: cannot read none.json"),
         (["val", "--label_map=none.json"], "--label_map: cannot read none.json"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),
-        (["val", "--sheet=."], "--sheet: [Errno 21] Is a directory: '.'"),
+        (["val", "--sheet=."], "--sheet: .: Is a directory"),
         (["val", "--sheet=val"], "--sheet=val exists and is not a PNG"),
         (["val", "--sheet_images=0"], "--sheet_images"),
     ],

@@ -141,8 +141,11 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",
+        f"{tmp_path}/out/instances_train2017.json: for --val_json_file",
+        f"{tmp_path}/out/label_map.json: for --label_map",
     ]
-    names = sorted(os.listdir(str(tmp_path / "out")))
+    json_name, map_name, *names = sorted(os.listdir(str(tmp_path / "out")))
+    assert (json_name, map_name) == ("instances_train2017.json", "label_map.json")
     assert names == [f"train2017-0000{i}-of-00002.tfrecord" for i in range(2)]
     first, second = (features_of(tmp_path / "out" / name) for name in names)
     # In the order of the ids, alternating between the shards.
@@ -170,7 +173,7 @@ def test_threads_and_repetition_do_not_change_a_byte(tmp_path, dataset):
     for workers in (1, 5):
         run(tmp_path, *dataset, f"--workers={workers}")
         contents.append(files_of(tmp_path / "out"))
-    assert len(contents[0]) == 2
+    assert len(contents[0]) == 4
     assert contents[0] == contents[1]
 
 
@@ -240,6 +243,10 @@ def in_all(**fields):
         (in_first("annotations", bbox=[1, 2]), "is wrong: bbox [1, 2] is not a list"),
         (in_first("annotations", bbox=None), "has no bbox"),
         (in_first("annotations", bbox=["1"] * 4), "is not a list of four numbers"),
+        (in_first("annotations", bbox=7), "is wrong: bbox 7 is not a list of four"),
+        (in_first("annotations", area="big"), "area must be a positive number of"),
+        (in_first("annotations", area=float("nan")), "area must be a positive number"),
+        (in_first("annotations", area=-1), "area must be a positive number of pixels"),
         (
             in_all(bbox=[0.1, 0.2, 0.5, 0.6]),
             "all 7 boxes lie within 0..1, such as [0.1",
@@ -253,6 +260,10 @@ def in_all(**fields):
         (in_first("annotations", iscrowd=2**80), "iscrowd 12089258196146291747"),
         (in_first("annotations", category_id="18"), "category_id must be a number"),
         (in_first("annotations", image_id="1"), "image_id must be a number"),
+        (in_first("annotations", image_id=[1]), "image_id must be a number"),
+        (in_first("images", id=-1), "id must be an integer from 0"),
+        (in_first("images", file_name=7), "file_name must be a text"),
+        (in_first("categories", id=-1), "category id -1 is not within 0..100000"),
         (in_first("categories", id=2**64), "id 18446744073709551616 is not within"),
         (
             lambda c, d: c.update(images=[None]),
@@ -263,9 +274,16 @@ def in_all(**fields):
             lambda c, d: c.update(annotations=[7]),
             "an entry of annotations is not an object: 7",
         ),
+        (
+            lambda c, d: c.update(categories=[{"id": -1}, {"id": 1, "name": 5}]),
+            "whole number as id and a text as name (and 1 more, see above); correct",
+        ),
         (lambda c, d: c.pop("categories"), "--annotations: "),
         (lambda c, d: shutil.rmtree(str(d)), "images: there is no such folder"),
-        (lambda c, d: (d / "2.jpg").unlink(), "2.jpg, image 2, is missing; put it"),
+        (
+            lambda c, d: (d / "2.jpg").unlink(),
+            "2.jpg, image 2, is missing; add or repair",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, message):
@@ -405,4 +423,4 @@ def test_a_run_that_is_ended_leaves_no_shard(
     assert bool(list((tmp_path / "out").iterdir())) == (number == signal.SIGKILL)
     repeat_image(content, 2)
     assert run(tmp_path, content, image_dir).returncode == 0
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert len(list((tmp_path / "out").iterdir())) == 4

@@ -7,10 +7,12 @@ A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner
 
 import collections
 import contextlib
+import math
 import os
 
 from console.errors import UserError, blaming, refuse
 from conversion import image_file, shards
+from conversion.unusable import UnusableImages
 from dataset import box_rules, categories, image_header
 
 # Keys of the counts that `plan` returns.
@@ -21,63 +23,77 @@ CLIPPED = "boxes clipped to their image"
 WITHOUT_BOX = "images without a box (evaluated, not trained on)"
 DIFFICULT = "boxes that are difficult (trained on, ignored by evaluation)"
 
+LEFT_OUT = (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)
+
 # pycocotools stores ids as float64, which is exact up to here.
 _LARGEST_IMAGE_ID = 2**53
 # Some of COCO's own boxes end up to 0.01 pixels outside their image, due to rounding.
 _ROUNDING = 0.02
 
 
-def plan(dataset: dict, image_dir: str, max_images: int = 0):
+def plan(dataset: dict, image_dir: str, max_images: int = 0, unusable=None):
     """Brings images and boxes together, and checks that all image files exist.
 
     Args:
       dataset: the json, as dataset.coco_json.load returns it.
       image_dir: folder of the images.
       max_images: number of images to use, in the order of their ids; 0 for all.
+      unusable: UnusableImages, to which images whose file is missing are added; None
+        to allow none.
 
     Returns:
       (entries, counts): list of shards.Entry in the order of the image ids; and a
-      collections.Counter with the keys above, "images", "boxes" and "crowd".
+      collections.Counter of what was clipped or left out, with the keys above.
 
     Raises:
-      UserError: an entry of the json is wrong, or image files are missing.
+      UserError: entries of the json are wrong, too many image files are missing, or
+        the json has boxes but none of them can be used.
     """
+    unusable = unusable or UnusableImages()
     with blaming("--annotations:"):
         names = categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
         raise UserError(f"--image_dir={image_dir}: there is no such folder")
-    images = _images_by_id(dataset["images"])
-    annotations = _annotations_by_image(dataset["annotations"])
+    problems = _Problems()
+    images = _images_by_id(dataset["images"], problems)
+    annotations = _annotations_by_image(dataset["annotations"], problems)
     has_difficult = any("difficult" in a for a in dataset["annotations"])
     counts, entries = collections.Counter(), []
     for image_id in sorted(images)[: max_images or None]:
         image = images[image_id]
-        with _naming("image", image):
+        path = None
+        with problems.of("image", image):
             path = _path_of(image, root)
         size = (image["width"], image["height"])
         own = annotations.get(image_id, ())
-        objects = _objects(own, size, names, has_difficult, counts)
+        objects = _objects(own, size, names, has_difficult, counts, problems)
         entries.append(shards.Entry(path, image["file_name"], image_id, size, objects))
+    problems.check()
     counts[UNKNOWN_IMAGE] = sum(
         len(group) for number, group in annotations.items() if number not in images
     )
-    _check_boxes(entries, annotations, names, counts)
-    missing = [entry for entry in entries if not os.path.isfile(entry.path)]
-    refuse(
-        [f"--image_dir: {e.path}, image {e.image_id}, is missing" for e in missing],
-        "put it there or remove it from the annotations",
-    )
-    counts["images"] = len(entries)
-    return entries, counts
+    check_boxes("--annotations:", any(e.objects for e in entries), counts)
+    _check_units(entries, annotations, names)
+    return _existing(entries, image_dir, unusable), counts
 
 
-def _check_boxes(entries, annotations, names, counts):
-    """Checks that boxes count at all, and that they are in pixels."""
-    left_out = [(counts[r], r) for r in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)]
-    if not counts["boxes"] and any(count for count, _ in left_out):
-        reasons = ", ".join(f"{count} {reason}" for count, reason in left_out if count)
-        raise UserError(f"--annotations: no box counts: there are {reasons}")
+def check_boxes(flag, are_any_left, counts):
+    """Checks that not all boxes are left out.
+
+    Raises:
+      UserError: one line that starts with the flag, and has the reasons.
+    """
+    reasons = [f"{counts[reason]} {reason}" for reason in LEFT_OUT if counts[reason]]
+    if reasons and not are_any_left:
+        raise UserError(
+            f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
+            "or their numbers"
+        )
+
+
+def _check_units(entries, annotations, names):
+    """Checks that the boxes that count are in pixels."""
     used = [
         (annotation["bbox"], entry.size)
         for entry in entries
@@ -89,30 +105,64 @@ def _check_boxes(entries, annotations, names, counts):
         box_rules.check_units([box for box, _ in used], [size for _, size in used])
 
 
-@contextlib.contextmanager
-def _naming(kind, entry):
-    """Shows the entry of the json in which an error occurs."""
-    try:
-        yield
-    except KeyError as error:
-        reason = f"has no {error.args[0]}"
-    except (ArithmeticError, TypeError, ValueError) as error:
-        reason = f"is wrong: {error}"
-    else:
-        return
-    raise UserError(f"--annotations: {kind} {entry!r:.200} {reason}")
+def _existing(entries, image_dir, unusable):
+    """Returns the entries whose image file exists."""
+    missing = [entry for entry in entries if not os.path.isfile(entry.path)]
+    for entry in missing:
+        text = f"--image_dir: {entry.path}, image {entry.image_id}, is missing"
+        unusable.add(text, entry.image_id)
+    if len(missing) == len(entries) > unusable.limit:
+        refuse(
+            unusable.texts,
+            f"none of the {len(entries)} images is in --image_dir={image_dir}; give "
+            "the folder that has them",
+        )
+    unusable.check(len(missing) < len(entries))
+    return unusable.others(entries)
 
 
-def _images_by_id(images):
+class _Problems:
+    """Entries of the json that are wrong."""
+
+    def __init__(self):
+        self._texts = []
+
+    @contextlib.contextmanager
+    def of(self, kind, entry):
+        """Adds a ValueError or KeyError of the block as a problem of an entry."""
+        try:
+            yield
+        except KeyError as error:
+            self._texts.append(
+                f"--annotations: {kind} {entry!r:.200} has no {error.args[0]}"
+            )
+        except ValueError as error:
+            self._texts.append(
+                f"--annotations: {kind} {entry!r:.200} is wrong: {error}"
+            )
+
+    def check(self):
+        """Checks that there are none.
+
+        Raises:
+          UserError: there are some; they are listed.
+        """
+        refuse(self._texts, "correct or remove it; nothing was written")
+
+
+def _images_by_id(images, problems):
     by_id = {}
     for image in images:
-        with _naming("image", image):
+        with problems.of("image", image):
             _check_integer(image, "id", 0, _LARGEST_IMAGE_ID)
             _check_integer(image, "width", 1, image_header.MAX_PIXELS)
             _check_integer(image, "height", 1, image_header.MAX_PIXELS)
             if image["id"] in by_id:
                 raise ValueError("its id occurs twice")
+            if not isinstance(image["file_name"], str):
+                raise ValueError("file_name must be a text")
             by_id[image["id"]] = image
+    problems.check()
     if not by_id:
         raise UserError("--annotations: the list of images is empty")
     return by_id
@@ -125,15 +175,16 @@ def _check_integer(image, key, smallest, largest):
         raise ValueError(f"{key} must be an integer from {smallest} to {largest}")
 
 
-def _annotations_by_image(annotations):
+def _annotations_by_image(annotations, problems):
     by_image = collections.defaultdict(list)
     for annotation in annotations:
-        with _naming("annotation", annotation):
+        with problems.of("annotation", annotation):
             for key in ("image_id", "category_id"):
-                # It would not equal any id, and all boxes would be left out.
-                if isinstance(annotation[key], str):
+                # A text would not equal any id, and all boxes would be left out.
+                if type(annotation[key]) not in (int, float):
                     raise ValueError(f"{key} must be a number")
             by_image[annotation["image_id"]].append(annotation)
+    problems.check()
     return by_image
 
 
@@ -145,34 +196,45 @@ def _path_of(image, root):
     return path
 
 
-def _objects(annotations, size, names, has_difficult, counts):
-    """Returns the boxes of an image as a tuple of shards.Object, and counts them."""
+def _objects(annotations, size, names, has_difficult, counts, problems):
+    """Returns the boxes of an image as a tuple of shards.Object."""
     objects = []
     for annotation in annotations:
-        with _naming("annotation", annotation):
+        with problems.of("annotation", annotation):
             if annotation["category_id"] not in names:
                 counts[UNKNOWN_CATEGORY] += 1
                 continue
-            box = clip(annotation["bbox"], size, counts)
-            if box is not None:
-                objects.append(_object(annotation, box, size, names, has_difficult))
-    counts["boxes"] += len(objects)
-    counts["crowd"] += sum(o.is_crowd and not o.difficult for o in objects)
-    counts[DIFFICULT] += sum(o.difficult or 0 for o in objects)
-    counts[WITHOUT_BOX] += not objects
+            corners = clip(annotation["bbox"], size, counts)
+            if corners is not None:
+                objects.append(_object(annotation, corners, size, names, has_difficult))
     return tuple(objects)
 
 
-def _object(annotation, box, size, names, has_difficult):
-    (left, top, right, bottom), (width, height) = box, size
+def _object(annotation, corners, size, names, has_difficult):
+    (left, top, right, bottom), (width, height) = corners, size
+    box = annotation["bbox"]
+    if _is_clipped(box, corners):
+        box = [left, top, right - left, bottom - top]
     return shards.Object(
         box=(top / height, left / width, bottom / height, right / width),
+        bbox=box,
         category_id=int(annotation["category_id"]),
         name=names[annotation["category_id"]],
         is_crowd=_flag(annotation, "iscrowd"),
-        area=float(annotation.get("area", (right - left) * (bottom - top))),
+        area=_area(annotation, (right - left) * (bottom - top)),
         difficult=_flag(annotation, "difficult") if has_difficult else None,
     )
+
+
+def _area(annotation, area_of_box):
+    """Returns the area of an object; that of its box if it is missing, null or 0."""
+    try:
+        area = float(annotation.get("area") or area_of_box)
+    except (OverflowError, TypeError, ValueError):
+        area = math.nan
+    if not 0 <= area < math.inf:
+        raise ValueError("area must be a positive number of pixels")
+    return area or area_of_box
 
 
 def _flag(annotation, name):
@@ -201,22 +263,37 @@ def clip(box, size, counts):
     if clipped is None:
         counts[NO_SIZE] += 1
         return None
-    (left, top, right, bottom), (x, y, width, height) = clipped, box
-    outside = max(left - x, top - y, x + width - right, y + height - bottom)
-    counts[CLIPPED] += outside > _ROUNDING
+    counts[CLIPPED] += _is_clipped(box, clipped)
     return clipped
 
 
-def print_counts(counts: collections.Counter, output_prefix: str):
-    """Prints what was written to the shards, and what was left out and why."""
-    print(
-        f"{output_prefix}: {counts['images']} images, {counts['boxes']} boxes, "
-        f"{counts['crowd']} of them crowd"
-    )
+def _is_clipped(box, corners):
+    """Returns whether clipping changed a box by more than rounding."""
+    (x, y, width, height), (left, top, right, bottom) = box, corners
+    outside = max(left - x, top - y, x + width - right, y + height - bottom)
+    return outside > _ROUNDING
+
+
+def print_counts(counts: collections.Counter, sets: dict):
+    """Prints what was written to the shards, and what was left out and why.
+
+    Args:
+      counts: of `plan` and of shards.convert.
+      sets: dict from output prefix to list of the shards.Entry that were written.
+    """
+    for output_prefix, entries in sets.items():
+        boxes = [box for entry in entries for box in entry.objects]
+        crowds = sum(box.is_crowd and not box.difficult for box in boxes)
+        print(
+            f"{output_prefix}: {len(entries)} images, {len(boxes)} boxes, {crowds} of "
+            "them crowd"
+        )
+        counts[WITHOUT_BOX] += sum(not entry.objects for entry in entries)
+        counts[DIFFICULT] += sum(box.difficult or 0 for box in boxes)
     for reason in (WITHOUT_BOX, CLIPPED):
         print(f"  {counts[reason]} {reason}")
     for reason in (DIFFICULT, image_file.CONVERTED, image_file.TURNED):
         if counts[reason]:
             print(f"  {counts[reason]} {reason}")
-    for reason in (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY):
+    for reason in LEFT_OUT:
         print(f"  left out: {counts[reason]} {reason}")

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a Pascal VOC folder (Everingham et al., IJCV 2010) as a COCO dataset.
 
-Layout: JPEGImages, Annotations (one xml per image) and ImageSets/Main/*.txt.
-
 Boxes: VOC counts pixels from 1, and the corners are inclusive. So [xmin, ymin, xmax,
 ymax] becomes COCO's [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1].
 
@@ -13,14 +11,14 @@ is an error. Training uses difficult objects like any other, as Liu et al. do.
 
 Categories: VOC's 20 names get the ids 1 to 20. If the annotations of any image in the
 folder use another name, then all names in the folder get the ids 1 to K in alphabetical
-order instead. So the ids are the same for every image set.
+order instead. So the ids are the same for every image set. A label map comes before
+both: the user's, or the one beside the shards (see conversion/label_map.py).
 
 Image ids: the digits of the names ("2007_000027" is 2007000027) if these differ for all
 images of the set; else 1, 2, 3, ... in the order of the names.
 """
 
 import collections
-import glob
 import math
 import os
 import re
@@ -28,8 +26,10 @@ from typing import NamedTuple, Optional
 from xml.etree import ElementTree
 
 from console import text_file
-from console.errors import MAX_LISTED, UserError, blaming, refuse
-from conversion import annotations, image_file
+from console.errors import UserError, blaming
+from conversion import annotations, image_file, voc_folder
+from conversion import label_map as label_maps
+from conversion.unusable import UnusableImages
 
 NAMES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
@@ -55,32 +55,62 @@ class Annotation(NamedTuple):
     objects: list
 
 
-def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=False):
-    """Reads the images of one set.
+def read(
+    folder,
+    image_set=None,
+    label_map=None,
+    complete_path=None,
+    max_images=0,
+    ignore_exif=False,
+    unusable=None,
+):
+    """Reads the images of one set, or all of them.
 
     Args:
-      folder: VOC2007, for example.
-      image_set: name of a file in ImageSets/Main, without ".txt".
+      folder: voc_folder.VocFolder.
+      image_set: name of a file in ImageSets/Main, without ".txt"; None for all images.
       label_map: categories.LabelMap with the ids; None: see the module.
+      complete_path: path of the label map if it must have all names; None if boxes of
+        other names are to be left out.
       max_images, ignore_exif: see annotations.plan and image_file.load.
+      unusable: UnusableImages, to which images are added; None to allow none.
 
     Returns:
-      (dataset, counts): dict of a COCO json, whose file names are relative to
-      JPEGImages, and whose boxes are clipped to their images; and a
+      (dataset, counts): dict of a COCO json, whose file names are relative to the
+      folder of the images, and whose boxes are clipped to their images; and a
       collections.Counter, see annotations.plan.
 
     Raises:
       UserError: one line that names the file.
     """
-    files = _image_files(folder)
-    names = _image_names(folder, image_set, files)
+    unusable = unusable or UnusableImages()
+    if image_set:
+        names, problems = voc_folder.names_of_set(folder, image_set)
+    else:
+        names, problems = voc_folder.all_names(folder)
+    for text in problems:
+        unusable.add(text)
+    unusable.check()
     ids = _image_ids(names)
     names = sorted(names, key=ids.get)[: max_images or None]
-    images = _read_images(folder, names, files, ignore_exif)
-    if label_map is not None:
-        category_ids = {name: number for number, name in label_map.names.items()}
-    else:
-        category_ids = _category_ids(folder, images, files)
+    images = _read_images(folder, names, ignore_exif, unusable)
+    # Object name: the xml of an image that has it.
+    image_of = {}
+    if label_map is None:
+        image_of = _names_outside(folder, names, unusable)
+        unusable.check()
+    for name, annotation in images.items():
+        image_of.update((o[0], folder.xml_path(name)) for o in annotation.objects)
+    flag = f"--voc_dir={folder.path}:"
+    category_ids = _category_ids(folder, image_of, label_map)
+    if complete_path:
+        label_maps.check_known(flag, image_of, complete_path, label_map)
+    dataset, counts = _to_coco(images, ids, category_ids)
+    annotations.check_boxes(flag, dataset["annotations"], counts)
+    return dataset, counts
+
+
+def _to_coco(images, ids, category_ids):
     counts = collections.Counter()
     dataset = {"images": [], "annotations": []}
     for name, (file_name, size, objects) in images.items():
@@ -96,55 +126,6 @@ def read(folder: str, image_set: str, label_map=None, max_images=0, ignore_exif=
     return dataset, counts
 
 
-def _image_files(folder):
-    """Returns a dict from name without extension to list of file names."""
-    path = os.path.join(folder, "JPEGImages")
-    files = collections.defaultdict(list)
-    try:
-        for file_name in sorted(os.listdir(path)):
-            files[os.path.splitext(file_name)[0]].append(file_name)
-    except OSError as error:
-        raise UserError(
-            f"--voc_dir={folder}: cannot read {path}: {error.strerror}; the folder "
-            "must contain JPEGImages, Annotations and ImageSets, as VOC2007 does"
-        ) from error
-    return files
-
-
-def _image_names(folder, image_set, files):
-    """Returns the names in an image set, each once, in the order of its file."""
-    path = os.path.join(folder, "ImageSets", "Main", image_set + ".txt")
-    try:
-        lines = [line.strip() for line in text_file.read_text(path).splitlines()]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        sets = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), "*.txt"))
-        names = sorted(os.path.basename(name)[:-4] for name in sets)
-        raise UserError(
-            f"--image_set={image_set}: cannot read {path}: {reason}; the folder has: "
-            + (", ".join(names) or "none")
-        ) from error
-    names, missing = [], []
-    for line in filter(None, lines):
-        # In the set of one class ("dog_train"), a second column tells whether the image
-        # shows it. Other datasets list file names.
-        stem, column = os.path.splitext(line)[0], r"\s+-?[01]$"
-        candidates = (line, re.sub(column, "", line), stem)
-        name = next((name for name in candidates if name in files), None)
-        (missing if name is None else names).append(name or line)
-    refuse(
-        [
-            f"--image_set={image_set}: {path} lists {line!r}, but JPEGImages does not "
-            "have that image"
-            for line in missing
-        ],
-        "put it there or remove it from the set",
-    )
-    if not names:
-        raise UserError(f"--image_set={image_set}: {path} does not list any image")
-    return list(dict.fromkeys(names))
-
-
 def _image_ids(names):
     digits = [name.replace("_", "") for name in names]
     if all(re.match(r"[0-9]{1,15}$", text) for text in digits):
@@ -154,66 +135,76 @@ def _image_ids(names):
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _read_images(folder, names, files, ignore_exif):
+def _read_images(folder, names, ignore_exif, unusable):
     """Returns a dict from name to Annotation with the file and size of the image."""
-    images, problems = {}, []
+    images = {}
     for name in names:
+        if unusable.are_too_many:
+            break
         try:
-            annotation = read_xml(_xml_path(folder, name))
-            file_name = _file_name(folder, name, files[name], annotation)
+            annotation = read_xml(folder.xml_path(name))
+            file_name = _file_name(folder, name, annotation)
             size = annotation.size or _size_of_file(folder, file_name, ignore_exif)
             images[name] = Annotation(file_name, size, annotation.objects)
         except UserError as error:
-            problems.append(str(error))
-            if len(problems) == MAX_LISTED:
-                break
-    refuse(problems, "repair it or remove it from the set")
+            unusable.add(str(error))
+    unusable.check(bool(images))
     return images
 
 
-def _xml_path(folder, name):
-    return os.path.join(folder, "Annotations", name + ".xml")
-
-
-def _file_name(folder, name, found, annotation):
+def _file_name(folder, name, annotation):
     """Returns the file of an image; the xml chooses among several extensions."""
+    found = folder.images[name]
     if annotation.file_name in found:
         return annotation.file_name
     if len(found) > 1:
         raise UserError(
-            f"--voc_dir={folder}: JPEGImages has {' and '.join(found)}; "
-            f"Annotations/{name}.xml must name one of them in its <filename>"
+            f"--voc_dir: {folder.image_dir} has {' and '.join(found)}; "
+            f"{folder.xml_path(name)} must name one of them in its <filename>"
         )
     return found[0]
 
 
 def _size_of_file(folder, file_name, ignore_exif):
-    path = os.path.join(folder, "JPEGImages", file_name)
+    path = os.path.join(folder.image_dir, file_name)
     with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
         return image_file.load(path, ignore_exif=ignore_exif)[1]
 
 
-def _category_ids(folder, images, files):
-    """Returns a dict from name to category id; images outside the set count as well."""
-    # Object name: an image that has it.
+def _category_ids(folder, image_of, label_map):
+    """Returns a dict from name to category id, after checking the names."""
+    if label_map is None:
+        category_ids = _own_ids(folder, image_of)
+        places = []
+    else:
+        category_ids = {name: number for number, name in label_map.names.items()}
+        listed = sorted(label_map.names.items())
+        places = [(name, f"id {number} in the label map") for number, name in listed]
+        image_of = {n: image_of[n] for n in image_of if n not in category_ids}
+    places += sorted(image_of.items())
+    label_maps.check_alike(f"--voc_dir={folder.path}:", places)
+    return category_ids
+
+
+def _names_outside(folder, names, unusable):
+    """Returns a dict from the names of the other images' objects to their xml."""
     image_of = {}
-    for image in sorted(files):
-        path = _xml_path(folder, image)
-        if image in images:
-            objects = images[image].objects
-        elif os.path.exists(path):
-            with blaming(
-                "without --label_map, images outside the set count:", UserError
-            ):
-                objects = read_xml(path).objects
-        else:
-            continue
-        image_of.update((name, image) for name, _, _ in objects)
+    for name in sorted(set(folder.images) & set(folder.xmls) - set(names)):
+        path = folder.xml_path(name)
+        try:
+            image_of.update((name, path) for name, _, _ in read_xml(path).objects)
+        except UserError as error:
+            unusable.add(f"without --label_map, images outside the set count: {error}")
+    return image_of
+
+
+def _own_ids(folder, image_of):
+    """Returns a dict from name to id, for VOC's names or else for those given."""
     own = sorted(set(image_of).difference(NAMES))
     if own:
         print(
-            f"{folder}: {own[0]!r} in Annotations/{image_of[own[0]]}.xml is not one of "
-            f"VOC's names; the {len(image_of)} names in the folder get their own ids"
+            f"{folder.path}: {own[0]!r} in {image_of[own[0]]} is not one of VOC's "
+            f"names; the {len(image_of)} names in the folder get their own ids"
         )
     names = sorted(image_of) if own else NAMES
     return {name: number for number, name in enumerate(names, 1)}

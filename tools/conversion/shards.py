@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes images and their boxes to TFRecord shards: all of them or none.
 
-The shards are written to a hidden folder beside their final place, and renamed when all
-of them are complete. A run that fails or is killed before that changes no shard; the
-next run removes what is left in the hidden folder. A run that is killed while renaming
-may leave some new shards beside some old ones, each of them complete.
+The shards, and the files that belong to them, are written to a hidden folder beside
+their final place, and renamed when all of them are complete. A run that fails or is
+killed before that changes no file; the next run removes what is left in the hidden
+folder. A run that is killed while renaming may leave some new files beside some old
+ones, each of them complete.
 """
 
 import collections
@@ -19,8 +20,9 @@ import threading
 from typing import NamedTuple, Optional
 
 from console import progress
-from console.errors import MAX_LISTED, UserError, refuse
+from console.errors import UserError
 from conversion import image_file, pixels
+from conversion.unusable import UnusableImages
 
 # The names of the shards have five digits.
 MAX_SHARDS = 99999
@@ -31,6 +33,7 @@ class Object(NamedTuple):
 
     Attributes:
       box: (ymin, xmin, ymax, xmax) in 0..1 of height and width.
+      bbox: [x, y, width, height] in pixels, as in a COCO json.
       category_id: number of the category in the dataset.
       name: name of the category.
       is_crowd: 1 if evaluation ignores the box and detections of it.
@@ -39,6 +42,7 @@ class Object(NamedTuple):
     """
 
     box: tuple
+    bbox: list
     category_id: int
     name: str
     is_crowd: int
@@ -118,57 +122,71 @@ def shard_paths(output_prefix: str, num_shards: int) -> list:
 
 
 def convert(
-    entries: list,
-    output_prefix: str,
+    sets: dict,
     num_shards: int,
     workers: int,
     ignore_exif: bool = False,
+    unusable=None,
+    other_files=lambda sets: {},
 ):
-    """Writes all shards or none; image i goes into shard i modulo num_shards.
+    """Writes all files or none; image i of a set goes into its shard i modulo N.
 
     Args:
-      entries: list of Entry.
-      output_prefix: folder of the shards and start of their names.
-      num_shards: number of shards.
+      sets: dict from output prefix, the folder of the shards and the start of their
+        names, to list of Entry; all in one folder.
+      num_shards: N, number of shards of each set.
       workers: number of threads; each writes one shard at a time.
       ignore_exif: see image_file.load.
+      unusable: UnusableImages, to which images are added; None to allow none.
+      other_files: function of the sets without the unusable images that returns a
+        dict from file name to bytes, for files beside the shards.
 
     Returns:
-      collections.Counter of the changes of image_file.load.
+      (sets, counts): the sets without the unusable images; and a collections.Counter
+      of the changes of image_file.load.
 
     Raises:
-      UserError: the shards cannot be written, another run is writing the same shards,
-        or images cannot be used.
+      UserError: the files cannot be written, another run is writing the same shards,
+        or too many images cannot be used.
     """
-    folder, name = os.path.split(output_prefix)
+    unusable = unusable or UnusableImages()
+    folder, name = os.path.split(next(iter(sets)))
     try:
         with _partial_folder(os.path.join(folder, ".partial-" + name)) as partial:
-            partial_paths = shard_paths(os.path.join(partial, name), num_shards)
-            counts = _write_all(entries, partial_paths, workers, ignore_exif)
-            for source, target in zip(
-                partial_paths, shard_paths(output_prefix, num_shards)
-            ):
-                os.replace(source, target)
+            jobs = [
+                (os.path.join(partial, os.path.basename(path)), entries[i::num_shards])
+                for prefix, entries in sets.items()
+                for i, path in enumerate(shard_paths(prefix, num_shards))
+            ]
+            counts = _write_all(jobs, workers, ignore_exif, unusable)
+            sets = {p: unusable.others(entries) for p, entries in sets.items()}
+            unusable.check(all(sets.values()))
+            names = [os.path.basename(path) for path, _ in jobs]
+            for name, content in other_files(sets).items():
+                names.append(name)
+                with open(os.path.join(partial, name), "wb") as file:
+                    file.write(content)
+            for name in names:
+                os.replace(os.path.join(partial, name), os.path.join(folder, name))
     except OSError as error:
-        raise UserError(f"--output_prefix={output_prefix}: {error}") from error
-    return counts
+        raise UserError(
+            f"--output_prefix: cannot write {error.filename2 or error.filename}: "
+            f"{error.strerror}"
+        ) from error
+    return sets, counts
 
 
-def _write_all(entries, paths, workers, ignore_exif):
-    with progress.progress_bar(len(entries)) as bar:
-        run = _Run(ignore_exif, bar)
+def _write_all(jobs, workers, ignore_exif, unusable):
+    with progress.progress_bar(sum(len(entries) for _, entries in jobs)) as bar:
+        run = _Run(ignore_exif, bar, unusable)
         with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:
-                own_entries = [entries[i :: len(paths)] for i in range(len(paths))]
                 # The list waits for all results, and raises the first error.
-                list(executor.map(run.write_shard, paths, own_entries))
+                list(executor.map(run.write_shard, *zip(*jobs)))
             finally:
                 # After Ctrl-C or an error, each thread only finishes its current image.
                 run.is_over = True
-    refuse(
-        sorted(run.problems)[:MAX_LISTED],
-        "repair it or remove it from the annotations; no shard was changed",
-    )
+    unusable.check()
     pixels.print_losses(run.counts, run.first)
     return run.counts
 
@@ -181,14 +199,13 @@ class _Run:
 
     Attributes:
       counts: collections.Counter of the changes of image_file.load.
-      problems: list of str, one line for each image that cannot be used.
       is_over: bool, whether the threads must stop.
       first: dict from change to the path of an image, the first in alphabetical order.
     """
 
-    def __init__(self, ignore_exif, bar):
-        self.counts, self.problems, self.is_over = collections.Counter(), [], False
-        self._ignore_exif, self._bar = ignore_exif, bar
+    def __init__(self, ignore_exif, bar, unusable):
+        self.counts, self.is_over = collections.Counter(), False
+        self._ignore_exif, self._bar, self._unusable = ignore_exif, bar, unusable
         self._lock, self.first = threading.Lock(), {}
 
     def write_shard(self, path, entries):
@@ -213,9 +230,10 @@ class _Run:
             record, changes = serialize(entry, self._ignore_exif)
         except UserError as error:
             with self._lock:
-                self.problems.append(str(error))
-                # More problems than this usually have one cause.
-                self.is_over |= len(self.problems) >= MAX_LISTED
+                if not self._unusable.are_too_many:
+                    self._unusable.add(str(error), entry.image_id)
+                # That many problems usually have one cause.
+                self.is_over |= self._unusable.are_too_many
             return
         writer.write(record)
         with self._lock:
@@ -238,6 +256,9 @@ def _partial_folder(path):
             raise UserError(
                 f"{path}: another run is writing the same shards; wait for it to end"
             ) from None
+        except OSError:
+            # The file system has no locks; then two runs at a time are not noticed.
+            pass
         for name in os.listdir(path):
             os.remove(os.path.join(path, name))
         try:

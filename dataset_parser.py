@@ -82,6 +82,8 @@ class SSDInputReader:
             eval_samples: int, evaluation only: how many images all ranks together
               evaluate; 0 or missing for all images.
             synthetic_data: bool, training only: return `synthetic_batches`.
+            color_on: training only: "host", the default, or "device", which leaves the
+              change of colors to ssd_model.ssd_model_fn.
             deterministic: bool, training only: the seed of the graph determines the
               order and the augmentation of the images.
 
@@ -89,6 +91,8 @@ class SSDInputReader:
           tf.data.Dataset. For training of (features, labels): {"image": float32
           [B, 300, 300, 3] in 0..1 or a little outside}, and {"classes": int32 [B, N],
           "boxes": float32 [B, N, 4], offsets, "num_matched_boxes": float32 [B]}.
+          With color_on="device" the image is uint8 in 0..255, and the features have
+          "color_changes", float32 [B, 4], see color.adjust_color.
           For evaluation of {"image": likewise, "source_id": int64 [B], "raw_shape":
           int32 [B, 3], height, width and 3}; the last batch is filled up with
           images of source_id PADDING_ID.
@@ -99,7 +103,8 @@ class SSDInputReader:
           ValueError: see record_files.find.
         """
         if self._is_training and params.get("synthetic_data"):
-            return synthetic_batches(params["batch_size"])
+            color_on = params.get("color_on", "host")
+            return synthetic_batches(params["batch_size"], color_on)
         files = record_files.find(self._file_pattern)
         if self._is_training:
             dataset = self._training_batches(files, params)
@@ -127,7 +132,11 @@ class SSDInputReader:
         dataset = dataset.with_options(options)
         # Only a single worker draws the random numbers in a fixed order.
         workers = 1 if is_deterministic else num_cores()
-        dataset = dataset.map(training_example, num_parallel_calls=workers)
+        color_on = params.get("color_on", "host")
+        dataset = dataset.map(
+            lambda example: training_example(example, color_on),
+            num_parallel_calls=workers,
+        )
         return dataset.batch(params["batch_size"], drop_remainder=True)
 
     def _evaluation_batches(self, files, params):
@@ -239,11 +248,12 @@ def num_cores():
     return os.cpu_count() or 1
 
 
-def synthetic_batches(batch_size):
+def synthetic_batches(batch_size, color_on="host"):
     """Creates training batches that cost the host nothing: one batch, repeated.
 
     Args:
       batch_size: int, B.
+      color_on: "host" or "device", see SSDInputReader.
 
     Returns:
       tf.data.Dataset, as of SSDInputReader for training.
@@ -252,7 +262,8 @@ def synthetic_batches(batch_size):
 
     def create(unused):
         labels = _encode_labels(boxes, tf.constant([1, 2]))
-        return {"image": tf.random_uniform(_IMAGE_SHAPE)}, labels
+        pixels = tf.random_uniform(_IMAGE_SHAPE, maxval=255.0)
+        return _image_features(pixels, color_on), labels
 
     dataset = tf.data.Dataset.range(batch_size).map(create)
     return dataset.batch(batch_size, drop_remainder=True).cache().repeat().prefetch(1)
@@ -305,11 +316,12 @@ def _to_example(values):
     return example
 
 
-def training_example(example):
+def training_example(example, color_on="host"):
     """Augments an image and encodes its targets.
 
     Args:
       example: dict, see `parse_record`; G at least 1.
+      color_on: "host" or "device", see SSDInputReader.
 
     Returns:
       (features, labels), see SSDInputReader, but without the axis B.
@@ -323,7 +335,16 @@ def training_example(example):
     boxes = tf.cond(
         is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
     )
-    return {"image": color.distort_color(pixels)}, _encode_labels(boxes, classes)
+    return _image_features(pixels, color_on), _encode_labels(boxes, classes)
+
+
+def _image_features(pixels, color_on):
+    """Returns the features of an image, float32 [300, 300, 3] in 0..255."""
+    changes = color.random_changes()
+    if color_on == "device":
+        # Rounds, because the cast cuts off; tf.round is slow in TensorFlow 1.15.
+        return {"image": tf.cast(pixels + 0.5, tf.uint8), "color_changes": changes}
+    return {"image": color.adjust_color(pixels, changes)}
 
 
 def _encode_labels(boxes, classes):

@@ -10,13 +10,14 @@ background as class 0 (COCO: 81). `params` is a dict of numbers with the keys of
 DEFAULT_PARAMS. A step is one weight update of all ranks together.
 """
 
+import contextlib
 import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 import ssd_architecture
-from dataset import categories
+from dataset import categories, color
 
 # Mean and standard deviation of ImageNet, RGB, for pixel values in 0..1. The pretrained
 # backbone was trained with them.
@@ -189,18 +190,30 @@ def weight_decay_loss(weight_decay):
     return weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in tf.trainable_variables()])
 
 
-def ssd_model_fn(features, labels, mode, params, *, wrap_optimizer=None):
+def ssd_model_fn(
+    features,
+    labels,
+    mode,
+    params,
+    *,
+    wrap_optimizer=None,
+    keep_float32=contextlib.nullcontext,
+):
     """Model function of an Estimator.
 
     Args:
       features: dict with "image", float32 [B, 300, 300, 3] in 0..1, RGB; for PREDICT
-        also "source_id", int64 [B], and "raw_shape", int32 [B, 3].
+        also "source_id", int64 [B], and "raw_shape", int32 [B, 3]. With
+        "color_changes", float32 [B, 4], the image is uint8 in 0..255, and its colors
+        are changed here, see color.adjust_color.
       labels: dict, see `detection_loss`, for TRAIN; otherwise None.
       mode: tf.estimator.ModeKeys.TRAIN or PREDICT.
       params: dict, see DEFAULT_PARAMS.
       wrap_optimizer: function that takes an optimizer and returns the one to use, for
         example one that averages gradients over ranks; None uses it as it is. An
         Estimator does not pass this argument: bind it with functools.partial.
+      keep_float32: function that returns a context manager; mixed precision leaves
+        operators that are created within it in float32. Bind it likewise.
 
     Returns:
       tf.estimator.EstimatorSpec. Its predictions are the raw outputs "class_logits",
@@ -212,7 +225,12 @@ def ssd_model_fn(features, labels, mode, params, *, wrap_optimizer=None):
     """
     if mode == tf.estimator.ModeKeys.EVAL:
         raise ValueError("mode EVAL is not supported: predict, then use coco_metric")
-    images = (features["image"] - MEAN_RGB) / STD_RGB
+    images = features["image"]
+    if "color_changes" in features:
+        with keep_float32():
+            pixels = tf.cast(images, tf.float32)
+            images = color.adjust_color(pixels, features["color_changes"])
+    images = (images - MEAN_RGB) / STD_RGB
     class_outputs, box_outputs = ssd_architecture.ssd(
         images,
         is_training=mode == tf.estimator.ModeKeys.TRAIN,

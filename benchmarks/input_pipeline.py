@@ -41,6 +41,9 @@ from dataset import augmentation, color, record_files, record_rules
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
 flags.DEFINE_boolean("stages", False, "Also measure the cost of each stage.")
+flags.DEFINE_enum(
+    "color_on", "host", ["host", "device"], "As --color_on of ssd_main.py."
+)
 flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)
 flags.DEFINE_integer("rounds", 6, "Runs of each kind.", lower_bound=1)
 flags.DEFINE_float("seconds", 3.0, "Length of a run.", lower_bound=0.1)
@@ -273,11 +276,12 @@ def _decode(record):
 
 def _training_dataset():
     reader = dataset_parser.SSDInputReader(FLAGS.pattern, is_training=True)
-    return reader({"batch_size": FLAGS.batch_size})
+    return reader({"batch_size": FLAGS.batch_size, "color_on": FLAGS.color_on})
 
 
-def _parsed_only(example):
+def _parsed_only(example, color_on="host"):
     """Replaces training_example, whose time varies more than a check takes."""
+    del color_on
     return tf.size(example["boxes"])
 
 
@@ -344,7 +348,9 @@ def measure_stages():
             e["boxes"], e["classes"], e["height_width"]
         ),
         "decoding the window, resizing": _decode_window,
-        "changing colors": lambda e: color.distort_color(e["image"]),
+        "changing colors": lambda e: color.adjust_color(
+            e["image"], color.random_changes()
+        ),
         "targets": lambda e: anchors.encode_labels(e["boxes"], e["classes"]),
     }
     idle = lambda e: tf.zeros([])  # noqa: E731

@@ -1,8 +1,10 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Random changes of the colors of a training image, with the ranges of MLPerf's SSD.
+"""Random changes of the colors of training images, with the ranges of MLPerf's SSD.
 
-A plane is one channel of an image.
+The same function changes one image on the host, or a batch at the start of the training
+graph (--color_on). Glossary: B images per batch. A plane is one channel of an image or
+of a batch.
 """
 
 import tensorflow.compat.v1 as tf
@@ -16,22 +18,17 @@ SATURATION = 0.5
 HUE = 0.05
 
 
-def distort_color(image):
-    """Changes brightness, contrast, saturation and hue at random, in this order.
-
-    Args:
-      image: float32 [height, width, 3] in 0..255.
+def random_changes():
+    """Draws how to change the colors of one image.
 
     Returns:
-      float32 of the same shape, in 0..1 or a little outside.
+      float32 [4]: brightness, contrast, saturation and hue, see adjust_color.
     """
     changes = tf.random_uniform([4], -1.0, 1.0)
-    changes *= [BRIGHTNESS, CONTRAST, SATURATION, HUE]
-    brightness, contrast, saturation, hue = tf.unstack(changes)
-    return adjust_color(image, brightness, 1.0 + contrast, 1.0 + saturation, hue)
+    return changes * [BRIGHTNESS, CONTRAST, SATURATION, HUE] + [0.0, 1.0, 1.0, 0.0]
 
 
-def adjust_color(image, brightness, contrast, saturation, hue):
+def adjust_color(images, changes):
     """Changes brightness, contrast, saturation and hue, in this order.
 
     Returns the same values as tf.image.adjust_brightness, adjust_contrast,
@@ -47,22 +44,25 @@ def adjust_color(image, brightness, contrast, saturation, hue):
     difference and clipping it therefore gives the channel after the turn.
 
     Args:
-      image: float32 [height, width, 3] in 0..255.
-      brightness: float32 scalar tensor, added to values in 0..1.
-      contrast: float32 scalar tensor, factor of the contrast, more than 0.
-      saturation: float32 scalar tensor, factor of the saturation, 0 or more.
-      hue: float32 scalar tensor, -1/6..1/6 of a turn.
+      images: float32 [height, width, 3] or [B, height, width, 3], in 0..255; the shape
+        of a batch is static.
+      changes: float32 [4] or [B, 4]: brightness, added to values in 0..1; factor of the
+        contrast, more than 0; factor of the saturation, 0 or more; hue, -1/6..1/6 of a
+        turn.
 
     Returns:
-      float32 of the same shape, in 0..1 or a little outside.
+      float32 of the shape of images, in 0..1 or a little outside.
     """
+    batch = images.shape.as_list()[:-3]  # [] or [B]
+    if batch:
+        changes = tf.expand_dims(changes, 2)  # [B, 1] goes with planes of [B, pixels]
+    brightness, contrast, saturation, hue = tf.unstack(changes, axis=len(batch))
     scale, rest = contrast / 255.0, (1.0 - contrast) / 255.0
-    # Transposing a matrix is faster than unstacking an image of three channels.
-    planes = tf.unstack(tf.transpose(tf.reshape(image, [-1, 3])))
     planes = [
         # Contrast scales around the mean, which brightness has shifted as well.
-        plane * scale + (rest * tf.reduce_mean(plane) + brightness)
-        for plane in planes
+        plane * scale
+        + (rest * tf.reduce_mean(plane, axis=-1, keepdims=True) + brightness)
+        for plane in _to_planes(images, batch)
     ]
     is_backward = hue < 0.0
     # A turn backward is a turn forward with green and blue exchanged.
@@ -86,8 +86,31 @@ def adjust_color(image, brightness, contrast, saturation, hue):
         turned(differences[i], differences[(i + 1) % 3]) for i in range(3)
     )
     planes = [red] + _swap_if(is_backward, green, blue)
-    return tf.reshape(tf.transpose(tf.stack(planes)), tf.shape(image))
+    last_to_first = list(range(1, len(batch) + 2)) + [0]
+    return tf.reshape(tf.transpose(tf.stack(planes), last_to_first), tf.shape(images))
+
+
+def _to_planes(images, batch):
+    """Returns three planes, each of [pixels] or [B, pixels]."""
+    pixels = tf.reshape(images, batch + [-1, 3])
+    # Transposing is faster than unstacking images of three channels.
+    axes = list(range(len(batch) + 2))
+    return tf.unstack(tf.transpose(pixels, axes[-1:] + axes[:-1]))
 
 
 def _swap_if(condition, first, second):
+    """Exchanges two planes, or the rows [B, pixels] of two planes.
+
+    Args:
+      condition: bool scalar, or [B, 1].
+      first: float32, a plane.
+      second: float32, a plane.
+
+    Returns:
+      list of both.
+    """
+    if condition.shape.ndims:
+        rows = tf.squeeze(condition, 1)
+        return [tf.where(rows, second, first), tf.where(rows, first, second)]
+    # Does not copy the planes of one image.
     return list(tf.cond(condition, lambda: (second, first), lambda: (first, second)))

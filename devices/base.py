@@ -8,6 +8,7 @@ in cpu_gpu.py and npu.py; selection.py creates one of them.
 
 import abc
 import collections
+import contextlib
 import json
 import math
 import os
@@ -76,9 +77,12 @@ class Device(abc.ABC):
       num_ranks: int, at least 1.
       ranks: rank_messages.Ranks, connected while the device is started.
       shares_model_dir: bool, whether all ranks use one folder of checkpoints.
+      color_on: "host" or "device", where --color_on=auto changes the colors of training
+        images.
     """
 
     shares_model_dir = False
+    color_on = "host"
 
     def __init__(self, cluster, options):
         """Initializes the device; cluster: cluster.Cluster; options: Options."""
@@ -152,6 +156,13 @@ class Device(abc.ABC):
         It is None where nothing is. It must be a plain function, because Estimator
         copies params.
         """
+
+    def keep_float32(self):
+        """Returns a context manager that exempts operators from mixed precision.
+
+        CPUs and GPUs need none: their mixed precision starts at the first convolution.
+        """
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def session_config(self):

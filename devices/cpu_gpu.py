@@ -51,6 +51,7 @@ class SingleDevice(base.Device):
     def __init__(self, cluster, options, has_gpu=False):
         super().__init__(cluster, options)
         self._has_gpu = has_gpu
+        self.color_on = "device" if has_gpu else "host"
 
     def iterations_per_loop(self, *step_counts):
         del step_counts

@@ -187,6 +187,9 @@ class Npu(base.Device):
 
         return wrap
 
+    def keep_float32(self):
+        return self._module("npu.npu_scope").keep_dtype_scope()
+
     def _loss_scale_manager(self):
         managers = self._module("npu.npu_loss_scale_manager")
         if self._scale != "dynamic":

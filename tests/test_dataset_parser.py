@@ -131,6 +131,23 @@ def test_training_batches_have_static_shapes_and_targets(tmp_path, jpeg):
     assert (matched > 0).all()  # the images without boxes were dropped
 
 
+@pytest.mark.parametrize("synthetic_data", [False, True])
+def test_images_whose_colors_the_device_changes(tmp_path, jpeg, synthetic_data):
+    pattern = write_numbered(tmp_path, jpeg, [4])
+    with tf.Graph().as_default():
+        params = {"batch_size": 3, "synthetic_data": synthetic_data}
+        reader = dataset_parser.SSDInputReader(pattern, is_training=True)
+        dataset = reader(dict(params, color_on="device"))
+        features, _ = records.elements(dataset, limit=1)[0]
+    assert features["image"].dtype == np.uint8
+    assert features["image"].shape == (3, 300, 300, 3)
+    assert features["color_changes"].shape == (3, 4)
+    lowest, highest = [-0.125, 0.5, 0.5, -0.05], [0.125, 1.5, 1.5, 0.05]
+    assert (features["color_changes"] > lowest).all()
+    assert (features["color_changes"] < highest).all()
+    assert len(np.unique(features["color_changes"])) == 12
+
+
 def test_boxes_of_a_category_that_coco_lacks_are_left_out(graph):
     boxes = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.6, 0.7], [0, 0, 1, 1], [0, 0, 0.5, 1]]
     serialized = records.record(1, b"", boxes, [12, 90, 91, -3])

@@ -8,6 +8,7 @@ library of mid-2022 (CANN 5.1 and 6.0, sources under Apache 2.0), restricted her
 operators of TensorFlow 1.15. Nothing was run on a card.
 """
 
+import functools
 import json
 import os
 
@@ -121,13 +122,16 @@ def _input_type(op):
     return next((dtype.name for dtype in types if dtype != tf.resource), None)
 
 
-def _inputs(batch_size):
+def _inputs(batch_size, color_on="host"):
     boxes = anchors.NUM_DEFAULT_BOXES
     features = {
         "image": tf.placeholder(tf.float32, [batch_size, 300, 300, 3]),
         "source_id": tf.placeholder(tf.int64, [batch_size]),
         "raw_shape": tf.placeholder(tf.int32, [batch_size, 3]),
     }
+    if color_on == "device":
+        features["image"] = tf.placeholder(tf.uint8, [batch_size, 300, 300, 3])
+        features["color_changes"] = tf.placeholder(tf.float32, [batch_size, 4])
     labels = {
         "classes": tf.placeholder(tf.int32, [batch_size, boxes]),
         "boxes": tf.placeholder(tf.float32, [batch_size, boxes, 4]),
@@ -144,8 +148,9 @@ def _check(refused, exceptions):
     assert not unneeded, f"remove these exceptions: {sorted(unneeded)}"
 
 
-def test_training_graph_has_kernels(graph):
-    features, labels = _inputs(batch_size=32)
+@pytest.mark.parametrize("color_on", ["host", "device"])
+def test_training_graph_has_kernels(graph, color_on):
+    features, labels = _inputs(batch_size=32, color_on=color_on)
     spec = ssd_model.ssd_model_fn(
         features, labels, tf.estimator.ModeKeys.TRAIN, ssd_model.DEFAULT_PARAMS
     )
@@ -193,6 +198,22 @@ def test_prediction_graph_has_kernels(graph):
     )
     refused = refused_operators(graph, list(spec.predictions.values()))
     _check(refused, {("MaxPool", "float32")})
+
+
+def test_the_colors_on_the_device_are_kept_in_float32(graph):
+    # As the adapter's keep_dtype_scope, which marks the operators for the engine.
+    scope = functools.partial(tf.name_scope, "kept")
+    features, _ = _inputs(batch_size=2, color_on="device")
+    params = ssd_model.DEFAULT_PARAMS
+    ssd_model.ssd_model_fn(
+        features, None, tf.estimator.ModeKeys.PREDICT, params, keep_float32=scope
+    )
+    kept = [op for op in graph.get_operations() if op.name.startswith("kept/")]
+    assert len(kept) > 50
+    cast_to = {op.outputs[0].dtype.name for op in kept if op.type == "Cast"}
+    assert cast_to == {"float32"}
+    # Nothing of the network is: its convolutions may be lowered.
+    assert not any("resnet34" in op.name for op in kept)
 
 
 def test_hardest_negatives_compares_no_floats(graph):

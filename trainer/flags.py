@@ -81,6 +81,14 @@ flags.DEFINE_boolean(
     "input pipeline.",
 )
 
+flags.DEFINE_enum(
+    "color_on",
+    "auto",
+    ["auto", "host", "device"],
+    "Where the colors of training images are changed: on the host, or at the start of "
+    "each step on the device. auto: on the device if it is a GPU, else on the host.",
+)
+
 # Model and loss.
 flags.DEFINE_string(
     "resnet_checkpoint",

@@ -122,7 +122,9 @@ def newest_checkpoint(device, params, model_dir, limit=None):
 def _model_fn(device, backbone, is_fresh_start):
     """Returns ssd_model_fn with the optimizer of the device and the start weights."""
     model_fn = functools.partial(
-        ssd_model.ssd_model_fn, wrap_optimizer=device.optimizer_wrapper()
+        ssd_model.ssd_model_fn,
+        wrap_optimizer=device.optimizer_wrapper(),
+        keep_float32=device.keep_float32,
     )
     if not is_fresh_start:
         return model_fn
@@ -151,6 +153,9 @@ def _input_fn(device, reader, batch_size):
             "num_ranks": device.num_ranks,
             "rank": device.rank,
             "synthetic_data": FLAGS.synthetic_data,
+            "color_on": (
+                device.color_on if FLAGS.color_on == "auto" else FLAGS.color_on
+            ),
             "deterministic": FLAGS.deterministic,
         }
     )

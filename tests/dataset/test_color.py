@@ -30,7 +30,7 @@ def distorted():
         with tf.Graph().as_default():
             image = tf.constant(np.broadcast_to(rgb, [2, 2, 3]) * 255, tf.float32)
             dataset = tf.data.Dataset.range(1000).map(
-                lambda _: color.distort_color(image)
+                lambda _: color.adjust_color(image, color.random_changes())
             )
             return np.array(records.elements(dataset))
 
@@ -54,8 +54,10 @@ def test_colors_change_as_tensorflows_own_operations_change_them():
 
     with tf.Graph().as_default(), tf.Session() as session:
         placeholder = tf.placeholder(tf.float32, [4])
-        parts = tf.unstack(placeholder)
-        pair = color.adjust_color(image, *parts), expected(*parts)
+        pair = (
+            color.adjust_color(tf.constant(image), placeholder),
+            expected(*tf.unstack(placeholder)),
+        )
         for row in amounts:
             found, wanted = session.run(pair, {placeholder: row})
             np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=str(row))
@@ -80,3 +82,35 @@ def test_saturation_scales_by_half_to_one_and_a_half_and_hue_turns(distorted):
     assert_uniform((colors.max(axis=1) - colors.min(axis=1)) / 0.2, 0.5, 1.5)
     hues = np.array([colorsys.rgb_to_hsv(*rgb)[0] for rgb in colors])
     assert_uniform((hues + 0.5) % 1 - 0.5, -0.05, 0.05)
+
+
+def test_colors_on_the_device_equal_those_on_the_host_but_for_rounding(graph):
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    pixels = random.uniform(0, 255, [16, 30, 20, 3]).astype(np.float32)
+    pixels[4:8] = 120 + pixels[4:8] / 25  # almost gray
+    changes = random.uniform(
+        [-0.125, 0.5, 0.5, -0.05], [0.125, 1.5, 1.5, 0.05], (16, 4)
+    )
+    changes[0, 3] = 0
+    changes = changes.astype(np.float32)
+    rounded = np.round(pixels)
+    images = tf.placeholder(tf.float32, [16, 30, 20, 3])
+    image, numbers = tf.placeholder(tf.float32, [30, 20, 3]), tf.placeholder(tf.float32)
+    on_device, on_host = (
+        color.adjust_color(images, changes),
+        color.adjust_color(image, tf.reshape(numbers, [4])),
+    )
+    with tf.Session() as session:
+        found = session.run(on_device, {images: rounded})
+
+        def host(batch):
+            feeds = [{image: x, numbers: y} for x, y in zip(batch, changes)]
+            return np.array([session.run(on_host, feed) for feed in feeds])
+
+        np.testing.assert_allclose(found, host(rounded), atol=1e-5)
+        # Contrast and saturation each enlarge half a level by up to 1.5, saturation
+        # twice: it moves the channel and the smallest one.
+        limit = 0.5 / 255 * 1.5 * (1 + 2 * 1.5)
+        np.testing.assert_allclose(found, host(pixels), atol=limit)

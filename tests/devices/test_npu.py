@@ -111,12 +111,14 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
         + [f"--val_json_file={tmp_path / 'val.json'}", f"--model_dir={tmp_path}"]
         + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
         + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
-        + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"],
+        + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"]
+        + ["--color_on=device"],
         tmp_path,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert names(calls) == (
-        "import npu_bridge, initialize_system, NPURunConfig, compute_gradients, "
+        "import npu_bridge, initialize_system, NPURunConfig, keep_dtype_scope, "
+        "compute_gradients, "
         "model_fn, trained, NPURunConfig, model_fn, shutdown_system, exit"
     )
     assert find(calls, "trained")["step"] == 4

@@ -28,7 +28,9 @@ SHORT = (
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     """The project in a folder of its own, whose name is a pattern."""
-    return processes.copy_project(tmp_path_factory.mktemp("clone") / "ssd 'project' [1] é*")
+    return processes.copy_project(
+        tmp_path_factory.mktemp("clone") / "ssd 'project' [1] é*"
+    )
 
 
 def run(clone, *prefix, until=None, then=None):

@@ -134,6 +134,14 @@ class Device(abc.ABC):
             return model_dir
         return self.ranks.broadcast(os.path.abspath(model_dir).encode()).decode()
 
+    def saving_folder(self, model_dir):
+        """Returns the folder to which this rank saves checkpoints in a training.
+
+        Args:
+          model_dir: str, see shared_model_dir.
+        """
+        return model_dir
+
     @abc.abstractmethod
     def iterations_per_loop(self, *step_counts):
         """Returns the number of training steps per session run.

@@ -178,6 +178,13 @@ class WorkerDevice(SingleDevice):
 
     shares_model_dir = True
 
+    def saving_folder(self, model_dir):
+        # All ranks save at the same time, because saving averages the statistics of
+        # batch norm. TensorFlow gives the other ranks this folder, which nobody reads.
+        if self.rank:
+            return os.path.join(model_dir, f"tmp_worker_{self.rank - 1}")
+        return model_dir
+
     def session_config(self):
         config = super().session_config()
         rewrites = config.graph_options.rewrite_options

@@ -62,10 +62,10 @@ def _choosing(flag):
 
 
 def find_files(flag):
-    """Returns the sorted list of the files that a flag's pattern matches.
+    """Returns the sorted list of the TFRecord files that a flag's pattern matches.
 
     Raises:
-      UserError: the flag is missing, or no file matches.
+      UserError: the flag is missing, no file matches, or one cannot be read.
     """
     pattern = FLAGS[flag].value
     check(
@@ -81,7 +81,7 @@ def read_label_map():
     """Finds and reads the label map, and sets --label_map to the file that was found.
 
     Training searches the folder of its records first, and then --model_dir; evaluation
-    alone searches --model_dir first.
+    alone first searches the folder of --checkpoint_path and --model_dir.
 
     Returns:
       categories.LabelMap.
@@ -93,8 +93,11 @@ def read_label_map():
     flag = "training_file_pattern" if trains else "validation_file_pattern"
     pattern = FLAGS[flag].value or ""
     files = [] if paths.is_remote(pattern) else paths.expand(pattern)
-    folders = [os.path.dirname(path) for path in files]
-    folders.insert(len(folders) if trains else 0, FLAGS.model_dir)
+    of_data, of_model = [os.path.dirname(path) for path in files], [FLAGS.model_dir]
+    path = FLAGS.checkpoint_path
+    if path:
+        of_model.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
+    folders = of_data + of_model if trains else of_model + of_data
     FLAGS.label_map = categories.find_label_map(FLAGS.label_map, *folders)
     with blaming("--label_map:"):
         label_map = categories.read_label_map(FLAGS.label_map)

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from trainer import checkpoints
 
-_MEGABYTE = 1e6
+_MEGABYTE, _GIGABYTE = 1e6, 1e9
 
 
 class SaveAtMultiples(tf.train.SessionRunHook):
@@ -20,17 +20,17 @@ class SaveAtMultiples(tf.train.SessionRunHook):
     save_checkpoints_steps is the number of all steps.
     """
 
-    def __init__(self, model_dir, every_steps, total_steps, steps_per_run, max_kept):
+    def __init__(self, folder, every_steps, total_steps, steps_per_run, max_kept):
         """Initializes the hook.
 
         Args:
-          model_dir: str, folder of the checkpoints.
+          folder: str, folder of the checkpoints of this rank.
           every_steps: int.
           total_steps: int, the last step of the training.
           steps_per_run: int, training steps per session run.
           max_kept: int, how many checkpoints are kept.
         """
-        self._model_dir = model_dir
+        self._folder = folder
         self._every_steps = every_steps
         self._total_steps = total_steps
         self._steps_per_run = steps_per_run
@@ -44,23 +44,21 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         # Those of step 0 and of the last step as well.
         count = 1 + -(-self._total_steps // self._every_steps)
         kept = min(count, self._max_kept)
-        free = shutil.disk_usage(self._model_dir).free
+        os.makedirs(self._folder, exist_ok=True)
+        free = shutil.disk_usage(self._folder).free
         # One more, because the oldest is deleted after the newest is saved.
-        missing = kept + 1 - len(checkpoints.steps(self._model_dir))
-        log = tf.logging.info if missing * size <= free else tf.logging.warning
-        log(
-            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
-            "%.1f GB together; its disk has %.1f GB free%s",
-            self._every_steps,
-            kept,
-            size / _MEGABYTE,
-            self._model_dir,
-            kept * size / _MEGABYTE / 1000,
-            free / _MEGABYTE / 1000,
-            ""
-            if log == tf.logging.info
-            else ", which is not enough; free some, or lower --keep_checkpoint_max",
+        missing = kept + 1 - len(checkpoints.steps(self._folder))
+        text = (
+            f"checkpoints: every {self._every_steps} steps, about {kept} of "
+            f"{size / _MEGABYTE:.0f} MB each are kept in {self._folder}, "
+            f"{kept * size / _GIGABYTE:.1f} GB together; its disk has "
+            f"{free / _GIGABYTE:.1f} GB free"
         )
+        if missing * size <= free:
+            tf.logging.info("%s", text)
+        else:
+            remedy = "free some, or lower --keep_checkpoint_max"
+            tf.logging.warning("%s, which is not enough; %s", text, remedy)
 
     def after_create_session(self, session, coord):
         """Reads the step at which the training starts. See the base class."""
@@ -85,7 +83,7 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         return multiples > 0 and step < self._total_steps
 
     def _save(self, session, step):
-        path = os.path.join(self._model_dir, "model.ckpt")
+        path = os.path.join(self._folder, "model.ckpt")
         tf.logging.info("Saving checkpoints for %d into %s.", step, path)
         # The Estimator's own, which deletes the oldest checkpoints.
         (saver,) = session.graph.get_collection(tf.GraphKeys.SAVERS)

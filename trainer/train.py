@@ -61,12 +61,15 @@ def train(device, params, model_dir, label_map, backbone=None):
     if folder != model_dir:
         tf.logging.info("TensorFlow's messages name %s as %s", model_dir, folder)
     hooks = [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
-    if device.rank == 0 or not device.shares_model_dir:
-        hooks.append(
-            saving.SaveAtMultiples(
-                folder, save_steps, total, loop, FLAGS.keep_checkpoint_max
-            )
+    hooks.append(
+        saving.SaveAtMultiples(
+            device.saving_folder(folder),
+            save_steps,
+            total,
+            steps_per_run=loop,
+            max_kept=FLAGS.keep_checkpoint_max,
         )
+    )
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
             _model_fn(device, backbone, is_fresh_start=path is None),

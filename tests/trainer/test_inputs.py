@@ -136,6 +136,14 @@ def test_the_label_map_is_found_beside_the_records_and_in_model_dir(
         assert inputs.read_label_map().names == expected
 
 
+def test_a_checkpoint_that_is_named_has_its_label_map_beside_it(tmp_path):
+    write_label_map(tmp_path, CELLS)
+    write_label_map(tmp_path / "model", {1: "x"})
+    for path in (str(tmp_path), str(tmp_path / "model.ckpt-5")):
+        with flagsaver.flagsaver(mode="eval", checkpoint_path=path, label_map=None):
+            assert inputs.read_label_map().names == CELLS
+
+
 @pytest.mark.parametrize(
     "names, difference",
     [

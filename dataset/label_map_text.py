@@ -36,9 +36,15 @@ def parse(text):
         items = text_format.Parse(
             text.lstrip("\ufeff"), _message_class()(), allow_unknown_field=True
         ).item
+    except RecursionError:
+        raise ValueError("its items are nested too deeply") from None
     except text_format.ParseError as error:
+        # The text has the whole line, which may be long.
+        reason = f"{error!s:.200}"
+        if "codec can't decode" in str(error):
+            reason = f"{error.GetLine()}: a name is not UTF-8"
         raise ValueError(
-            f"line {error}; the items of a label map are like "
+            f"line {reason}; the items of a label map are like "
             'item { id: 1 name: "cat" }'
         ) from error
     if not items:

@@ -126,11 +126,13 @@ def test_a_label_map_of_the_object_detection_api_is_read(tmp_path, encoding, new
         ("item { id: 1 x { ", "line 1:"),
         ("item { id: 1 name: }", "line 1:"),
         ("item { id: 1 id: 2 }", 'multiple "id" fields'),
-        ("item { id: 1 name: '\\377' }", "line 1:"),
+        ("item { id: 1 name: '\\377' }", "line 1: a name is not UTF-8; the items of"),
+        ("item {" * 100000, "its items are nested too deeply"),
         ("item { name: 'a' }", "category {'id': None, 'name': 'a'} needs a whole"),
         ("item { id: 1.5 name: 'a' }", "line 1:"),
         ("item { id: 1 name: 'a' } " * 2, "category id 1 occurs twice"),
         ('{"categories": [{"id": 1, "name": "a"}]}', "line 1:1 : "),
+        ("%" * 10000, "%; the items of a label map are like item"),
     ],
 )
 def test_a_pbtxt_that_is_not_a_label_map_is_refused(tmp_path, text, message):
@@ -139,4 +141,5 @@ def test_a_pbtxt_that_is_not_a_label_map_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError) as error:
         categories.read_label_map(str(path))
     assert str(path) in str(error.value) and message in str(error.value)
+    assert len(str(error.value)) < 500
     assert "\n" not in str(error.value)

@@ -407,7 +407,7 @@ def oriented(orientation, width=60, height=60):
 
 
 def test_pictures_that_may_be_turned_or_have_no_content_are_a_fault(tmp_path):
-    black, white = (np.full([60, 60, 3], value, np.uint8) for value in (12, 250))
+    black, white = (np.full([60, 60, 3], value, np.uint8) for value in (60, 250))
     square = {"width": 60, "height": 60}
     cases = [
         record(1, encoded=oriented(1), **square),

@@ -29,9 +29,9 @@ from inspection import faults
 _FRAMING_BYTES = 16
 # Parts of the image's side; a box ends less than this outside because of rounding.
 _ROUNDING = 0.002
-# Values of pixels, up to 255: images of 12 bits per color that were taken for 16 bits
+# Values of pixels, up to 255: images of 12 or 14 bits per color in files of 16 bits
 # end below the first, and images that lost their content often start above the second.
-_DARK, _BRIGHT = 16, 239
+_DARK, _BRIGHT = 64, 239
 # Records in memory per core, twice.
 _CHUNK = 16
 

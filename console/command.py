@@ -53,6 +53,8 @@ def run(main_function, define_flags, takes_arguments=False):
     sys.stdout.reconfigure(errors="backslashreplace")
     name = os.path.basename(sys.argv[0])
     signal.signal(signal.SIGTERM, _terminate)
+    # Background jobs of shell scripts start with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         rest = flags.FLAGS(sys.argv)[1:]
         if rest and not takes_arguments:

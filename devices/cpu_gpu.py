@@ -82,6 +82,9 @@ class SingleDevice(base.Device):
             # Each convolution uses all cores; two at a time slow each other down: 4.18
             # instead of 3.81 s per step of benchmarks/train_step.py.
             config.inter_op_parallelism_threads = 1
+            if self._options.deterministic:
+                # Several threads may add up gradients in any order.
+                config.intra_op_parallelism_threads = 1
             if self._mixes_precision() and _cpu_has_bfloat16(rewrites):
                 rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
                 precision = "bfloat16 and float32 mixed"

@@ -124,8 +124,9 @@ def test_damaged_images_are_refused_decoded_or_named_by_tensorflow(jpeg, source)
                 counts["decoded"] += 1
             except tf.errors.InvalidArgumentError:
                 counts["undecodable"] += 1
-    # Most of the bytes of this small image are tables of its header.
-    assert counts["undecodable"] < EXAMPLES / 3, counts
+    # Most of the bytes of this small image are tables of its header, which the check of
+    # the header does not read.
+    assert counts["undecodable"] < EXAMPLES / 2, counts
 
 
 def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, jpeg, source):

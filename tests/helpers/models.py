@@ -38,10 +38,15 @@ def make(folder):
         (folder / name).mkdir()
     checkpoint = write_checkpoint(folder / "model")
     labels = write_label_map(folder / "labels.json")
-    flags = ["--model=model", "--output_dir=export", f"--label_map={labels}"]
+    # TensorFlow would take these names for patterns.
+    (folder / "model").rename(folder / "model [1]")
+    flags = ["--model=model [1]", "--output_dir=export*?", f"--label_map={labels}"]
     result = commands.run("export_model.py", flags + ["--batch_size=2"], folder)
     assert result.returncode == 0, result.stderr
-    assert "model/model.ckpt-12: exported to export" in result.stdout
+    assert "model [1]/model.ckpt-12: exported to export*?" in result.stdout
+    assert "--model='export*?/raw.pb'" in result.stdout
+    (folder / "model [1]").rename(folder / "model")
+    (folder / "export*?").rename(folder / "export")
     paths = write_pictures(folder / "pictures")
     detections = evaluate(checkpoint, paths, folder / "evaluation")
     rows = {path: to_rows(d) for path, d in zip(paths, detections)}

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shlex
 
 import tensorflow.compat.v1 as tf
 
@@ -78,7 +79,7 @@ def atc_command(folder, batch_size):
     size = anchors.IMAGE_SIZE
     outputs = ";".join(name + ":0" for name in model_file.RAW_OUTPUTS)
     return (
-        f"atc --framework=3 --model={os.path.join(folder, RAW_FILE)} "
+        f"atc --framework=3 --model={shlex.quote(os.path.join(folder, RAW_FILE))} "
         "--output=ssd_resnet34 --input_format=NHWC "
         f'--input_shape="{model_file.INPUT}:{batch_size},{size},{size},3" '
         f'--out_nodes="{outputs}" --soc_version=...'

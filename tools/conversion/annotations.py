@@ -6,7 +6,6 @@ A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner
 """
 
 import collections
-import math
 import os
 
 from console.errors import UserError, blaming, refuse
@@ -19,13 +18,14 @@ NO_SIZE = box_rules.NO_SIZE
 UNKNOWN_IMAGE = box_rules.UNKNOWN_IMAGE
 UNKNOWN_CATEGORY = box_rules.UNKNOWN_CATEGORY
 CLIPPED = "boxes clipped to their image"
+WRONG_AREA = "areas that are not positive (that of the box is stored)"
 WITHOUT_BOX = "images without a box (evaluated, not trained on)"
 DIFFICULT = "boxes that are difficult (trained on, ignored by evaluation)"
 
 LEFT_OUT = (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)
 
-# pycocotools stores ids as float64, which is exact up to here.
-_LARGEST_IMAGE_ID = 2**53
+# pycocotools stores numbers as float64, which is exact up to here.
+_LARGEST = 2**53
 # Some of COCO's own boxes end up to 0.01 pixels outside their image, due to rounding.
 _ROUNDING = 0.02
 
@@ -135,7 +135,7 @@ def _images_by_id(images, problems):
     by_id = {}
     for image in images:
         try:
-            _check_integer(image, "id", 0, _LARGEST_IMAGE_ID)
+            _check_integer(image, "id", 0, _LARGEST)
             _check_integer(image, "width", 1, image_header.MAX_PIXELS)
             _check_integer(image, "height", 1, image_header.MAX_PIXELS)
             if image["id"] in by_id:
@@ -223,20 +223,20 @@ class _Boxes:
             category_id=int(annotation["category_id"]),
             name=self._names[annotation["category_id"]],
             is_crowd=_flag(annotation, "iscrowd"),
-            area=_area(annotation, (right - left) * (bottom - top)),
+            area=_area(annotation, (right - left) * (bottom - top), self.counts),
             difficult=_flag(annotation, "difficult") if self._has_difficult else None,
         )
 
 
-def _area(annotation, area_of_box):
-    """Returns the area of an object; that of its box if it is missing, null or 0."""
-    try:
-        area = float(annotation.get("area") or area_of_box)
-    except (OverflowError, TypeError, ValueError):
-        area = math.nan
-    if not 0 <= area < math.inf:
-        raise ValueError("area must be a positive number of pixels")
-    return area or area_of_box
+def _area(annotation, area_of_box, counts):
+    """Returns the area of an object, or that of its box if it is missing or wrong."""
+    area = annotation.get("area")
+    if area is None:
+        return area_of_box
+    if type(area) not in (int, float) or not abs(area) < _LARGEST:
+        raise ValueError(f"area {area!r:.80} is not a number of pixels")
+    counts[WRONG_AREA] += area <= 0
+    return float(area) if area > 0 else area_of_box
 
 
 def _flag(annotation, name):
@@ -294,7 +294,8 @@ def print_counts(counts: collections.Counter, sets: dict):
         counts[DIFFICULT] += sum(box.difficult or 0 for box in boxes)
     for reason in (WITHOUT_BOX, CLIPPED):
         print(f"  {counts[reason]} {reason}")
-    for reason in (DIFFICULT, image_file.CONVERTED, image_file.TURNED):
+    rare = (WRONG_AREA, DIFFICULT, image_file.CONVERTED, image_file.TURNED)
+    for reason in rare:
         if counts[reason]:
             print(f"  {counts[reason]} {reason}")
     for reason in LEFT_OUT:

@@ -58,7 +58,7 @@ def _define_flags():
         "File in ImageSets/Main, without .txt; for --voc_dir. By default all images.",
     )
     flags.DEFINE_string(
-        "label_map", None, "Json whose categories define the ids; for --voc_dir."
+        "label_map", None, "Json or pbtxt with the ids of the names; for --voc_dir."
     )
     flags.DEFINE_string(
         "output_prefix", None, "Folder and start of the shards' names: DIR/train2017."

@@ -204,6 +204,18 @@ def test_json_beside_the_shards_has_the_numbers_of_coco(tmp_path, coco_sample):
     assert len(written["categories"]) == 80
 
 
+def test_areas_that_are_not_positive_become_those_of_the_boxes(tmp_path):
+    path = write_coco(tmp_path, ["cat"], [(n, 1, BOX) for n in range(4)], "all.json")
+    dataset = read(path)
+    for annotation, area in zip(dataset["annotations"], (0, -1, None, 150)):
+        annotation["area"] = area
+    path.write_text(json.dumps(dataset))
+    output = succeed(tmp_path, "--annotations=all.json", "--output_prefix=out/val")
+    assert "2 areas that are not positive (that of the box is stored)" in output
+    written = read(tmp_path / "out" / "instances_val.json")["annotations"]
+    assert [box["area"] for box in written] == [400, 400, 400, 150]
+
+
 @pytest.mark.parametrize("is_voc", [False, True])
 def test_validation_split_is_stratified_by_the_rarest_category(tmp_path, is_voc):
     # 40 images show a cat, ten of them a dog as well; five others show nothing.
@@ -398,6 +410,15 @@ def test_later_voc_conversions_into_a_folder_take_the_ids_of_the_first(tmp_path)
     succeed(tmp_path, *flags, "--label_map=out/label_map.json")
     (box,) = read(tmp_path / "out" / "instances_test.json")["annotations"]
     assert box["category_id"] == 2
+    # A label map of TensorFlow's Object Detection API counts as well.
+    (tmp_path / "api").mkdir()
+    text = "item { id: 1 name: 'ant' } item { id: 7 name: 'zebra' }"
+    (tmp_path / "api" / "label_map.pbtxt").write_text(text)
+    output = succeed(tmp_path, flags[0], "--output_prefix=api/test")
+    assert "api/label_map.pbtxt: for --label_map" in output
+    boxes = read(tmp_path / "api" / "instances_test.json")["annotations"]
+    assert [box["category_id"] for box in boxes] == [1, 7]
+    assert not (tmp_path / "api" / "label_map.json").exists()
     (tmp_path / "map.json").write_text('{"categories": [{"id": 1, "name": "bee"}]}')
     other = ["--output_prefix=other/test", "--label_map=map.json"]
     errors = fail(tmp_path, flags[0], *other)
@@ -426,6 +447,8 @@ def test_json_of_the_user_is_never_replaced(tmp_path):
     output = succeed(tmp_path, *flags)
     assert "instances_train.json: left as it is, because it is --annotations" in output
     assert path.read_bytes() == before
+    errors = fail(tmp_path, *flags, "--val_fraction=0.5")
+    assert "instances_train.json is --annotations; move it away" in errors
     # Another json of that name is in the way.
     other = write_coco(tmp_path, ["cat"], [(1, 1, BOX), (2, 1, BOX)], "other.json")
     errors = fail(tmp_path, f"--annotations={other}", flags[1])

@@ -6,8 +6,6 @@ A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner
 """
 
 import collections
-import contextlib
-import math
 import os
 
 from console.errors import UserError, blaming, refuse
@@ -20,13 +18,14 @@ NO_SIZE = box_rules.NO_SIZE
 UNKNOWN_IMAGE = box_rules.UNKNOWN_IMAGE
 UNKNOWN_CATEGORY = box_rules.UNKNOWN_CATEGORY
 CLIPPED = "boxes clipped to their image"
+WRONG_AREA = "areas that are not positive (that of the box is stored)"
 WITHOUT_BOX = "images without a box (evaluated, not trained on)"
 DIFFICULT = "boxes that are difficult (trained on, ignored by evaluation)"
 
 LEFT_OUT = (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)
 
-# pycocotools stores ids as float64, which is exact up to here.
-_LARGEST_IMAGE_ID = 2**53
+# pycocotools stores numbers as float64, which is exact up to here.
+_LARGEST = 2**53
 # Some of COCO's own boxes end up to 0.01 pixels outside their image, due to rounding.
 _ROUNDING = 0.02
 
@@ -59,23 +58,25 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0, unusable=None):
     images = _images_by_id(dataset["images"], problems)
     annotations = _annotations_by_image(dataset["annotations"], problems)
     has_difficult = any("difficult" in a for a in dataset["annotations"])
-    counts, entries = collections.Counter(), []
+    boxes, entries = _Boxes(names, has_difficult, problems), []
     for image_id in sorted(images)[: max_images or None]:
         image = images[image_id]
-        path = None
-        with problems.of("image", image):
+        try:
             path = _path_of(image, root)
+        except ValueError as error:
+            problems.add("image", image, error)
+            continue
         size = (image["width"], image["height"])
-        own = annotations.get(image_id, ())
-        objects = _objects(own, size, names, has_difficult, counts, problems)
+        objects = boxes.of_image(annotations.get(image_id, ()), size)
         entries.append(shards.Entry(path, image["file_name"], image_id, size, objects))
     problems.check()
-    counts[UNKNOWN_IMAGE] = sum(
+    boxes.counts[UNKNOWN_IMAGE] = sum(
         len(group) for number, group in annotations.items() if number not in images
     )
-    check_boxes("--annotations:", any(e.objects for e in entries), counts)
-    _check_units(entries, annotations, names)
-    return _existing(entries, image_dir, unusable), counts
+    check_boxes("--annotations:", boxes.used, boxes.counts)
+    with blaming("--annotations:"):
+        box_rules.check_units(boxes.used, boxes.sizes)
+    return _existing(entries, image_dir, unusable), boxes.counts
 
 
 def check_boxes(flag, are_any_left, counts):
@@ -90,19 +91,6 @@ def check_boxes(flag, are_any_left, counts):
             f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
             "or their numbers"
         )
-
-
-def _check_units(entries, annotations, names):
-    """Checks that the boxes that count are in pixels."""
-    used = [
-        (annotation["bbox"], entry.size)
-        for entry in entries
-        for annotation in annotations.get(entry.image_id, ())
-        if annotation["category_id"] in names
-        and box_rules.clip(annotation["bbox"], entry.size)
-    ]
-    with blaming("--annotations:"):
-        box_rules.check_units([box for box, _ in used], [size for _, size in used])
 
 
 def _existing(entries, image_dir, unusable):
@@ -127,19 +115,12 @@ class _Problems:
     def __init__(self):
         self._texts = []
 
-    @contextlib.contextmanager
-    def of(self, kind, entry):
-        """Adds a ValueError or KeyError of the block as a problem of an entry."""
-        try:
-            yield
-        except KeyError as error:
-            self._texts.append(
-                f"--annotations: {kind} {entry!r:.200} has no {error.args[0]}"
-            )
-        except ValueError as error:
-            self._texts.append(
-                f"--annotations: {kind} {entry!r:.200} is wrong: {error}"
-            )
+    def add(self, kind, entry, error):
+        """Adds a ValueError, or the KeyError of a missing field, of an entry."""
+        reason = f"is wrong: {error}"
+        if isinstance(error, KeyError):
+            reason = f"has no {error.args[0]}"
+        self._texts.append(f"--annotations: {kind} {entry!r:.200} {reason}")
 
     def check(self):
         """Checks that there are none.
@@ -153,8 +134,8 @@ class _Problems:
 def _images_by_id(images, problems):
     by_id = {}
     for image in images:
-        with problems.of("image", image):
-            _check_integer(image, "id", 0, _LARGEST_IMAGE_ID)
+        try:
+            _check_integer(image, "id", 0, _LARGEST)
             _check_integer(image, "width", 1, image_header.MAX_PIXELS)
             _check_integer(image, "height", 1, image_header.MAX_PIXELS)
             if image["id"] in by_id:
@@ -162,6 +143,8 @@ def _images_by_id(images, problems):
             if not isinstance(image["file_name"], str):
                 raise ValueError("file_name must be a text")
             by_id[image["id"]] = image
+        except (KeyError, ValueError) as error:
+            problems.add("image", image, error)
     problems.check()
     if not by_id:
         raise UserError("--annotations: the list of images is empty")
@@ -178,12 +161,14 @@ def _check_integer(image, key, smallest, largest):
 def _annotations_by_image(annotations, problems):
     by_image = collections.defaultdict(list)
     for annotation in annotations:
-        with problems.of("annotation", annotation):
+        try:
             for key in ("image_id", "category_id"):
                 # A text would not equal any id, and all boxes would be left out.
                 if type(annotation[key]) not in (int, float):
                     raise ValueError(f"{key} must be a number")
             by_image[annotation["image_id"]].append(annotation)
+        except (KeyError, ValueError) as error:
+            problems.add("annotation", annotation, error)
     problems.check()
     return by_image
 
@@ -196,45 +181,62 @@ def _path_of(image, root):
     return path
 
 
-def _objects(annotations, size, names, has_difficult, counts, problems):
-    """Returns the boxes of an image as a tuple of shards.Object."""
-    objects = []
-    for annotation in annotations:
-        with problems.of("annotation", annotation):
-            if annotation["category_id"] not in names:
-                counts[UNKNOWN_CATEGORY] += 1
-                continue
-            corners = clip(annotation["bbox"], size, counts)
-            if corners is not None:
-                objects.append(_object(annotation, corners, size, names, has_difficult))
-    return tuple(objects)
+class _Boxes:
+    """Turns annotations into shards.Object.
+
+    Attributes:
+      counts: collections.Counter of what was clipped or left out.
+      used: list of [x, y, width, height], the boxes that count, not clipped.
+      sizes: list of (width, height), the size of the image of each of them.
+    """
+
+    def __init__(self, names, has_difficult, problems):
+        self.counts, self.used, self.sizes = collections.Counter(), [], []
+        self._names, self._has_difficult = names, has_difficult
+        self._problems = problems
+
+    def of_image(self, annotations, size):
+        """Returns the boxes of an image that count, as a tuple of shards.Object."""
+        objects = []
+        for annotation in annotations:
+            try:
+                if annotation["category_id"] not in self._names:
+                    self.counts[UNKNOWN_CATEGORY] += 1
+                    continue
+                corners = clip(annotation["bbox"], size, self.counts)
+                if corners is not None:
+                    objects.append(self._object(annotation, corners, size))
+                    self.used.append(annotation["bbox"])
+                    self.sizes.append(size)
+            except (KeyError, ValueError) as error:
+                self._problems.add("annotation", annotation, error)
+        return tuple(objects)
+
+    def _object(self, annotation, corners, size):
+        (left, top, right, bottom), (width, height) = corners, size
+        box = annotation["bbox"]
+        if _is_clipped(box, corners):
+            box = [left, top, right - left, bottom - top]
+        return shards.Object(
+            box=(top / height, left / width, bottom / height, right / width),
+            bbox=box,
+            category_id=int(annotation["category_id"]),
+            name=self._names[annotation["category_id"]],
+            is_crowd=_flag(annotation, "iscrowd"),
+            area=_area(annotation, (right - left) * (bottom - top), self.counts),
+            difficult=_flag(annotation, "difficult") if self._has_difficult else None,
+        )
 
 
-def _object(annotation, corners, size, names, has_difficult):
-    (left, top, right, bottom), (width, height) = corners, size
-    box = annotation["bbox"]
-    if _is_clipped(box, corners):
-        box = [left, top, right - left, bottom - top]
-    return shards.Object(
-        box=(top / height, left / width, bottom / height, right / width),
-        bbox=box,
-        category_id=int(annotation["category_id"]),
-        name=names[annotation["category_id"]],
-        is_crowd=_flag(annotation, "iscrowd"),
-        area=_area(annotation, (right - left) * (bottom - top)),
-        difficult=_flag(annotation, "difficult") if has_difficult else None,
-    )
-
-
-def _area(annotation, area_of_box):
-    """Returns the area of an object; that of its box if it is missing, null or 0."""
-    try:
-        area = float(annotation.get("area") or area_of_box)
-    except (OverflowError, TypeError, ValueError):
-        area = math.nan
-    if not 0 <= area < math.inf:
-        raise ValueError("area must be a positive number of pixels")
-    return area or area_of_box
+def _area(annotation, area_of_box, counts):
+    """Returns the area of an object, or that of its box if it is missing or wrong."""
+    area = annotation.get("area")
+    if area is None:
+        return area_of_box
+    if type(area) not in (int, float) or not abs(area) < _LARGEST:
+        raise ValueError(f"area {area!r:.80} is not a number of pixels")
+    counts[WRONG_AREA] += area <= 0
+    return float(area) if area > 0 else area_of_box
 
 
 def _flag(annotation, name):
@@ -292,7 +294,8 @@ def print_counts(counts: collections.Counter, sets: dict):
         counts[DIFFICULT] += sum(box.difficult or 0 for box in boxes)
     for reason in (WITHOUT_BOX, CLIPPED):
         print(f"  {counts[reason]} {reason}")
-    for reason in (DIFFICULT, image_file.CONVERTED, image_file.TURNED):
+    rare = (WRONG_AREA, DIFFICULT, image_file.CONVERTED, image_file.TURNED)
+    for reason in rare:
         if counts[reason]:
             print(f"  {counts[reason]} {reason}")
     for reason in LEFT_OUT:

@@ -8,15 +8,13 @@ the same ids. The first conversion into a folder writes it, the others must agre
 
 import collections
 import json
-import os
 import unicodedata
 
 from console.errors import blaming, refuse
 from dataset import categories
 
-FILE_NAME = "label_map.json"
-# Label maps that users may have put beside their shards.
-_FILE_NAMES = (FILE_NAME, "label_map.pbtxt")
+# The other one of LABEL_MAP_FILES is only read.
+FILE_NAME = categories.LABEL_MAP_FILES[0]
 
 
 def find(folder: str):
@@ -28,12 +26,11 @@ def find(folder: str):
     Raises:
       UserError: it cannot be read.
     """
-    for name in _FILE_NAMES:
-        path = os.path.join(folder, name)
-        if os.path.lexists(path):
-            with blaming("--output_prefix:"):
-                return path, categories.read_label_map(path)
-    return None, None
+    path = categories.find_label_map(None, folder)
+    if not path:
+        return None, None
+    with blaming("--output_prefix:"):
+        return path, categories.read_label_map(path)
 
 
 def check_agreement(names: dict, path, label_map):
@@ -138,7 +135,7 @@ def check_alike(flag: str, names: list):
 
 def to_json(names: dict) -> bytes:
     """Returns the contents of a label map."""
-    entries = [{"id": number, "name": name} for number, name in sorted(names.items())]
+    entries = categories.LabelMap(names).entries()
     return json.dumps({"categories": entries}, indent=1).encode()
 
 

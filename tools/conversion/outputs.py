@@ -20,6 +20,7 @@ from conversion import label_map, shards
 _MARK = "converted by create_tf_record.py"
 # The mark is that near to the start of the file, or to its end in older versions.
 _MARK_BYTES = 200
+_NOT_OWN = "exists and was not written by this tool"
 _TRAIN, _VAL = "train", "val"
 
 
@@ -72,16 +73,16 @@ class Outputs:
         for prefix in prefixes:
             shards.check_other_shards(prefix, num_shards)
             path = json_path(prefix)
-            if not os.path.lexists(path) or _is_own(path):
-                if has_lists:
-                    _check_list(prefix)
-            elif annotations and not has_lists and _is_same(path, annotations):
+            is_source = annotations and _is_same(path, annotations)
+            if is_source and not has_lists:
                 self._kept.add(prefix)
-            else:
+            elif is_source or os.path.lexists(path) and not _is_own(path):
+                reason = "is --annotations" if is_source else _NOT_OWN
                 raise UserError(
-                    f"--output_prefix={prefix}: {path} exists and was not written by "
-                    "this tool; move it away"
+                    f"--output_prefix={prefix}: {path} {reason}; move it away"
                 )
+            if has_lists:
+                _check_list(prefix)
         self.label_map_path, self.label_map = label_map.find(self._folder)
 
     def contents(self, sets: dict, names: dict) -> dict:
@@ -150,10 +151,7 @@ def _check_list(prefix):
                 return
     except (OSError, ValueError, LookupError, TypeError):
         pass
-    raise UserError(
-        f"--output_prefix={prefix}: {path} exists and was not written by this tool; "
-        "move it away"
-    )
+    raise UserError(f"--output_prefix={prefix}: {path} {_NOT_OWN}; move it away")
 
 
 def _to_list(entries):

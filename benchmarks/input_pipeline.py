@@ -3,6 +3,7 @@
 """Measures how many images per second this host can prepare.
 
   python3 benchmarks/input_pipeline.py --pattern='tfrecord/train2017*' [--stages]
+    [--color_on=device]
 
 Takes three minutes on two cores, six with --stages. It prints:
   the rate of decoding the JPEGs of these records alone (tf.image.decode_jpeg);

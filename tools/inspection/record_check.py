@@ -224,7 +224,7 @@ class _Checker:
         height = feature["image/height"].int64_list.value
         stated = (width[0], height[0]) if width and height else None
         if stated:
-            problems += compare_sizes(size, stated, "its features")
+            problems += compare_sizes(size, stated, "in its features")
         if brightest <= _DARK or darkest >= _BRIGHT:
             text = f"all its pixels have values from {darkest} to {brightest}"
             problems.append(Problem(faults.FLAT, text))
@@ -248,7 +248,7 @@ def compare_sizes(size, stated, source):
     Args:
       size: (width, height) of the decoded image in pixels.
       stated: (width, height).
-      source: str, what states it, for example "its features".
+      source: str, what states it, for example "in its features".
 
     Returns:
       list of at most one Problem.
@@ -256,7 +256,7 @@ def compare_sizes(size, stated, source):
     if stated == size:
         return []
     kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
-    text = "it has {} x {} pixels, but {} say {} x {}".format(*size, source, *stated)
+    text = "it has {} x {} pixels, {} x {} {}".format(*size, *stated, source)
     return [Problem(kind, text)]
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the evaluation's json before the start, also against the first records."""
+"""Checks of boxes before the start: the json against the first records, and units."""
 
 import collections
 import contextlib
@@ -8,7 +8,7 @@ import itertools
 
 import tensorflow.compat.v1 as tf
 
-from console.errors import check
+from console.errors import blaming, check
 from dataset import box_rules, json_match, record_rules
 
 _COMPARED_RECORDS = 32
@@ -51,6 +51,29 @@ def check_records(path, coco_gt, files, json_file):
         serious = [kind for kind, _ in found if kind != json_match.OTHER_NAME]
         check(2 * len(serious) <= count, "%s; do they belong together?", text)
         tf.logging.warning("%s", text)
+
+
+def check_units(path, files):
+    """Checks that the boxes of a file's first training records are not in wrong units.
+
+    Args:
+      path: str, a TFRecord file.
+      files: str, the flag of the records and its value.
+
+    Raises:
+      UserError: all boxes lie within the first pixel of their image.
+    """
+    boxes, sizes = [], []
+    for record in map(record_rules.read_record, _first_records(path)):
+        if record.problem(is_training=True):
+            continue
+        height, width = record.height_width
+        scaled = record.boxes * [height, width, height, width]
+        for top, left, bottom, right in scaled.tolist():
+            boxes.append([left, top, right - left, bottom - top])
+            sizes.append((width, height))
+    with blaming(f"{files}: in the first records,"):
+        box_rules.check_units(boxes, sizes)
 
 
 def _first_records(path):

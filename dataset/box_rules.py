@@ -73,7 +73,8 @@ def have_size(boxes, height_width):
     Returns:
       bool [G], whether each box counts.
     """
-    clipped = np.clip(boxes, 0, 1)
+    # np.clip takes several times as long.
+    clipped = np.minimum(np.maximum(boxes, 0), 1)
     sides = (clipped[:, 2:] - clipped[:, :2]) * height_width
     return (sides >= _MIN_SIDE).all(axis=1)
 

@@ -12,7 +12,9 @@ from dataset import box_rules
 # Kinds of contradiction.
 NO_ID = "ids that are not in the json"
 OTHER_SIZE = "images of another size than in the json"
-OTHER_IMAGE = "images of another file name or with other boxes than in the json"
+OTHER_IMAGE = "images with none of the boxes that the json has for them"
+# This one alone may be harmless, because files are renamed.
+OTHER_NAME = "images of another file name than in the json"
 
 # Pixels by which the sides of equal boxes may differ: Pascal VOC counts from 1, and its
 # converters do not agree about it.
@@ -30,8 +32,8 @@ def problem_of_size(height_width, image):
       str, how they differ; None if they do not, or if the json tells no size.
     """
     height, width = height_width
-    stated = image.get("width"), image.get("height")
-    if None in stated or stated == (width, height):
+    stated = box_rules.size_of(image)
+    if stated in (None, (width, height)):
         return None
     hint = " (exchanged)" if stated == (height, width) else ""
     return "{} x {} pixels, {} x {} in the json{}".format(width, height, *stated, hint)
@@ -96,8 +98,8 @@ def _are_near(record, annotations):
 def contradiction(record, image, annotations):
     """Tells whether the json's entry of a record's id is of another image.
 
-    Renamed files and corrected boxes are no contradiction: either the name of the file
-    or one of the boxes must agree, if the record has any of them.
+    Renamed files and corrected boxes are not a contradiction: either the name of the
+    file or one of the boxes must agree, if the record has boxes.
 
     Args:
       record: record_rules.Record that can be used.
@@ -113,17 +115,13 @@ def contradiction(record, image, annotations):
     problem = problem_of_size(record.height_width, image)
     if problem:
         return OTHER_SIZE, f"{where} has {problem}"
-    has_names = record.file_name and image.get("file_name")
     name_problem = problem_of_name(record, image)
-    has_boxes = bool(record.labels)
-    is_box_shared = has_boxes and _are_near(record, annotations).any()
-    if is_box_shared or (has_names and not name_problem):
+    if not record.labels:
+        return (OTHER_NAME, f"{where}: {name_problem}") if name_problem else None
+    is_name_same = record.file_name and image.get("file_name") and not name_problem
+    if is_name_same or _are_near(record, annotations).any():
         return None
-    if name_problem:
-        return OTHER_IMAGE, f"{where}: {name_problem}"
-    if has_boxes:
-        return OTHER_IMAGE, f"{where}: none of its boxes is in the json"
-    return None
+    return OTHER_IMAGE, f"{where}: {name_problem or 'none of its boxes is there'}"
 
 
 def contradictions_of_sizes(sizes, images):

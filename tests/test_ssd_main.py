@@ -28,6 +28,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("input")
     command_line.write_inputs(folder)
     records.write(folder / "no_records", [])
+    # Fractions that were divided by the sides of the image.
+    box = [[0.01, 0.02, 0.1, 0.1]]
+    twice = records.record(1, records.black_png(9), box, [1])
+    records.write(folder / "twice", [twice])
     records.write(folder / "texts", [b"\x0a\xff\x7f cut short"])
     (folder / "garbage").write_bytes(b"this is not a TFRecord file" * 9)
     (folder / "zipped").write_bytes(gzip.compress((folder / "train").read_bytes()))
@@ -58,6 +62,11 @@ BAD_FILES = [
     ({"training_file_pattern": None}, "--training_file_pattern is missing"),
     ({"training_file_pattern": "none*"}, "--training_file_pattern: none* matches no"),
     ({"training_file_pattern": "no_records"}, "no_records: every file is empty"),
+    (
+        {"training_file_pattern": "twice"},
+        "--training_file_pattern=twice: in the first records, all 1 boxes lie within "
+        "0..1, such as [",
+    ),
     ({"validation_file_pattern": None}, "--validation_file_pattern is missing"),
     ({"validation_file_pattern": "none*"}, "--validation_file_pattern: none* matches"),
     ({"validation_file_pattern": "garbage"}, "garbage is not a TFRecord file"),

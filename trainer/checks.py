@@ -161,6 +161,10 @@ def check_training(params, label_map):
     if not FLAGS.synthetic_data:
         _first_record("training_file_pattern")
         inputs.check_categories(label_map)
+        json_checks.check_units(
+            _first_file("training_file_pattern"),
+            f"--training_file_pattern={FLAGS.training_file_pattern}",
+        )
     schedule.check_steps(params)
     schedule.log_plan(params, label_map)
     _check_writable("model_dir")

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the evaluation's json before the start, also against the first records."""
+"""Checks of boxes before the start: the json against the first records, and units."""
 
 import collections
 import contextlib
@@ -8,8 +8,8 @@ import itertools
 
 import tensorflow.compat.v1 as tf
 
-from console.errors import check
-from dataset import json_match, record_rules
+from console.errors import blaming, check
+from dataset import box_rules, json_match, record_rules
 
 _COMPARED_RECORDS = 32
 
@@ -47,8 +47,33 @@ def check_records(path, coco_gt, files, json_file):
     if found:
         text = f"{json_file} contradicts {len(found)} of the first {count} records of "
         text += f"{files}: {json_match.summary(found)}"
-        check(2 * len(found) <= count, "%s; do they belong together?", text)
+        # Files may have been renamed.
+        serious = [kind for kind, _ in found if kind != json_match.OTHER_NAME]
+        check(2 * len(serious) <= count, "%s; do they belong together?", text)
         tf.logging.warning("%s", text)
+
+
+def check_units(path, files):
+    """Checks that the boxes of a file's first training records are not in wrong units.
+
+    Args:
+      path: str, a TFRecord file.
+      files: str, the flag of the records and its value.
+
+    Raises:
+      UserError: all boxes lie within the first pixel of their image.
+    """
+    boxes, sizes = [], []
+    for record in map(record_rules.read_record, _first_records(path)):
+        if record.problem(is_training=True):
+            continue
+        height, width = record.height_width
+        scaled = record.boxes * [height, width, height, width]
+        for top, left, bottom, right in scaled.tolist():
+            boxes.append([left, top, right - left, bottom - top])
+            sizes.append((width, height))
+    with blaming(f"{files}: in the first records,"):
+        box_rules.check_units(boxes, sizes)
 
 
 def _first_records(path):
@@ -77,7 +102,7 @@ def problems_of(coco_gt):
             f"lists {len(repeated)} image ids again, the first is {repeated[0]}: the "
             "last image of each counts"
         )
-    sizeless = [i["id"] for i in images if None in (i.get("width"), i.get("height"))]
+    sizeless = [image["id"] for image in images if not box_rules.size_of(image)]
     if sizeless:
         problems.append(
             f"has {len(sizeless)} images without width or height, the first is "
@@ -90,7 +115,17 @@ def problems_of(coco_gt):
             f"has {len(coco_gt.without_area)} boxes whose area is not positive"
             f"{_first(coco_gt.without_area)}: width times height is used"
         )
-    if not coco_gt.dataset["annotations"]:
+    annotations = coco_gt.dataset["annotations"]
+    larger = [a for a in annotations if box_rules.problem_of_area(a)]
+    if larger:
+        problems.append(
+            f"has {len(larger)} areas that are larger than the box{_first(larger)}: "
+            "APs, APm and APl are wrong"
+        )
+    small = box_rules.problem_of_areas(annotations)
+    if small:
+        problems.append(f"has areas that are too small: {small}; APm and APl are wrong")
+    if not annotations:
         problems.append("has no annotation: every figure will be -1")
     return problems
 

@@ -209,7 +209,8 @@ def _check_end(device, stopped_at, total, model_dir):
         device.ranks.exchange(total)
     check(
         total in checkpoints.steps(model_dir),
-        "--training_file_pattern=%s: no usable image has a box of a known category",
+        "--training_file_pattern=%s: no box counts: no usable image has one that has a "
+        "size and a category of the label map; tools/check_dataset.py tells why",
         FLAGS.training_file_pattern,
     )
     return True

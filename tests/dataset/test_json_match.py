@@ -37,6 +37,7 @@ NO_NAME = RECORD._replace(file_name="")
         (NO_BOXES._replace(file_name=""), OTHER_NAME, BOXES, None),
         (NO_NAME, OTHER_NAME, BOXES[:1], None),
         (RECORD, {"id": 7}, BOXES, None),
+        (RECORD, dict(IMAGE, width="80", height=0), BOXES, None),
         (RECORD, None, [], (json_match.NO_ID, "image 7")),
         (
             RECORD,
@@ -70,7 +71,7 @@ NO_NAME = RECORD._replace(file_name="")
             OTHER_NAME,
             [],
             (
-                json_match.OTHER_IMAGE,
+                json_match.OTHER_NAME,
                 "image 7: its file name is 'set/A.jpg', 'b.jpg' in the json",
             ),
         ),
@@ -78,13 +79,13 @@ NO_NAME = RECORD._replace(file_name="")
             NO_NAME,
             IMAGE,
             OTHERS,
-            (json_match.OTHER_IMAGE, "image 7: none of its boxes is in the json"),
+            (json_match.OTHER_IMAGE, "image 7: none of its boxes is there"),
         ),
         (
             NO_NAME,
             IMAGE,
             [],
-            (json_match.OTHER_IMAGE, "image 7: none of its boxes is in the json"),
+            (json_match.OTHER_IMAGE, "image 7: none of its boxes is there"),
         ),
     ],
 )

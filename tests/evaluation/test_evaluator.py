@@ -231,6 +231,7 @@ def test_a_few_images_of_another_size_are_told_before_the_figures(
     x, y, width, height = box["bbox"]
     turned = [x + width, y + height, -width, -height]
     dataset["annotations"].append(dict(box, id=1000, bbox=turned))
+    dataset["annotations"][5]["area"] = 1e6
     (tmp_path / "other.json").write_text(json.dumps(dataset))
     flags = [f"--checkpoint_path={data / 'model'}"]
     assert run(*flags, f"--val_json_file={tmp_path / 'other.json'}") == 0
@@ -238,6 +239,7 @@ def test_a_few_images_of_another_size_are_told_before_the_figures(
         "1 images of another size than in the json (image 1 has 250 x 333 pixels, 251 "
         "x 333 in the json)",
         "has 1 boxes of no size or outside their image, the first is annotation 1000 ",
+        "has 1 areas that are larger than the box, the first is annotation 5 of image ",
         "lists 1 image ids again, the first is 0: the last image of each counts",
         "has 7 images without width or height, the first is 0: they cannot be compared",
     ):

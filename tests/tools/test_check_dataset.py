@@ -176,10 +176,10 @@ FAULTS = {
     ],
     record_rules.UNEQUAL: ["val, record 9 (image 10): it has 1 labels, but"],
     faults.EXCHANGED: [
-        "val, record 10 (image 11): it has 120 x 90 pixels, but its features say 90 x "
+        "val, record 10 (image 11): it has 120 x 90 pixels, 90 x 120 in its features"
     ],
     faults.OTHER_SIZE: [
-        "val, record 11 (image 12): it has 120 x 90 pixels, but its features say 120 x"
+        "val, record 11 (image 12): it has 120 x 90 pixels, 120 x 45 in its features"
     ],
     record_rules.BAD_ID: [
         "val, record 12 (image cat): its image/source_id b'cat' is",
@@ -317,6 +317,14 @@ CONTRADICTIONS = [
     # The rounding of other converters.
     (in_annotation(bbox=[25, 10, 83, 44], area=100), {}),
     (
+        lambda d: [a.update(area=100) for a in d["annotations"]],
+        {
+            faults.AREA: [
+                "val.json: all areas together are 200, those of the boxes 7560"
+            ]
+        },
+    ),
+    (
         in_annotation(area=4 * 84 * 45),
         {
             faults.AREA: [
@@ -353,7 +361,7 @@ CONTRADICTIONS = [
         in_image(width=240, height=180),
         {
             faults.OTHER_SIZE: [
-                "val, record 0 (image 1): it has 120 x 90 pixels, but its sides in the "
+                "val, record 0 (image 1): it has 120 x 90 pixels, 240 x 180 in the json"
             ]
         },
     ),

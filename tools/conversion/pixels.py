@@ -28,8 +28,8 @@ REMEDIES = {
     BRIGHT: _SCALE,
 }
 # The brightest pixel of 14 bits in a file of 16 becomes 63.
-_DARK_BELOW = 64
-_BRIGHT_ABOVE = 239
+DARK_BELOW = 64
+BRIGHT_ABOVE = 239
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_MAXIMUM = 258, 262, 281
 _TIFF_SMALLEST, _TIFF_LARGEST = 340, 341
@@ -73,9 +73,9 @@ def to_8_bits(image, encoded):
         result = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     # A pair for each channel.
     extrema = np.reshape(result.getextrema(), (-1, 2))
-    if extrema.max() < _DARK_BELOW:
+    if extrema.max() < DARK_BELOW:
         losses.append(DARK)
-    elif extrema.min() > _BRIGHT_ABOVE:
+    elif extrema.min() > BRIGHT_ABOVE:
         losses.append(BRIGHT)
     return result, losses
 

@@ -6,7 +6,7 @@ import collections
 
 import coco_metric
 import dataset_parser
-from dataset import json_match
+from dataset import box_rules, json_match
 from dataset.record_rules import Problem
 from inspection import faults, json_check, record_check
 
@@ -112,11 +112,9 @@ class Findings:
     def _compare(self, facts, image):
         """Compares a record with the json's entry of its id."""
         problems = []
-        stated = image.get("width"), image.get("height")
-        if facts.size is not None and None not in stated:
-            problems = record_check.compare_sizes(
-                facts.size, stated, "its sides in the json"
-            )
+        stated = box_rules.size_of(image)
+        if facts.size and stated:
+            problems = record_check.compare_sizes(facts.size, stated, "in the json")
         text = json_match.problem_of_name(facts.content, image)
         if text:
             problems.append(Problem(faults.OTHER_FILE, text))

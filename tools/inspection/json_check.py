@@ -39,7 +39,7 @@ def _faults_of_images(images):
         if count > 1:
             yield Problem(faults.IMAGE_IDS, f"image id {number}, of {count} images")
     for image in images:
-        if None in (image.get("width"), image.get("height")):
+        if not box_rules.size_of(image):
             yield Problem(faults.SIZELESS, f"image {image['id']}")
 
 
@@ -56,6 +56,9 @@ def _faults_of_annotations(annotations, left_out, label_map):
         problem = box_rules.problem_of_area(annotation)
         if problem:
             yield Problem(faults.AREA, f"{_describe(annotation)}: {problem}")
+    problem = box_rules.problem_of_areas(annotations)
+    if problem:
+        yield Problem(faults.AREA, problem)
     counts = _count(annotations, "category_id")
     for number in sorted(counts.keys() - label_map.names.keys()):
         text = f"category id {number}, of {counts[number]} annotations"

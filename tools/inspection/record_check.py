@@ -20,7 +20,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 from console import progress
 from console.errors import UserError
-from conversion import image_file
+from conversion import image_file, pixels
 from dataset import augmentation, record_rules
 from dataset.record_rules import Problem
 from inspection import faults
@@ -29,9 +29,6 @@ from inspection import faults
 _FRAMING_BYTES = 16
 # Parts of the image's side; a box ends less than this outside because of rounding.
 _ROUNDING = 0.002
-# Values of pixels, up to 255: images of 12 or 14 bits per color in files of 16 bits
-# end below the first, and images that lost their content often start above the second.
-_DARK, _BRIGHT = 64, 239
 # Records in memory per core, twice.
 _CHUNK = 16
 
@@ -171,8 +168,8 @@ class _Checker:
         self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
-            pixels = augmentation.decode(self._encoded)
-            self._facts = tf.shape(pixels), tf.reduce_min(pixels), tf.reduce_max(pixels)
+            image = augmentation.decode(self._encoded)
+            self._facts = tf.shape(image), tf.reduce_min(image), tf.reduce_max(image)
         self._session = tf.Session(graph=graph)
 
     def __call__(self, record):
@@ -224,8 +221,8 @@ class _Checker:
         height = feature["image/height"].int64_list.value
         stated = (width[0], height[0]) if width and height else None
         if stated:
-            problems += compare_sizes(size, stated, "its features")
-        if brightest <= _DARK or darkest >= _BRIGHT:
+            problems += compare_sizes(size, stated, "in its features")
+        if brightest < pixels.DARK_BELOW or darkest > pixels.BRIGHT_ABOVE:
             text = f"all its pixels have values from {darkest} to {brightest}"
             problems.append(Problem(faults.FLAT, text))
         problems += _problems_of_exif(content.encoded, size, stated)
@@ -248,7 +245,7 @@ def compare_sizes(size, stated, source):
     Args:
       size: (width, height) of the decoded image in pixels.
       stated: (width, height).
-      source: str, what states it, for example "its features".
+      source: str, what states it, for example "in its features".
 
     Returns:
       list of at most one Problem.
@@ -256,7 +253,7 @@ def compare_sizes(size, stated, source):
     if stated == size:
         return []
     kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
-    text = "it has {} x {} pixels, but {} say {} x {}".format(*size, source, *stated)
+    text = "it has {} x {} pixels, {} x {} {}".format(*size, *stated, source)
     return [Problem(kind, text)]
 
 

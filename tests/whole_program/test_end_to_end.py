@@ -100,7 +100,7 @@ def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
     assert "starts without --resnet_checkpoint" not in runs[2]
 
 
-def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs):
+def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs, model_dir):
     # The launcher passes every signal on as SIGTERM.
     assert "SIGTERM: the training stops after this step and saves" in runs[1]
     stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1]).group(
@@ -108,7 +108,7 @@ def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs):
     )
     assert f"Saving checkpoints for {stopped} into" in runs[1]
     assert "Eval results" not in runs[1]
-    path = f"result_npu/model.ckpt-{stopped}"
+    path = f"{model_dir}/model.ckpt-{stopped}"
     assert f"skipped a checkpoint: cannot read {path}: " in runs[2]
     assert "Checksum does not match" in runs[2]
     resumed = re.search(r"resumed at step (\d)\n", runs[2])

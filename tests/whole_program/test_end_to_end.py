@@ -130,7 +130,7 @@ def test_log_has_the_lines_of_the_training_and_the_twelve_figures(model_dir, run
     # The log of the earlier runs is kept.
     assert log.count("built-in sample") == len(runs)
     assert "Eval results" in log
-    assert tf.train.latest_checkpoint(str(model_dir)).endswith("model.ckpt-6")
+    assert checkpoints.newest_usable(str(model_dir))[0] == 6
 
 
 def test_finished_run_is_evaluated_again_with_the_same_figures(

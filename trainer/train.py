@@ -127,7 +127,9 @@ def _model_fn(device, backbone, is_fresh_start):
     model_fn = functools.partial(
         ssd_model.ssd_model_fn,
         wrap_optimizer=device.optimizer_wrapper(),
-        keep_float32=device.keep_float32,
+        # Estimator copies model_fn, but not a function in it: a method would be copied
+        # with its device, and the connections of several ranks cannot be.
+        keep_float32=lambda: device.keep_float32(),
     )
     if not is_fresh_start:
         return model_fn

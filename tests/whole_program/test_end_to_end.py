@@ -100,7 +100,7 @@ def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
     assert "starts without --resnet_checkpoint" not in runs[2]
 
 
-def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs):
+def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs, model_dir):
     # The launcher passes every signal on as SIGTERM.
     assert "SIGTERM: the training stops after this step and saves" in runs[1]
     stopped = re.search(r"stopped at step (\d) of 6; the same command", runs[1]).group(
@@ -108,7 +108,7 @@ def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs):
     )
     assert f"Saving checkpoints for {stopped} into" in runs[1]
     assert "Eval results" not in runs[1]
-    path = f"result_npu/model.ckpt-{stopped}"
+    path = f"{model_dir}/model.ckpt-{stopped}"
     assert f"skipped a checkpoint: cannot read {path}: " in runs[2]
     assert "Checksum does not match" in runs[2]
     resumed = re.search(r"resumed at step (\d)\n", runs[2])
@@ -130,7 +130,7 @@ def test_log_has_the_lines_of_the_training_and_the_twelve_figures(model_dir, run
     # The log of the earlier runs is kept.
     assert log.count("built-in sample") == len(runs)
     assert "Eval results" in log
-    assert tf.train.latest_checkpoint(str(model_dir)).endswith("model.ckpt-6")
+    assert checkpoints.newest_usable(str(model_dir))[0] == 6
 
 
 def test_finished_run_is_evaluated_again_with_the_same_figures(

@@ -45,14 +45,14 @@ def _run_mode():
     params = schedule.make_params(device.num_ranks, label_map)
     # All files are checked before the device starts.
     coco_gt = checks.read_annotations(label_map) if evaluates else None
-    backbone = checks.check_training(params, label_map) if trains else None
+    start = checks.check_training(params, label_map) if trains else None
     with contextlib.ExitStack() as stack:
         with blaming():
             stack.enter_context(device)
         model_dir = device.shared_model_dir(FLAGS.model_dir)
         is_trained = True
         if trains:
-            is_trained = train.train(device, params, model_dir, label_map, backbone)
+            is_trained = train.train(device, params, model_dir, label_map, start)
         if evaluates and is_trained:
             _evaluate(device, params, model_dir, label_map, coco_gt)
 

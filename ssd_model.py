@@ -198,6 +198,7 @@ def ssd_model_fn(
     *,
     wrap_optimizer=None,
     keep_float32=contextlib.nullcontext,
+    updates_batch_norm=True,
 ):
     """Model function of an Estimator.
 
@@ -214,6 +215,8 @@ def ssd_model_fn(
         Estimator does not pass this argument: bind it with functools.partial.
       keep_float32: function that returns a context manager; mixed precision leaves
         operators that are created within it in float32. Bind it likewise.
+      updates_batch_norm: bool, whether training uses the statistics of the batch and
+        updates the moving averages; only the backbone has batch norm.
 
     Returns:
       tf.estimator.EstimatorSpec. Its predictions are the raw outputs "class_logits",
@@ -233,7 +236,7 @@ def ssd_model_fn(
     images = (images - MEAN_RGB) / STD_RGB
     class_outputs, box_outputs = ssd_architecture.ssd(
         images,
-        is_training=mode == tf.estimator.ModeKeys.TRAIN,
+        is_training=mode == tf.estimator.ModeKeys.TRAIN and updates_batch_norm,
         num_classes=params["num_classes"],
     )
     if mode == tf.estimator.ModeKeys.PREDICT:

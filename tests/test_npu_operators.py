@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 import ssd_model
+from trainer import initial_weights
 
 _DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 with open(os.path.join(_DATA, "npu_ops.json"), encoding="utf-8") as _file:
@@ -148,10 +149,21 @@ def _check(refused, exceptions):
     assert not unneeded, f"remove these exceptions: {sorted(unneeded)}"
 
 
-@pytest.mark.parametrize("color_on", ["host", "device"])
-def test_training_graph_has_kernels(graph, color_on):
+@pytest.mark.parametrize(
+    "color_on, freeze",
+    [
+        ("host", "none"),
+        ("device", "none"),
+        ("host", "backbone"),
+        ("host", "all_but_heads"),
+    ],
+)
+def test_training_graph_has_kernels(graph, color_on, freeze):
     features, labels = _inputs(batch_size=32, color_on=color_on)
-    spec = ssd_model.ssd_model_fn(
+    model_fn = functools.partial(
+        ssd_model.ssd_model_fn, updates_batch_norm=freeze == "none"
+    )
+    spec = initial_weights.apply(model_fn, None, freeze)(
         features, labels, tf.estimator.ModeKeys.TRAIN, ssd_model.DEFAULT_PARAMS
     )
     refused = refused_operators(graph, [spec.train_op, spec.loss])

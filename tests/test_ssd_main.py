@@ -109,6 +109,10 @@ BAD_FILES = [
         {"resnet_checkpoint": "none/model.ckpt-28152"},
         "--resnet_checkpoint: cannot read none/model.ckpt-28152",
     ),
+    (
+        {"init_checkpoint": "none/model.ckpt-5"},
+        "--init_checkpoint: none/model.ckpt-5 is not a checkpoint: there is no file",
+    ),
     ({"model_dir": None}, "--model_dir is missing"),
     ({"model_dir": "file"}, "--model_dir: file cannot be written"),
     (
@@ -146,6 +150,11 @@ BAD_FLAGS = [
     ({"decay_epochs": 0}, "less than one step"),
     ({"base_learning_rate": 0}, "--base_learning_rate=0"),
     ({"deterministic": "true"}, "--deterministic needs a --seed"),
+    (
+        {"freeze": "backbone", "resnet_checkpoint": None},
+        "--freeze=backbone needs weights to start from: give --init_checkpoint",
+    ),
+    ({"freeze": "all_but_heads"}, "--freeze=all_but_heads needs weights to start"),
     ({"checkpoint_path": "model.ckpt-5"}, "--checkpoint_path is for --mode=eval"),
     ({"mode": "train", "watch": "true"}, "--watch is for --mode=eval"),
     (

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files: which one to restore, and the pretrained backbone.
+"""Checkpoint files: which one to restore.
 
 A checkpoint is named by its prefix, for example MODEL_DIR/model.ckpt-5000 for the files
 model.ckpt-5000.index and model.ckpt-5000.data-00000-of-00001.
@@ -13,10 +13,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import anchors
-import resnet
 from console import paths
 
-_BACKBONE_SCOPE = "resnet34/"
 _INDEX_NAME = re.compile(r"(model\.ckpt-(\d+))\.index")
 
 
@@ -50,15 +48,21 @@ def newest_usable(model_dir, limit=None):
     for step, path in reversed(_checkpoints(model_dir)):
         if limit is None or step <= limit:
             try:
-                _read(path)
+                read(path)
                 return step, path
             except ValueError as error:
                 tf.logging.warning("skipped a checkpoint: %s", error)
     return None, None
 
 
-def _read(path):
+def read(path):
     """Opens a checkpoint and reads every byte, which compares all checksums.
+
+    Args:
+      path: str, prefix of the checkpoint.
+
+    Returns:
+      tf.train.CheckpointReader.
 
     Raises:
       ValueError: one line; it is damaged, or a variable is not finite.
@@ -99,7 +103,7 @@ def find(path):
     prefix = re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path)
     if not tf.gfile.Exists(prefix + ".index"):
         raise ValueError(f"{path} is not a checkpoint: there is no file {prefix}.index")
-    reader = _read(prefix)
+    reader = read(prefix)
     # The file may have another name than the training gave it.
     if not reader.has_tensor(tf.GraphKeys.GLOBAL_STEP):
         raise ValueError(f"{path} has no variable {tf.GraphKeys.GLOBAL_STEP}")
@@ -173,77 +177,40 @@ def newest_common(model_dir, device, save_checkpoints_steps, limit=None):
     return step, path
 
 
-def check_classes(checkpoint_path, num_classes):
+def shapes(checkpoint_path):
+    """Returns a dict from the name of each variable of a checkpoint to its shape."""
+    return dict(tf.train.list_variables(paths.without_wildcards(checkpoint_path)))
+
+
+def num_classes(checkpoint_path):
+    """Returns the number of classes of a checkpoint; 0 if it has another network.
+
+    Args:
+      checkpoint_path: str, prefix of the checkpoint.
+
+    Returns:
+      int, with background.
+    """
+    level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
+    return (
+        shapes(checkpoint_path).get(f"ssd/class_net/class-{level}/bias", [0])[0]
+        // boxes_per_cell
+    )
+
+
+def check_classes(checkpoint_path, expected):
     """Checks the number of classes of a checkpoint.
 
     Args:
       checkpoint_path: str, prefix of the checkpoint.
-      num_classes: int, with background.
+      expected: int, number of classes with background.
 
     Raises:
       ValueError: one line; the checkpoint has another number of classes.
     """
-    level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
-    name = f"ssd/class_net/class-{level}/bias"
-    shapes = dict(tf.train.list_variables(paths.without_wildcards(checkpoint_path)))
-    found = shapes[name][0] // boxes_per_cell if name in shapes else 0
-    if found != num_classes:
+    found = num_classes(checkpoint_path)
+    if found != expected:
         raise ValueError(
             f"{checkpoint_path} was trained with {found - 1} categories, not "
-            f"{num_classes - 1}; give its --label_map or another checkpoint"
+            f"{expected - 1}; give its --label_map or another checkpoint"
         )
-
-
-def backbone_variables(checkpoint_path):
-    """Matches the variables of a pretrained ResNet34 checkpoint with the backbone.
-
-    Weights and batch norm statistics are matched by name. Other variables (classifier,
-    optimizer slots, step) are ignored. The checkpoint may also be one of a whole SSD,
-    with any classes.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint, such as model.ckpt-28152.
-
-    Returns:
-      dict from the variable's name in the checkpoint to its name in the network.
-
-    Raises:
-      ValueError: one line; the checkpoint cannot be read, or a variable of the backbone
-        is missing or has another shape.
-    """
-    available = _read(checkpoint_path).get_variable_to_shape_map()
-    is_ssd = any(name.startswith(_BACKBONE_SCOPE) for name in available)
-    start = 0 if is_ssd else len(_BACKBONE_SCOPE)
-    assignment = {}
-    with tf.Graph().as_default():
-        size = anchors.IMAGE_SIZE
-        resnet.resnet34(tf.zeros([1, size, size, 3]), is_training=False)
-        for variable in tf.global_variables():
-            name, shape = variable.op.name[start:], variable.shape.as_list()
-            if available.get(name) != shape:
-                raise ValueError(
-                    f"{checkpoint_path} is not a ResNet34: the backbone needs {name} "
-                    f"of shape {shape}, but it has {available.get(name, 'none')}"
-                )
-            assignment[name] = variable.op.name
-    return assignment
-
-
-def with_backbone(model_fn, checkpoint_path, assignment):
-    """Returns a model_fn whose backbone starts from a pretrained checkpoint.
-
-    Args:
-      model_fn: function of (features, labels, mode, params).
-      checkpoint_path: str, prefix of the checkpoint.
-      assignment: dict, see `backbone_variables`.
-    """
-
-    path = paths.without_wildcards(checkpoint_path)
-
-    def pretrained_model_fn(features, labels, mode, params):
-        spec = model_fn(features, labels, mode, params)
-        if mode == tf.estimator.ModeKeys.TRAIN:
-            tf.train.init_from_checkpoint(path, assignment)
-        return spec
-
-    return pretrained_model_fn

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 from console import atomic_file, paths
 from console.errors import UserError, blaming, check
-from trainer import checkpoints, inputs, json_checks, schedule
+from trainer import checkpoints, initial_weights, inputs, json_checks, schedule
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -151,8 +151,8 @@ def check_training(params, label_map):
       label_map: categories.LabelMap.
 
     Returns:
-      dict, see checkpoints.backbone_variables; None if there is nothing to load: no
-      --resnet_checkpoint, or --model_dir has checkpoints to resume from.
+      initial_weights.InitialWeights to start from; None without them, or if --model_dir
+      has checkpoints to resume from.
 
     Raises:
       UserError: one line; the schedule has no step, a file or folder cannot be used,
@@ -170,7 +170,6 @@ def check_training(params, label_map):
     _check_writable("model_dir")
     if FLAGS.profiling:
         _check_writable("profiling")
-    if not FLAGS.resnet_checkpoint or checkpoints.steps(FLAGS.model_dir):
+    if checkpoints.steps(FLAGS.model_dir):
         return None
-    with blaming("--resnet_checkpoint:"):
-        return checkpoints.backbone_variables(FLAGS.resnet_checkpoint)
+    return initial_weights.from_flags(label_map)

@@ -96,6 +96,19 @@ flags.DEFINE_string(
     "Prefix of the pretrained ResNet34 checkpoint, for example DIR/model.ckpt-28152. "
     "Default: the backbone starts from random weights.",
 )
+flags.DEFINE_string(
+    "init_checkpoint",
+    None,
+    "Checkpoint of this network, or a folder of checkpoints, to start from. It may "
+    "have other categories: those of the same name are taken over.",
+)
+flags.DEFINE_enum(
+    "freeze",
+    "none",
+    ["none", "backbone", "all_but_heads"],
+    "Variables to leave as they are, batch norm statistics too: those of the backbone, "
+    "or all but those of the class and box predictors.",
+)
 flags.DEFINE_integer(
     "negatives_per_positive",
     _PARAMS["negatives_per_positive"],
@@ -283,6 +296,7 @@ _PATHS = (
     "val_json_file",
     "label_map",
     "resnet_checkpoint",
+    "init_checkpoint",
     "checkpoint_path",
     "model_dir",
     "profiling",

@@ -14,11 +14,19 @@ import ssd_model
 from console import paths
 from console.errors import UserError, blaming, check
 from dataset.bad_records import BadRecords
-from trainer import checkpoints, heartbeat, inputs, saving, schedule, stop_signal
+from trainer import (
+    checkpoints,
+    heartbeat,
+    initial_weights,
+    inputs,
+    saving,
+    schedule,
+    stop_signal,
+)
 from trainer.flags import FLAGS
 
 
-def train(device, params, model_dir, label_map, backbone=None):
+def train(device, params, model_dir, label_map, start=None):
     """Trains to the last step, starting from the newest checkpoint if there is one.
 
     Args:
@@ -26,8 +34,7 @@ def train(device, params, model_dir, label_map, backbone=None):
       params: dict, see ssd_model.DEFAULT_PARAMS.
       model_dir: str, folder of the checkpoints.
       label_map: categories.LabelMap of the dataset.
-      backbone: dict, see checkpoints.backbone_variables; the variables of
-        --resnet_checkpoint to start from, or None.
+      start: initial_weights.InitialWeights to start from, or None.
 
     Returns:
       bool, whether the training has reached its last step. It is False after a signal
@@ -51,6 +58,7 @@ def train(device, params, model_dir, label_map, backbone=None):
     save_steps = schedule.save_steps(params)
     with blaming():
         loop = device.iterations_per_loop(total, steps_left, save_steps)
+    model_fn = _model_fn(device, label_map, path, start)
     bad_records = BadRecords(FLAGS.max_bad_records)
     reader = dataset_parser.SSDInputReader(
         FLAGS.training_file_pattern, True, label_map, bad_records
@@ -72,7 +80,7 @@ def train(device, params, model_dir, label_map, backbone=None):
     )
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
-            _model_fn(device, backbone, is_fresh_start=path is None),
+            model_fn,
             folder,
             params,
             functools.partial(_input_fn, device, reader, params["batch_size"]),
@@ -122,29 +130,30 @@ def newest_checkpoint(device, params, model_dir, limit=None):
     return step, path
 
 
-def _model_fn(device, backbone, is_fresh_start):
+def _model_fn(device, label_map, resumed_path, start):
     """Returns ssd_model_fn with the optimizer of the device and the start weights."""
+    if resumed_path:
+        with blaming("--model_dir:"):
+            initial_weights.check_resumable(resumed_path, FLAGS.freeze)
+        if FLAGS.init_checkpoint:
+            tf.logging.info("--init_checkpoint is ignored: the training resumes")
+    else:
+        # Without any usable checkpoint in model_dir, nothing has been read before.
+        start = start or initial_weights.from_flags(label_map)
+        if not start:
+            tf.logging.warning(
+                "training starts without --resnet_checkpoint: COCO AP is then lower "
+                "(others report about 0.17 instead of 0.24 to 0.25)"
+            )
     model_fn = functools.partial(
         ssd_model.ssd_model_fn,
         wrap_optimizer=device.optimizer_wrapper(),
         # Estimator copies model_fn, but not a function in it: a method would be copied
         # with its device, and the connections of several ranks cannot be.
         keep_float32=lambda: device.keep_float32(),
+        updates_batch_norm=FLAGS.freeze == "none",
     )
-    if not is_fresh_start:
-        return model_fn
-    if not backbone:
-        tf.logging.warning(
-            "training starts without --resnet_checkpoint: COCO AP is then lower "
-            "(others report about 0.17 instead of 0.24 to 0.25)"
-        )
-        return model_fn
-    tf.logging.info(
-        "--resnet_checkpoint=%s: loading %d variables",
-        FLAGS.resnet_checkpoint,
-        len(backbone),
-    )
-    return checkpoints.with_backbone(model_fn, FLAGS.resnet_checkpoint, backbone)
+    return initial_weights.apply(model_fn, start, FLAGS.freeze)
 
 
 def _input_fn(device, reader, batch_size):

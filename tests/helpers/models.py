@@ -100,6 +100,15 @@ def write_checkpoint(folder, label_map=LABELS, step=12):
         )
 
 
+def save(path, values):
+    """Saves a dict of arrays by name as a checkpoint."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name, value in values.items():
+            tf.get_variable(name, initializer=value)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(path), write_meta_graph=False)
+
+
 def _weights(variable, random, num_classes):
     name, shape = variable.op.name, variable.shape.as_list()
     x = random.standard_normal(shape).astype(np.float32)

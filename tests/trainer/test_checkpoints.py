@@ -1,100 +1,16 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Which checkpoint a training resumes from, and the pretrained backbone."""
+"""Which checkpoint a training resumes from."""
 
-import functools
 import tempfile
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import resnet
-import ssd_model
+import models
 from console.errors import UserError
 from trainer import checkpoints
-
-
-def save(path, values):
-    """Saves a dict of arrays by name as a checkpoint."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        for name, value in values.items():
-            tf.get_variable(name, initializer=value)
-        session.run(tf.global_variables_initializer())
-        tf.train.Saver().save(session, str(path), write_meta_graph=False)
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    """Values of the backbone's variables, by their names in its checkpoints."""
-    with tf.Graph().as_default():
-        resnet.resnet34(tf.zeros([1, 300, 300, 3]), is_training=False)
-        shapes = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
-    return {
-        name.replace("resnet34/", ""): np.full(shape, number, np.float32)
-        for number, (name, shape) in enumerate(shapes.items(), 1)
-    }
-
-
-@pytest.mark.slow
-def test_backbone_is_loaded_and_other_variables_are_ignored(tmp_path, graph, backbone):
-    # TensorFlow would take these names for patterns.
-    (tmp_path / "run [1]").mkdir()
-    path = str(tmp_path / "run [1]" / "model*?.ckpt-28152")
-    others = {"dense/kernel": [1.0, 2.0], "global_step": 28152}
-    save(tmp_path / "model.ckpt", dict(backbone, **others))
-    for ending in ("index", "data-00000-of-00001"):
-        (tmp_path / f"model.ckpt.{ending}").rename(f"{path}.{ending}")
-    wrapped = []
-    model_fn = functools.partial(
-        ssd_model.ssd_model_fn, wrap_optimizer=lambda o: wrapped.append(o) or o
-    )
-    model_fn = checkpoints.with_backbone(
-        model_fn, path, checkpoints.backbone_variables(path)
-    )
-    labels = {
-        "classes": tf.zeros([1, 8732], tf.int32),
-        "boxes": tf.zeros([1, 8732, 4]),
-        "num_matched_boxes": tf.ones([1]),
-    }
-    features = {"image": tf.zeros([1, 300, 300, 3])}
-    model_fn(features, labels, "train", ssd_model.DEFAULT_PARAMS)
-    assert isinstance(wrapped[0], tf.train.MomentumOptimizer)
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        values = session.run({v.op.name: v for v in tf.global_variables()})
-    for name, value in backbone.items():
-        np.testing.assert_array_equal(values["resnet34/" + name], value)
-    assert values["global_step"] == 0
-    momentum = [value for name, value in values.items() if name.endswith("Momentum")]
-    assert momentum and not any(value.any() for value in momentum)
-
-
-@pytest.mark.slow
-def test_a_variable_that_is_missing_or_has_another_shape_is_named(tmp_path, backbone):
-    first = {name: backbone[name] for name in list(backbone)[:10]}
-    wide = dict(first, **{"batch_normalization_1/gamma": [1.0] * 65})
-    for name, values, message in (
-        ("cut", first, r"needs conv2d_2/kernel of shape \[3, 3, .* has none"),
-        ("wide", wide, r"batch_normalization_1/gamma of shape \[64\], .* has \[65\]"),
-    ):
-        save(tmp_path / name, values)
-        with pytest.raises(ValueError, match=message):
-            checkpoints.backbone_variables(str(tmp_path / name))
-
-
-@pytest.mark.slow
-def test_an_ssd_with_other_classes_can_be_a_backbone_but_not_resumed(
-    tmp_path, backbone
-):
-    path = str(tmp_path / "model.ckpt-7")
-    values = {"resnet34/" + name: value for name, value in backbone.items()}
-    # The first level has 4 default boxes per cell, and 21 classes each.
-    save(path, dict(values, **{"ssd/class_net/class-3/bias": [0.0] * 84}))
-    checkpoints.check_classes(path, 21)
-    with pytest.raises(ValueError, match="was trained with 20 categories, not 80"):
-        checkpoints.check_classes(path, 81)
-    assert set(checkpoints.backbone_variables(path)) == set(values)
 
 
 @pytest.mark.parametrize("content", [None, b"not an index"])
@@ -102,14 +18,25 @@ def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path, content):
     if content:
         (tmp_path / "model.ckpt.index").write_bytes(content)
     with pytest.raises(ValueError, match="cannot read .*model.ckpt: "):
-        checkpoints.backbone_variables(str(tmp_path / "model.ckpt"))
+        checkpoints.read(str(tmp_path / "model.ckpt"))
+
+
+def test_another_number_of_categories_is_named(tmp_path):
+    path = str(tmp_path / "model.ckpt-7")
+    # The first level has 4 default boxes per cell, and 21 classes each.
+    models.save(path, {"ssd/class_net/class-3/bias": np.zeros(84, np.float32)})
+    checkpoints.check_classes(path, 21)
+    with pytest.raises(ValueError, match="was trained with 20 categories, not 80"):
+        checkpoints.check_classes(path, 81)
 
 
 def write_training(folder, steps, weights=(1.0, 2.0)):
     """Saves a small model like a training does, one checkpoint for each step."""
     for step in steps:
         values = {"weights": np.resize(np.float32(weights), [40, 50])}
-        save(folder / f"model.ckpt-{step}", dict(values, global_step=np.int64(step)))
+        models.save(
+            folder / f"model.ckpt-{step}", dict(values, global_step=np.int64(step))
+        )
 
 
 @pytest.mark.parametrize(

@@ -33,14 +33,14 @@ def clone(tmp_path_factory):
     )
 
 
-def run(clone, *prefix, until=None, then=None):
+def run(clone, *prefix, flags=(), until=None, then=None):
     """Runs run_npu_1p.sh, and sends it a signal when its output matches a pattern.
 
     Returns:
       (status, output).
     """
     process = subprocess.Popen(
-        list(prefix) + [str(clone / "run_npu_1p.sh")] + SHORT,
+        list(prefix) + [str(clone / "run_npu_1p.sh"), *SHORT, *flags],
         cwd="/",
         env=dict(os.environ, PYTHON=sys.executable),
         stdout=subprocess.PIPE,
@@ -82,7 +82,8 @@ def runs(clone, model_dir):
     content = bytearray(data.read_bytes())
     content[len(content) // 3] ^= 16
     data.write_bytes(content)
-    status, finished = run(clone)
+    # Only a fresh start would read it.
+    status, finished = run(clone, flags=["--init_checkpoint=none"])
     assert status == 0, finished
     return killed, interrupted, finished
 
@@ -98,6 +99,7 @@ def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
     assert ("resumed at step 2\n" in runs[1]) != ("resumed" not in runs[1])
     assert "step 6 of 6 (100.0 %), 0:00:00 left" in runs[2]
     assert "starts without --resnet_checkpoint" not in runs[2]
+    assert runs[2].count("--init_checkpoint is ignored: the training resumes") == 1
 
 
 def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs, model_dir):

@@ -36,17 +36,16 @@ float32 [B, 8732, 4]. evaluation/postprocess.py turns them into detections.
 """
 
 import os
-import shutil
 import sys
-import tempfile
 
 from absl import flags
 
 # The folder above this one has the imported modules.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from console import new_folder
 from console.command import run
-from console.errors import UserError, blaming, check
+from console.errors import check
 from detection import exporter, model_file
 
 FLAGS = flags.FLAGS
@@ -74,32 +73,10 @@ def main(_):
     checkpoint_path = model_file.find_checkpoint(FLAGS.model)
     folder = os.path.dirname(checkpoint_path)
     label_map = model_file.read_label_map(FLAGS.label_map, folder)
-    with blaming(f"--output_dir={FLAGS.output_dir}:", OSError):
-        partial = _make_partial(FLAGS.output_dir)
-        try:
-            exporter.export(checkpoint_path, label_map, partial, FLAGS.batch_size)
-            os.replace(partial, FLAGS.output_dir)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with new_folder.create("output_dir", FLAGS.output_dir) as partial:
+        exporter.export(checkpoint_path, label_map, partial, FLAGS.batch_size)
     print(f"{checkpoint_path}: exported to {FLAGS.output_dir}")
     print("for Ascend: " + exporter.atc_command(FLAGS.output_dir, FLAGS.batch_size))
-
-
-def _make_partial(output_dir):
-    """Creates the folder that is renamed to output_dir when the export is complete."""
-    if os.path.lexists(output_dir) and os.listdir(output_dir):
-        raise UserError(
-            f"--output_dir={output_dir} is not empty; name a new folder, or move its "
-            "files away"
-        )
-    parent, name = os.path.split(os.path.abspath(output_dir))
-    os.makedirs(parent, exist_ok=True)
-    partial = tempfile.mkdtemp(prefix=f".partial-{name}-", dir=parent)
-    # mkdtemp makes folders for their owner only.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(partial, 0o777 & ~mask)
-    return partial
 
 
 if __name__ == "__main__":

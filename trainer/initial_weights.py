@@ -23,13 +23,13 @@ from dataset import categories
 from trainer import checkpoints
 from trainer.flags import FLAGS
 
-_BACKBONE_SCOPE = "resnet34/"
+BACKBONE_SCOPE = "resnet34/"
 _EXTRA_LEVELS = "ssd/block"
 # Starts of the names of the variables that --freeze leaves unchanged.
 _FROZEN = {
     "none": (),
-    "backbone": (_BACKBONE_SCOPE,),
-    "all_but_heads": (_BACKBONE_SCOPE, _EXTRA_LEVELS),
+    "backbone": (BACKBONE_SCOPE,),
+    "all_but_heads": (BACKBONE_SCOPE, _EXTRA_LEVELS),
 }
 _MAX_NAMES = 20
 
@@ -98,8 +98,8 @@ def of_backbone(checkpoint_path):
     """
     checkpoints.read(checkpoint_path)
     available = checkpoints.shapes(checkpoint_path)
-    is_ssd = any(name.startswith(_BACKBONE_SCOPE) for name in available)
-    start = 0 if is_ssd else len(_BACKBONE_SCOPE)
+    is_ssd = any(name.startswith(BACKBONE_SCOPE) for name in available)
+    start = 0 if is_ssd else len(BACKBONE_SCOPE)
     variables = {}
     for name, shape in backbone_shapes().items():
         if available.get(name[start:]) != shape:
@@ -199,7 +199,7 @@ def _match_classes(prefix, num_classes, label_map):
     """
     source = _source_label_map(prefix, num_classes)
     if source:
-        same = {_plain(name): key for key, name in reversed(source.names.items())}
+        same = {_plain(name): key for key, name in reversed(list(source.names.items()))}
         found = {key: same.get(_plain(name)) for key, name in label_map.names.items()}
         how = "by name"
     else:

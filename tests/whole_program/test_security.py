@@ -16,6 +16,8 @@ SOURCES = sorted(
 # A connection of multiprocessing unpickles what recv() receives.
 _FORBIDDEN_CALLS = {"eval", "exec", "system", "popen", "literal_eval", "recv"}
 _FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
+# Its unpickler only knows dictionaries of tensors: tests/tools/test_import_backbone.py.
+_RESTRICTED_UNPICKLER = ROOT / "tools" / "weights" / "torch_file.py"
 
 
 def problems(source):
@@ -40,7 +42,11 @@ def problems(source):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_source_runs_or_unpickles_what_it_reads(path):
-    assert problems(path.read_text(encoding="utf-8")) == []
+    source = path.read_text(encoding="utf-8")
+    if path == _RESTRICTED_UNPICKLER:
+        assert source.count("pickle.") == source.count("(pickle.Unpickler)") == 1
+        source = source.replace("import pickle\n", "")
+    assert problems(source) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Folders that are written whole or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+from console.errors import blaming, check
+
+
+@contextlib.contextmanager
+def create(flag, path):
+    """Yields an empty folder that becomes the one at `path` when the block ends.
+
+    Args:
+      flag: str, the flag that names the folder, without dashes.
+      path: str; folders above it are created. It must not exist or be empty.
+
+    Yields:
+      str, path of the temporary folder; it is removed if the block raises an error.
+
+    Raises:
+      UserError: the folder has files, or it cannot be written.
+    """
+    with blaming(f"--{flag}={path}:", OSError):
+        check(
+            not os.path.lexists(path) or not os.listdir(path),
+            "--%s=%s is not empty; name a new folder, or move its files away",
+            flag,
+            path,
+        )
+        parent, name = os.path.split(os.path.abspath(path))
+        os.makedirs(parent, exist_ok=True)
+        partial = tempfile.mkdtemp(prefix=f".partial-{name}-", dir=parent)
+        try:
+            # mkdtemp makes folders for their owner only.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(partial, 0o777 & ~mask)
+            yield partial
+            os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -133,6 +133,7 @@ def newest_checkpoint(device, params, model_dir, limit=None):
 def _model_fn(device, label_map, resumed_path, start):
     """Returns ssd_model_fn with the optimizer of the device and the start weights."""
     if resumed_path:
+        start = None
         with blaming("--model_dir:"):
             initial_weights.check_resumable(resumed_path, FLAGS.freeze)
         if FLAGS.init_checkpoint:

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import models
 import processes
 
 pytestmark = pytest.mark.slow
@@ -78,9 +80,13 @@ def test_two_ranks_take_the_step_of_their_averaged_gradients(trainings):
     assert "\nNone\n" in outputs[2][1]
 
 
-def test_the_ranks_share_the_evaluation_with_the_result_of_one(tmp_path):
+def test_ranks_start_from_a_detector_and_share_the_evaluation_with_the_result_of_one(
+    tmp_path,
+):
+    detector = models.write_checkpoint(tmp_path)
     clone = processes.copy_project(tmp_path / "two ranks")
     schedule = ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
+    schedule += [f"--init_checkpoint={detector}", "--freeze=backbone"]
     schedule += ["--train_batch_size=1", f"--base_port={processes.free_ports(3)}"]
     results = []
     for script, flags in (("8p", schedule), ("1p", ["--mode=eval"])):
@@ -99,3 +105,18 @@ def test_the_ranks_share_the_evaluation_with_the_result_of_one(tmp_path):
     # Rank 0 has the first, third and fifth image.
     assert "2 images detected; rank 0 has the result" in log
     assert "Eval results" not in log
+    old = tf.train.load_checkpoint(detector).get_tensor
+    first, last = (
+        tf.train.load_checkpoint(f"{clone}/training/D0/result_npu/model.ckpt-{step}")
+        for step in (0, 2)
+    )
+    name = "ssd/class_net/class-3/bias"
+    # Only background is among the categories of both.
+    background = old(name).reshape([4, -1])[:, 0]
+    np.testing.assert_array_equal(
+        first.get_tensor(name).reshape([4, -1])[:, 0], background
+    )
+    assert (last.get_tensor(name).reshape([4, -1])[:, 0] != background).all()
+    name = "resnet34/batch_normalization_5/moving_mean"
+    np.testing.assert_array_equal(last.get_tensor(name), old(name))
+    assert "resnet34/conv2d/kernel/Momentum" not in last.get_variable_to_shape_map()

@@ -100,15 +100,10 @@ def of_backbone(checkpoint_path):
     available = checkpoints.shapes(checkpoint_path)
     is_ssd = any(name.startswith(BACKBONE_SCOPE) for name in available)
     start = 0 if is_ssd else len(BACKBONE_SCOPE)
-    variables = {}
-    for name, shape in backbone_shapes().items():
-        if available.get(name[start:]) != shape:
-            raise ValueError(
-                f"{checkpoint_path} is not a ResNet34: the backbone needs "
-                f"{name[start:]} of shape {shape}, but it has "
-                f"{available.get(name[start:], 'none')}"
-            )
-        variables[name[start:]] = name
+    needed = backbone_shapes()
+    variables = {name[start:]: name for name in needed}
+    shapes = {name[start:]: shape for name, shape in needed.items()}
+    _check_shapes(checkpoint_path, available, shapes, "ResNet34")
     tf.logging.info(
         "--resnet_checkpoint=%s: loading %d variables", checkpoint_path, len(variables)
     )
@@ -125,6 +120,15 @@ def _shapes(build):
     with tf.Graph().as_default():
         build(tf.zeros([1, anchors.IMAGE_SIZE, anchors.IMAGE_SIZE, 3]))
         return {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+
+
+def _check_shapes(path, available, needed, network):
+    for name, shape in needed.items():
+        if available.get(name) != shape:
+            raise ValueError(
+                f"{path} is not a checkpoint of {network}: the network needs {name} of "
+                f"shape {shape}, but it has {available.get(name, 'none')}"
+            )
 
 
 def of_detector(path, label_map):
@@ -147,12 +151,7 @@ def of_detector(path, label_map):
     needed = _shapes(
         lambda images: ssd_architecture.ssd(images, False, max(num_classes, 1))
     )
-    for name, shape in needed.items():
-        if available.get(name) != shape:
-            raise ValueError(
-                f"{prefix} is not a checkpoint of SSD-ResNet34: the network needs "
-                f"{name} of shape {shape}, but it has {available.get(name, 'none')}"
-            )
+    _check_shapes(prefix, available, needed, "SSD-ResNet34")
     classes = _match_classes(prefix, num_classes, label_map)
     channels = {}
     for level, boxes in zip(anchors.LEVELS, anchors.BOXES_PER_CELL):

@@ -349,7 +349,7 @@ def test_safetensors_without_a_valid_header_are_refused(tmp_path, content):
 def test_what_is_not_a_resnet34_is_one_line_with_status_2(tmp_path, arrays):
     write_safetensors(tmp_path / "x", {"conv1.weight": np.zeros([64, 3, 7, 7], "f4")})
     for name, message in (
-        ("none", "--weights=none: [Errno 2]"),
+        ("none", "--weights=none: none: No such file"),
         ("x", "is not a ResNet34: batch_normalization/gamma needs bn1.weight of shape"),
     ):
         arguments = [f"--weights={name}", "--output_dir=new"]

@@ -96,7 +96,7 @@ def test_a_variable_that_is_missing_or_has_another_shape_is_named(tmp_path, back
         ("wide", wide, r"batch_normalization_1/gamma of shape \[64\], .* has \[65\]"),
     ):
         models.save(tmp_path / name, dict(values, global_step=1))
-        with pytest.raises(ValueError, match="not a ResNet34: .*" + message):
+        with pytest.raises(ValueError, match="checkpoint of ResNet34: .*" + message):
             initial_weights.of_backbone(str(tmp_path / name))
     with pytest.raises(ValueError, match="cut is not a checkpoint of SSD-ResNet34: .*"):
         initial_weights.of_detector(str(tmp_path / "cut"), NEW_LABELS)

@@ -291,7 +291,12 @@ def apply(model_fn, weights, freeze):
         return getter(name, *args, **kwargs)
 
     def initialized_model_fn(features, labels, mode, params):
-        with tf.variable_scope(tf.get_variable_scope(), custom_getter=get_variable):
+        # The names of operators and summaries stay as they are.
+        with tf.variable_scope(
+            tf.get_variable_scope(),
+            custom_getter=get_variable,
+            auxiliary_name_scope=False,
+        ):
             spec = model_fn(features, labels, mode, params)
         if weights:
             tf.train.init_from_checkpoint(path, weights.variables)

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import dataset_parser
 import records
-from dataset import augmentation, coco_json, image_header, record_files
+from dataset import augmentation, categories, coco_json, image_header, record_files
 
 # Black to white from left to right, red from top to bottom: 40 high, 60 wide.
 Y, X = np.mgrid[0:40, 0:60]
@@ -227,6 +227,7 @@ def test_real_photographs_go_in(tmp_path, coco_sample):
 
     dataset = coco_json.load(coco_sample + "/instances.json")
     entries, _ = annotations.plan(dataset, coco_sample + "/images", max_images=9)
-    shards.convert({str(tmp_path / "coco"): entries}, num_shards=1, workers=1)
+    names = categories.COCO.names
+    shards.write(str(tmp_path / "coco"), entries, names, num_shards=1, workers=1)
     ids = read_ids(str(tmp_path / "coco-*"))
     assert sorted(ids[ids > 0]) == sorted(i["id"] for i in dataset["images"])[:9]

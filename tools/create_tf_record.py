@@ -21,8 +21,6 @@ give the same bytes. A run that fails or is killed leaves all files as they were
 unless it is killed in its last moment; see conversion/shards.py.
 """
 
-import collections
-import contextlib
 import gc
 import os
 import sys
@@ -32,16 +30,21 @@ from absl import flags
 # The modules of the project are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import command, paths
-from console.errors import MAX_LISTED, UserError, blaming
-from conversion import annotations, label_map, pascal_voc, shards, split, voc_folder
-from conversion.outputs import Outputs, prefix_of_validation
+from console import command
+from console.errors import UserError, blaming
+from conversion import (
+    annotations,
+    label_map,
+    outputs,
+    pascal_voc,
+    shards,
+    split,
+    voc_folder,
+)
 from conversion.unusable import UnusableImages
 from dataset import categories, coco_json
 
 FLAGS = flags.FLAGS
-
-_PATH_FLAGS = ("output_prefix", "voc_dir", "image_dir", "annotations", "label_map")
 
 
 def _define_flags():
@@ -73,7 +76,6 @@ def _define_flags():
         0,
         "Share of the images, for example 0.2, that become the validation set. With "
         "--output_prefix=DIR/train they are written to DIR/val. 0: one set only.",
-        lower_bound=0,
     )
     flags.DEFINE_integer("seed", 0, "Seed for choosing them.")
     flags.DEFINE_integer(
@@ -92,8 +94,6 @@ def _define_flags():
 
 
 def _check_flags():
-    for name in _PATH_FLAGS:
-        paths.check_local(name, FLAGS[name].value)
     if not FLAGS.voc_dir and not FLAGS.annotations:
         raise UserError("--annotations (COCO) or --voc_dir (Pascal VOC) is missing")
     source, others = "annotations", ("image_set", "label_map")
@@ -107,94 +107,94 @@ def _check_flags():
             f"--output_prefix={FLAGS.output_prefix or ''}: must be the folder and the "
             "start of the names of the shards, for example data/train"
         )
-    # True for NaN as well.
-    if not FLAGS.val_fraction < 1:
+    # Not true for NaN either.
+    if not 0 <= FLAGS.val_fraction < 1:
         raise UserError(
-            f"--val_fraction={FLAGS.val_fraction:g}: must be less than 1, for example "
-            "0.2"
+            f"--val_fraction={FLAGS.val_fraction:g}: must be at least 0 and less than "
+            "1, for example 0.2"
         )
 
 
 def main(_):
     """Converts the dataset that the flags name."""
     _check_flags()
-    prefixes = [FLAGS.output_prefix]
-    if FLAGS.val_fraction:
-        prefixes.append(prefix_of_validation(FLAGS.output_prefix))
+    prefixes, is_split = [FLAGS.output_prefix], FLAGS.val_fraction > 0
+    if is_split:
+        prefixes.append(outputs.prefix_of_validation(FLAGS.output_prefix))
     # Checked before reading the json, which takes long if it is large.
-    outputs = Outputs(
-        prefixes, FLAGS.num_shards, FLAGS.annotations, bool(FLAGS.val_fraction)
-    )
+    for prefix in prefixes:
+        outputs.check_free(prefix, FLAGS.num_shards, FLAGS.annotations, is_split)
     unusable = UnusableImages(FLAGS.skip_unusable)
-    read = _read_voc if FLAGS.voc_dir else _read_coco
-    dataset, image_dir, names, counts = read(outputs, unusable)
-    label_map.check_agreement(names, outputs.label_map_path, outputs.label_map)
-    with _without_garbage_collection():
-        entries, other_counts = annotations.plan(
-            dataset, image_dir, FLAGS.max_images, unusable
-        )
-    sets = [entries]
-    if FLAGS.val_fraction:
-        sets = split.split(entries, FLAGS.val_fraction, FLAGS.seed)
-    sets, changes = shards.convert(
-        dict(zip(prefixes, sets)),
-        FLAGS.num_shards,
-        FLAGS.workers,
-        FLAGS.ignore_exif,
-        unusable,
-        lambda sets: outputs.contents(sets, names),
-    )
-    annotations.print_counts(counts + other_counts + changes, sets)
-    unusable.print_all()
-    _print_missing_categories(sets)
-    outputs.print_paths()
-
-
-@contextlib.contextmanager
-def _without_garbage_collection():
-    """Saves a third of the time: the millions of objects of a json have no cycles."""
+    map_path = categories.find_label_map(None, os.path.dirname(FLAGS.output_prefix))
+    # Saves a third of the time: the millions of objects of a json have no cycles.
     gc.disable()
     try:
-        yield
+        names, entries, counts = _read(map_path, unusable)
     finally:
         gc.enable()
+    sets = {prefixes[0]: entries}
+    if is_split:
+        parts = split.split(entries, FLAGS.val_fraction, FLAGS.seed)
+        sets = dict(zip(prefixes, parts))
+    changes = {}
+    with outputs.all_or_none(FLAGS.output_prefix) as folder:
+        for prefix in prefixes:
+            sets[prefix], changes[prefix] = shards.write(
+                os.path.join(folder, os.path.basename(prefix)),
+                sets[prefix],
+                names,
+                FLAGS.num_shards,
+                FLAGS.workers,
+                FLAGS.ignore_exif,
+                unusable,
+            )
+        paths = outputs.write_others(folder, sets, names, FLAGS.annotations)
+    for prefix in prefixes:
+        annotations.print_set(prefix, sets[prefix], changes[prefix])
+    annotations.print_counts(counts)
+    if unusable.texts:
+        print(f"  left out: {len(unusable.texts)} images (--skip_unusable):")
+    for text in sorted(unusable.texts):
+        print("    " + " ".join(text.split()))
+    print(f"written beside the shards: {', '.join(paths)}")
 
 
-def _read_coco(unused_outputs, unused_unusable):
-    """Returns (dataset, folder of the images, names of the categories, counts)."""
-    with blaming("--annotations:"), _without_garbage_collection():
-        dataset = coco_json.load(FLAGS.annotations)
-    names = label_map.read_coco(dataset)
-    image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
-    return dataset, image_dir, names, collections.Counter()
+def _read(map_path, unusable):
+    """Reads the dataset.
 
+    Args:
+      map_path: path of the label map beside the shards, or None.
+      unusable: UnusableImages, to which images are added.
 
-def _read_voc(outputs, unusable):
-    """Returns the same as `_read_coco`."""
-    own_map, complete_path = outputs.label_map, outputs.label_map_path
-    if FLAGS.label_map:
-        with blaming("--label_map:"):
-            own_map, complete_path = categories.read_label_map(FLAGS.label_map), None
-    folder = voc_folder.find(FLAGS.voc_dir)
-    dataset, counts = pascal_voc.read(
-        folder,
-        FLAGS.image_set,
-        own_map,
-        complete_path,
-        FLAGS.max_images,
-        FLAGS.ignore_exif,
-        unusable,
+    Returns:
+      (names, entries, counts): dict from category id to name; and the results of
+      annotations.plan.
+    """
+    if FLAGS.voc_dir:
+        flag = f"--voc_dir={FLAGS.voc_dir}:"
+        folder = voc_folder.find(FLAGS.voc_dir)
+        image_dir = folder.image_dir
+        dataset = pascal_voc.read(
+            folder,
+            FLAGS.image_set,
+            FLAGS.label_map,
+            map_path,
+            FLAGS.ignore_exif,
+            unusable,
+        )
+        names = categories.read_names(dataset["categories"])
+    else:
+        flag = "--annotations:"
+        image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
+        with blaming(flag):
+            dataset = coco_json.load(FLAGS.annotations)
+        names = label_map.read_coco(dataset)
+    if map_path:
+        label_map.check_agreement(names, map_path)
+    entries, counts = annotations.plan(
+        dataset, image_dir, FLAGS.max_images, unusable, flag
     )
-    names = {entry["id"]: entry["name"] for entry in dataset["categories"]}
-    return dataset, folder.image_dir, names, counts
-
-
-def _print_missing_categories(sets):
-    """Prints which categories only one of the sets shows."""
-    for prefix, names in zip(sets, split.missing_categories(list(sets.values()))):
-        if names:
-            more = f", and {len(names) - MAX_LISTED} more" * (len(names) > MAX_LISTED)
-            print(f"  {prefix} has no box of: {', '.join(names[:MAX_LISTED])}{more}")
+    return names, entries, counts
 
 
 if __name__ == "__main__":

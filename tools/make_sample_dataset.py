@@ -178,9 +178,10 @@ def _make_split(folder, split, image_ids, seed):
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
     entries, counts = annotations.plan(dataset, image_dir)
-    sets = {os.path.join(folder, split): entries}
-    shards.convert(sets, _SHARDS[split], workers=1)
-    annotations.print_counts(counts, {split: entries})
+    prefix = os.path.join(folder, split)
+    shards.write(prefix, entries, categories.COCO.names, _SHARDS[split], workers=1)
+    annotations.print_set(split, entries, {})
+    annotations.print_counts(counts)
 
 
 def main(_):

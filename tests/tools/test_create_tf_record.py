@@ -13,14 +13,13 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from PIL import Image
 
 import commands
 import processes
-import records
 from console.errors import UserError
-from conversion import shards
+from conversion import outputs, shards
+from own_data import JPEG, encode_image, features_of, files_of
 
 
 @pytest.fixture
@@ -28,10 +27,9 @@ def dataset(tmp_path):
     """Five images of 30 x 50 with good and odd boxes: (dict, folder)."""
     image_dir = tmp_path / "images"
     image_dir.mkdir()
-    pixels = np.full([30, 50, 3], 90, np.uint8)
-    jpeg, png = records.encode_image(pixels), records.encode_image(pixels, "png")
     for i in range(1, 6):
-        (image_dir / f"{i}.jpg").write_bytes(png if i == 2 else jpeg)
+        encoded = encode_image("PNG") if i == 2 else JPEG
+        (image_dir / f"{i}.jpg").write_bytes(encoded)
     # A link may lead out of the folder.
     (image_dir / "5.jpg").rename(tmp_path / "elsewhere.jpg")
     (image_dir / "5.jpg").symlink_to(tmp_path / "elsewhere.jpg")
@@ -78,23 +76,6 @@ def run(tmp_path, content, image_dir, *flags):
     return commands.run("create_tf_record.py", given, tmp_path)
 
 
-def features_of(path):
-    """Dict from source id to dict of the features of all records in a shard."""
-    examples = {}
-    for line in tf.python_io.tf_record_iterator(str(path)):
-        feature = tf.train.Example.FromString(line).features.feature
-        values = {}
-        for name in feature:
-            kind = feature[name].WhichOneof("kind")
-            values[name] = list(getattr(feature[name], kind).value) if kind else []
-        examples[values["image/source_id"][0]] = values
-    return examples
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.glob("*") if path.is_file()}
-
-
 def repeat_image(content, count):
     """Lists the first image many times, without boxes."""
     image = {"file_name": "1.jpg", "height": 30, "width": 50}
@@ -115,16 +96,14 @@ def test_images_that_may_have_lost_their_content_are_counted_and_named(
         Image.fromarray(numbers).save(str(folder / image["file_name"]))
     result = run(tmp_path, content, folder)
     assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
-    assert lines[0].startswith(
+    assert (
         "1 images with transparent pixels, whose stored colors were used, for example "
         f"{folder}/dark2.png; if these are not the visible ones, put the images onto"
-    )
-    assert lines[1].startswith(
+    ) in result.stdout
+    assert (
         "2 images that are nearly black after the conversion to 8 bits, for example "
         f"{folder}/dark0.png; if the numbers in the files use only a part of their bits"
-    )
-    assert lines[2].endswith("3 images, 0 boxes, 0 of them crowd")
+    ) in result.stdout
 
 
 def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
@@ -136,22 +115,22 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
     assert lines[0].endswith("5 images, 4 boxes, 1 of them crowd")
     assert lines[1:] == [
         "2 images without a box (evaluated, not trained on)",
-        "1 boxes clipped to their image",
         "1 images converted to JPEG",
+        "1 boxes clipped to their image",
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",
-        f"{tmp_path}/out/instances_train2017.json: for --val_json_file",
-        f"{tmp_path}/out/label_map.json: for --label_map",
+        f"written beside the shards: {tmp_path}/out/instances_train2017.json, "
+        f"{tmp_path}/out/label_map.json",
     ]
     json_name, map_name, *names = sorted(os.listdir(str(tmp_path / "out")))
     assert (json_name, map_name) == ("instances_train2017.json", "label_map.json")
     assert names == [f"train2017-0000{i}-of-00002.tfrecord" for i in range(2)]
     first, second = (features_of(tmp_path / "out" / name) for name in names)
     # In the order of the ids, alternating between the shards.
-    assert (list(first), list(second)) == ([b"1", b"3", b"5"], [b"2", b"4"])
+    assert (list(first), list(second)) == ([1, 3, 5], [2, 4])
 
-    image = first[b"1"]
+    image = first[1]
     assert image["image/encoded"] == [(dataset[1] / "1.jpg").read_bytes()]
     assert image["image/format"] == [b"jpeg"]
     assert image["image/filename"] == [b"1.jpg"]
@@ -163,9 +142,9 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
     assert image["image/object/class/text"] == [b"dog", b"dog"]
     assert image["image/object/area"] == [7.5, 7.5]
     # The PNG.
-    assert second[b"2"]["image/format"] == [b"jpeg"]
-    assert second[b"2"]["image/encoded"][0].startswith(b"\xff\xd8")
-    assert second[b"4"]["image/object/is_crowd"] == [1]
+    assert second[2]["image/format"] == [b"jpeg"]
+    assert second[2]["image/encoded"][0].startswith(b"\xff\xd8")
+    assert second[4]["image/object/is_crowd"] == [1]
 
 
 def test_threads_and_repetition_do_not_change_a_byte(tmp_path, dataset):
@@ -186,24 +165,9 @@ def test_names_that_are_not_utf_8_are_written_all_the_same(tmp_path, dataset):
     result = run(tmp_path, content, image_dir)
     assert result.returncode == 0, result.stderr
     (path, _) = shards.shard_paths(str(tmp_path / "out" / "train2017"), 2)
-    features = features_of(path)[b"1"]
+    features = features_of(path)[1]
     assert features["image/filename"] == [b"\xff.jpg"]
     assert features["image/object/class/text"] == [b"?", b"?"]
-
-
-@pytest.mark.slow
-def test_a_process_converts_real_coco_annotations(tmp_path, coco_sample):
-    with open(coco_sample + "/instances.json") as file:
-        given = arguments(tmp_path, file.read(), coco_sample + "/images")
-    result = subprocess.run(
-        [sys.executable, str(commands.ROOT / "tools" / "create_tf_record.py"), *given],
-        cwd="/",
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0
-    assert "128 images, 939 boxes, 10 of them crowd" in result.stdout
 
 
 def in_first(section, **fields):
@@ -233,20 +197,21 @@ def in_all(**fields):
     [
         (in_first("images", file_name="../../etc/passwd"), "the file name leaves "),
         (in_first("images", file_name="a\0b"), "the file name leaves "),
-        (in_first("images", file_name=None), "has no file_name"),
-        (
-            in_first("images", width=None),
-            "{'id': 3, 'file_name': '3.jpg', 'height': 30",
-        ),
+        (in_first("images", file_name=None), "file_name must be a text"),
+        (in_first("images", file_name=7), "file_name must be a text"),
+        (in_first("images", width=None), "wrong: width must be an integer from 1"),
         (in_first("images", width=0), "is wrong: width must be an integer from 1"),
         (in_first("images", id=1), "is wrong: its id occurs twice"),
+        (in_first("images", id=-1), "id must be an integer from 0"),
         (in_first("annotations", bbox=[1, 2]), "is wrong: bbox [1, 2] is not a list"),
-        (in_first("annotations", bbox=None), "has no bbox"),
+        (in_first("annotations", bbox=None), "bbox None is not a list of four numbers"),
         (in_first("annotations", bbox=["1"] * 4), "is not a list of four numbers"),
-        (in_first("annotations", bbox=7), "is wrong: bbox 7 is not a list of four"),
         (in_first("annotations", area="big"), "area 'big' is not a number of pixels"),
         (in_first("annotations", area=10**400), "000 is not a number of pixels"),
         (in_first("annotations", area=float("nan")), "area nan is not a number of"),
+        (in_first("annotations", iscrowd=2**80), "iscrowd 12089258196146291747"),
+        (in_first("annotations", category_id="18"), "category_id must be a number"),
+        (in_first("annotations", image_id=[1]), "image_id must be a number"),
         (
             in_all(bbox=[0.1, 0.2, 0.5, 0.6]),
             "all 7 boxes lie within 0..1, such as [0.1",
@@ -254,36 +219,20 @@ def in_all(**fields):
         (in_all(bbox=[5, 6, 20, 0]), "no box counts: there are 7 boxes of no size"),
         (
             in_all(category_id=-1),
-            "there are 1 boxes of an image that the json does not list, 8 boxes of a ",
+            "1 boxes of an image that the json does not list, 8 bo",
         ),
         (in_all(image_id=9), "no box counts: there are 9 boxes of an image that the"),
-        (in_first("annotations", iscrowd=2**80), "iscrowd 12089258196146291747"),
-        (in_first("annotations", category_id="18"), "category_id must be a number"),
-        (in_first("annotations", image_id="1"), "image_id must be a number"),
-        (in_first("annotations", image_id=[1]), "image_id must be a number"),
-        (in_first("images", id=-1), "id must be an integer from 0"),
-        (in_first("images", file_name=7), "file_name must be a text"),
         (in_first("categories", id=-1), "category id -1 is not within 0..100000"),
         (in_first("categories", id=2**64), "id 18446744073709551616 is not within"),
-        (
-            lambda c, d: c.update(images=[None]),
-            "an entry of images is not an object: None",
-        ),
+        (lambda c, d: c.update(images=[None]), "images is not an object: None"),
         (lambda c, d: c.update(images=[]), "the list of images is empty"),
-        (
-            lambda c, d: c.update(annotations=[7]),
-            "an entry of annotations is not an object: 7",
-        ),
         (
             lambda c, d: c.update(categories=[{"id": -1}, {"id": 1, "name": 5}]),
             "whole number as id and a text as name (and 1 more, see above); correct",
         ),
         (lambda c, d: c.pop("categories"), "--annotations: "),
         (lambda c, d: shutil.rmtree(str(d)), "images: there is no such folder"),
-        (
-            lambda c, d: (d / "2.jpg").unlink(),
-            "2.jpg, image 2, is missing; add or repair",
-        ),
+        (lambda c, d: (d / "2.jpg").unlink(), "2.jpg, image 2, is missing; add or"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, message):
@@ -293,7 +242,7 @@ def test_bad_input_is_one_line_and_leaves_no_shard(tmp_path, dataset, spoil, mes
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
     assert line.startswith("create_tf_record.py: ") and message in line
-    assert files_of(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
@@ -308,11 +257,8 @@ def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
         (image_dir / f"{name}.jpg").write_bytes(encoded)
     result = run(tmp_path, content, image_dir)
     assert result.returncode == 2
-    assert sorted(re.findall(r"/(\w+)\.jpg is", result.stderr)) == [
-        "cut",
-        "empty",
-        "text",
-    ]
+    names = sorted(re.findall(r"/(\w+)\.jpg is", result.stderr))
+    assert names == ["cut", "empty", "text"]
     assert "cut.jpg is cut off" in result.stderr
     assert "(and 2 more, see above)" in result.stderr.splitlines()[-1]
     # The shards of the run before are still there.
@@ -343,9 +289,9 @@ def test_very_many_images_that_cannot_be_used_end_a_run_early(
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    entry = shards.Entry(str(tmp_path / "gone.jpg"), "gone.jpg", 1, (50, 30), ())
+    entry = shards.Entry(str(tmp_path / "gone.jpg"), "gone.jpg", 1, (50, 30), [])
     with pytest.raises(UserError, match="gone.jpg cannot be read: No such file"):
-        shards.serialize(entry)
+        shards.serialize(entry, {})
 
 
 def test_shards_of_another_number_are_refused_before_the_json_is_read(
@@ -354,13 +300,13 @@ def test_shards_of_another_number_are_refused_before_the_json_is_read(
     run(tmp_path, *dataset)
     before = files_of(tmp_path / "out")
     result = run(tmp_path, "not json", dataset[1], "--num_shards=3")
-    assert result.returncode == 2
-    assert "there are 2 files of another run, the first is " in result.stderr
+    assert "00000-of-00002.tfrecord is of another run" in result.stderr
+    assert "(and 1 more, see above); move it away" in result.stderr
     assert files_of(tmp_path / "out") == before
 
 
 def test_a_second_run_of_the_same_shards_is_refused(tmp_path, dataset):
-    with shards._partial_folder(str(tmp_path / "out" / ".partial-train2017")):
+    with outputs.all_or_none(str(tmp_path / "out" / "train2017")):
         result = run(tmp_path, *dataset)
     assert result.returncode == 2
     assert "another run is writing the same shards" in result.stderr
@@ -378,7 +324,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_shard(tmp_path, dataset):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert result.returncode == 2
     assert "--output_prefix: cannot write" in result.stderr.splitlines()[-1]
-    assert files_of(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
@@ -418,9 +364,9 @@ def test_a_run_that_is_ended_leaves_no_shard(
     assert (tool.returncode, output) == (status, "")
     assert "Traceback" not in error
     assert (error.splitlines() or [""])[-1] == line
-    assert files_of(tmp_path / "out") == {}
     # Only a killed run leaves its hidden folder, which the next run removes.
-    assert bool(list((tmp_path / "out").iterdir())) == (number == signal.SIGKILL)
+    assert (tmp_path / "out").exists() == (number == signal.SIGKILL)
+    assert not list(tmp_path.glob("out/*.tfrecord"))
     repeat_image(content, 2)
     assert run(tmp_path, content, image_dir).returncode == 0
     assert len(list((tmp_path / "out").iterdir())) == 4

@@ -29,9 +29,9 @@ def picture(mode="RGB"):
     return image if mode == "RGB" else image.convert(mode)
 
 
-def sixteen_bits():
-    values = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
-    return Image.fromarray(values.astype(np.uint16))
+def sixteen_bits(divisor=1):
+    values = np.linspace(0, 65535, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH) // divisor
+    return Image.fromarray(values.astype(np.uint16 if divisor == 1 else np.uint8))
 
 
 def noise():
@@ -52,6 +52,10 @@ def encode(image, kind="JPEG", orientation=None, **options):
     return output.getvalue()
 
 
+def gray(numbers, kind="PNG"):
+    return encode(Image.fromarray(numbers), kind)
+
+
 @pytest.fixture
 def load(tmp_path):
     def load(encoded, size=None, **options):
@@ -70,26 +74,20 @@ def decode():
         yield lambda value: session.run(pixels, {encoded: value}).astype(int)
 
 
+def reopened(encoded):
+    return Image.open(io.BytesIO(encoded))
+
+
 @pytest.fixture(scope="module")
 def difference(decode):
     """Function for the mean difference of TensorFlow's pixels from a Pillow image."""
 
     def difference(encoded, image):
-        pixels = decode(encoded)
-        expected = np.asarray(image.convert("RGB")).astype(int)
-        assert pixels.shape == expected.shape
-        return np.abs(pixels - expected).mean()
+        found, expected = decode(encoded), np.asarray(image.convert("RGB"))
+        assert found.shape == expected.shape
+        return np.abs(found - expected).mean()
 
     return difference
-
-
-def reopened(encoded):
-    return Image.open(io.BytesIO(encoded))
-
-
-def two_pictures():
-    """A JPEG that contains a second picture, as some cameras write it."""
-    return encode(picture(), "MPO", save_all=True, append_images=[picture("L")])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +96,8 @@ def two_pictures():
         encode(picture()),
         encode(picture("L")),
         encode(picture(), progressive=True),
-        two_pictures(),
+        # With a second picture, as some cameras write it.
+        encode(picture(), "MPO", save_all=True, append_images=[picture("L")]),
         encode(picture()) + b"\0" * 20,
         b"\xff\xd8\xff\xff\xff" + encode(picture())[2:],
     ],
@@ -122,11 +121,7 @@ def test_a_jpeg_is_kept_byte_for_byte_and_decodes_right(load, difference, encode
         (encode(picture(), "TGA"), picture(), 2),
         (encode(picture("CMYK")), picture(), 4),
         (encode(noise(), "PNG"), noise(), 20),
-        (
-            encode(sixteen_bits(), "TIFF"),
-            Image.fromarray((np.asarray(sixteen_bits()) // 256).astype(np.uint8)),
-            2,
-        ),
+        (encode(sixteen_bits(), "TIFF"), sixteen_bits(256), 2),
     ],
     ids="bmp gif tiff webp ppm tga cmyk_jpeg noise 16_bits".split(),
 )
@@ -188,19 +183,14 @@ def test_pixels_are_turned_as_viewers_turn_them(load, difference, kind, orientat
     assert load(encoded)[1] == upright.size
 
 
-@pytest.mark.parametrize(
-    "kind, changes", [("JPEG", []), ("PNG", [image_file.CONVERTED])]
-)
-def test_annotations_of_the_stored_size_keep_the_stored_pixels(
-    load, difference, kind, changes
+def test_the_size_of_the_annotations_or_else_the_flag_decides_on_turning(
+    load, difference
 ):
-    encoded = encode(picture(), kind, orientation=6)
-    kept, size, found = load(encoded, SIZE)
-    assert (size, found) == (SIZE, changes)
-    assert difference(kept, picture()) < 4
-
-
-def test_if_both_sizes_fit_the_flag_decides(load):
+    for kind, changes in (("JPEG", []), ("PNG", [image_file.CONVERTED])):
+        kept, size, found = load(encode(picture(), kind, orientation=6), SIZE)
+        assert (size, found) == (SIZE, changes)
+        assert difference(kept, picture()) < 4
+    # Both sizes fit.
     encoded = encode(picture(), orientation=3)
     assert load(encoded, SIZE)[2] == [image_file.TURNED]
     assert load(encoded, SIZE, ignore_exif=True) == (encoded, SIZE, [])
@@ -320,13 +310,13 @@ def lossless_jpeg():
         (encode(picture(), "BMP")[:-500], "cannot be decoded: "),
         (lossless_jpeg(), "cannot be decoded: "),
         (
-            encode(Image.fromarray(np.float32([[0.25, 2]])), "TIFF"),
+            gray(np.float32([[0.25, 2]]), "TIFF"),
             "its pixels are from 0.25 to 2, and it does not tell which numbers are bla",
         ),
-        (encode(Image.fromarray(np.float32([[np.nan, 2]])), "TIFF"), "from nan to"),
-        (encode(Image.fromarray(np.int32([[-1, 9]])), "TIFF"), "from -1 to 9, and"),
-        (encode(Image.fromarray(np.int32([[0, 65536]])), "TIFF"), "from 0 to 65536"),
-        (encode(Image.new("L", (70000, 8)), "PNG"), "a JPEG of 70000 x 8 pixels: "),
+        (gray(np.float32([[np.nan, 2]]), "TIFF"), "from nan to"),
+        (gray(np.int32([[-1, 9]]), "TIFF"), "from -1 to 9, and"),
+        (gray(np.int32([[0, 65536]]), "TIFF"), "from 0 to 65536"),
+        (encode(Image.new("L", (70000, 8)), "PNG"), "cannot be converted to a JPEG: "),
     ],
     ids="text eps cut_bmp lossless_jpeg floats no_number negative 32_bits wide".split(),
 )
@@ -340,24 +330,23 @@ def columns(*numbers, kind=np.uint16):
     return np.repeat(np.array([numbers], kind), 8, 0).repeat(8, 1)
 
 
-def tiff(numbers, bits=16, sample_format=1, photometric=1, doubles=(), shorts=()):
-    """An uncompressed gray TIFF; doubles and shorts are more tags with their values."""
+def tiff(numbers, more_tags):
+    """An uncompressed gray TIFF; more_tags: dict from tag to int or float."""
     height, width = numbers.shape
     data = numbers.tobytes()
-    if bits == 12:
+    if more_tags.get(258) == 12:
         pairs = numbers.astype(int).reshape(-1, 2)
         data = b"".join((a << 12 | b).to_bytes(3, "big") for a, b in pairs.tolist())
-    values = {256: width, 257: height, 258: bits, 259: 1, 262: photometric}
-    values.update({273: 8, 277: 1, 278: height, 279: len(data), 339: sample_format})
-    values.update(shorts)
-    tags = [(tag, struct.pack("<HHIHH", tag, 3, 1, v, 0)) for tag, v in values.items()]
-    data += b"".join(struct.pack("<d", value) for _, value in doubles)
-    for index, (tag, _) in enumerate(doubles):
-        place = 8 + len(data) - 8 * (len(doubles) - index)
-        tags.append((tag, struct.pack("<HHII", tag, 12, 1, place)))
+    tags = {256: width, 257: height, 258: numbers.itemsize * 8, 259: 1, 262: 1}
+    tags.update({273: 8, 277: 1, 278: height, 279: len(data), **more_tags})
+    entries = [
+        struct.pack("<HHIHH", tag, 3, 1, value, 0)
+        if isinstance(value, int)
+        else struct.pack("<HHIf", tag, 11, 1, value)
+        for tag, value in sorted(tags.items())
+    ]
     head = b"II" + struct.pack("<HI", 42, 8 + len(data))
-    entries = b"".join(entry for _, entry in sorted(tags))
-    return head + data + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+    return head + data + struct.pack("<H", len(tags)) + b"".join(entries) + b"\0" * 4
 
 
 def png(numbers, bits):
@@ -369,71 +358,43 @@ def png(numbers, bits):
 
 
 TWELVE = columns(0, 300, 3900, 4095)
+FLOATS = columns(0, 0.25, 0.5, 1, kind=np.float32)
+SIGNED = columns(-100, 0, 50, 100, kind=np.int16)
+INT32 = columns(0, 200, kind=np.int32)
 
 
 @pytest.mark.parametrize(
     "encoded, expected, losses",
     [
-        (tiff(TWELVE, 12), [0, 18, 243, 255], []),
-        (tiff(TWELVE * 16, photometric=0), [255, 237, 12, 0], []),
-        (tiff(TWELVE, doubles=[(341, 4095)]), [0, 18, 243, 255], []),
-        (tiff(TWELVE, shorts=[(281, 4095)]), [0, 18, 243, 255], []),
-        (
-            tiff(columns(0, 0.25, 0.5, 1, kind=np.float32), 32, 3, doubles=[(341, 1)]),
-            [0, 64, 128, 255],
-            [],
-        ),
-        (
-            tiff(
-                columns(-1, -0.5, 0, 1, kind=np.float32),
-                32,
-                3,
-                doubles=[(340, -1), (341, 1)],
-            ),
-            [0, 64, 128, 255],
-            [],
-        ),
-        (
-            tiff(
-                columns(-100, 0, 50, 100, kind=np.int16),
-                16,
-                2,
-                doubles=[(340, -100), (341, 100)],
-            ),
-            [0, 128, 192, 255],
-            [],
-        ),
+        # BitsPerSample; PhotometricInterpretation.
+        (tiff(TWELVE, {258: 12}), [0, 18, 243, 255], []),
+        (tiff(TWELVE * 16, {262: 0}), [255, 237, 12, 0], []),
+        # SMinSampleValue and SMaxSampleValue; SampleFormat.
+        (tiff(TWELVE, {341: 4095.0}), [0, 18, 243, 255], []),
+        (tiff(FLOATS, {339: 3, 341: 1.0}), [0, 64, 128, 255], []),
+        (tiff(FLOATS * 2 - 1, {339: 3, 340: -1.0, 341: 1.0}), [0, 64, 128, 255], []),
+        (tiff(SIGNED, {339: 2, 340: -100.0, 341: 100.0}), [0, 128, 192, 255], []),
+        # MaxSampleValue, which may only be the brightest pixel.
+        (tiff(TWELVE, {281: 4095}), [0, 18, 243, 255], []),
+        (tiff(TWELVE // 2, {281: 2047}), [0, 18, 243, 255], []),
+        (tiff(TWELVE // 2, {281: 2040}), [0, 0, 7, 7], [pixels.DARK]),
         (png(TWELVE, 12), [0, 18, 243, 255], []),
         # As the standard has it: scaled, and the file tells where it comes from.
         (png(TWELVE * 16, 12), [0, 18, 243, 255], []),
         (png(columns(0, 16, 160, 1600), 12), [0, 0, 0, 6], [pixels.DARK]),
         # Nothing tells that these have 12 bits; 3900 is only the brightest pixel.
-        (tiff(TWELVE), [0, 1, 15, 15], [pixels.DARK]),
-        (tiff(TWELVE // 2, shorts=[(281, 2047)]), [0, 18, 243, 255], []),
-        (tiff(TWELVE // 2, shorts=[(281, 2040)]), [0, 0, 7, 7], [pixels.DARK]),
-        (encode(Image.fromarray(TWELVE), "PNG"), [0, 1, 15, 15], [pixels.DARK]),
-        (encode(Image.fromarray(columns(2, 2**14 - 1)), "PNG"), [0, 63], [pixels.DARK]),
-        (encode(Image.fromarray(columns(2, 2**14)), "PNG"), [0, 64], []),
-        (
-            encode(Image.fromarray(columns(61440, 65535)), "PNG"),
-            [240, 255],
-            [pixels.BRIGHT],
-        ),
-        (
-            encode(Image.fromarray(columns(0, 9, 20, kind=np.uint8)), "PNG"),
-            [0, 9, 20],
-            [pixels.DARK],
-        ),
-        (
-            encode(Image.fromarray(columns(0, 200, kind=np.int32)), "TIFF"),
-            [0, 0],
-            [pixels.DARK],
-        ),
+        (tiff(TWELVE, {}), [0, 1, 15, 15], [pixels.DARK]),
+        (gray(TWELVE), [0, 1, 15, 15], [pixels.DARK]),
+        (gray(columns(2, 2**14 - 1)), [0, 63], [pixels.DARK]),
+        (gray(columns(2, 2**14)), [0, 64], []),
+        (gray(columns(61440, 65535)), [240, 255], [pixels.BRIGHT]),
+        (gray(columns(0, 9, 20, kind=np.uint8)), [0, 9, 20], [pixels.DARK]),
+        (gray(INT32, "TIFF"), [0, 0], [pixels.DARK]),
     ],
     ids=(
-        "12_bits white_is_zero largest maximum floats floats_below_0 signed sbit "
-        "sbit_scaled sbit_scaled_dark unknown 11_bits no_maximum unknown_png 14_bits "
-        "15_bits bright 8_bits 32_bits"
+        "12_bits white_is_zero largest floats below_0 signed maximum 11_bits brightest "
+        "sbit sbit_scaled sbit_scaled_dark unknown unknown_png 14_bits 15_bits bright "
+        "8_bits 32_bits"
     ).split(),
 )
 def test_larger_numbers_are_scaled_as_the_file_tells_or_named(

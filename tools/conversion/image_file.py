@@ -36,8 +36,6 @@ Image.MAX_IMAGE_PIXELS = image_header.MAX_PIXELS // 2
 CONVERTED = "images converted to JPEG"
 TURNED = "images turned upright as their EXIF data says"
 
-# Full resolution for chroma as well.
-_JPEG_OPTIONS = {"quality": 95, "subsampling": 0}
 _JPEG_END = b"\xff\xd9"
 
 _ORIENTATION_TAG = 0x0112
@@ -72,10 +70,10 @@ def load(path: str, size=None, ignore_exif: bool = False):
       ValueError: the image cannot be used, or its size contradicts the annotations.
       OSError: the file cannot be read.
     """
+    num_bytes = os.path.getsize(path)
+    if num_bytes > MAX_BYTES:
+        raise ValueError(f"has {num_bytes} bytes; the limit is {MAX_BYTES}")
     with open(path, "rb") as file:
-        num_bytes = os.fstat(file.fileno()).st_size
-        if num_bytes > MAX_BYTES:
-            raise ValueError(f"has {num_bytes} bytes; the limit is {MAX_BYTES}")
         encoded = file.read()
     image, changes = _open(encoded), []
     if not _is_plain_jpeg(image):
@@ -85,16 +83,20 @@ def load(path: str, size=None, ignore_exif: bool = False):
         with _naming("decoded"):
             image.load()
     orientation = 1 if ignore_exif else _orientation(image)
-    is_turned = _is_turned(image.size, orientation, size)
-    if changes:
-        with _naming("converted to 8 bits"):
-            image, losses = pixels.to_8_bits(image, encoded)
-        changes += losses
-    if is_turned:
+    if _is_turned(image.size, orientation, size):
         changes.append(TURNED)
-        with _naming("decoded"):
+    if not changes:
+        return encoded, image.size, changes
+    # The sides of a JPEG have at most 65500 pixels.
+    with _naming("converted to a JPEG"):
+        image, losses = pixels.to_8_bits(image, encoded)
+        if TURNED in changes:
             image = image.transpose(_TURNS[orientation])
-    return _encode(image) if changes else encoded, image.size, changes
+        # Pillow would write comments into the JPEG.
+        image.info, output = {}, io.BytesIO()
+        # Full resolution for chroma as well.
+        image.save(output, "JPEG", quality=95, subsampling=0)
+    return output.getvalue(), image.size, changes + losses
 
 
 def exif_orientation(encoded: bytes) -> int:
@@ -176,14 +178,3 @@ def _is_turned(stored, orientation, size):
             f"{size[0]} x {size[1]}{hint}"
         )
     return orientation != 1 and size in (None, upright)
-
-
-def _encode(image):
-    """Encodes an image of mode "L" or "RGB" as a JPEG."""
-    # Pillow would write comments into the JPEG.
-    image.info = {}
-    output = io.BytesIO()
-    # The sides of a JPEG have at most 65500 pixels.
-    with _naming(f"written as a JPEG of {image.width} x {image.height} pixels"):
-        image.save(output, "JPEG", **_JPEG_OPTIONS)
-    return output.getvalue()

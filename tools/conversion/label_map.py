@@ -1,51 +1,36 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The categories of a conversion, and the label map beside its shards.
+"""Checks of the categories of a conversion.
 
 All shards of one folder share one label map, since training and evaluation on them need
 the same ids. The first conversion into a folder writes it, the others must agree.
 """
 
 import collections
-import json
 import unicodedata
 
 from console.errors import blaming, refuse
 from dataset import categories
 
-# The other one of LABEL_MAP_FILES is only read.
-FILE_NAME = categories.LABEL_MAP_FILES[0]
+ONE_LABEL_MAP = (
+    "the shards of one folder share one label map; convert all of them into a new "
+    "folder, or "
+)
 
 
-def find(folder: str):
-    """Reads the label map of a folder of shards.
-
-    Returns:
-      (path, categories.LabelMap), or (None, None) if there is none.
-
-    Raises:
-      UserError: it cannot be read.
-    """
-    path = categories.find_label_map(None, folder)
-    if not path:
-        return None, None
-    with blaming("--output_prefix:"):
-        return path, categories.read_label_map(path)
-
-
-def check_agreement(names: dict, path, label_map):
+def check_agreement(names: dict, path: str):
     """Checks that a dataset has the ids and names of the label map beside the shards.
 
     Args:
       names: dict from category id to name, of the dataset.
-      path, label_map: as `find` returns them.
+      path: of the label map.
 
     Raises:
-      UserError: a category has another name there, or is not there.
+      UserError: the label map cannot be read; or a category has another name there,
+        or is not there.
     """
-    if path is None:
-        return
-    there = label_map.names
+    with blaming("--output_prefix:"):
+        there = categories.read_label_map(path).names
     refuse(
         [
             f"--output_prefix: category {number} is {name!r}, but "
@@ -54,8 +39,7 @@ def check_agreement(names: dict, path, label_map):
             for number, name in sorted(names.items())
             if there.get(number) != name
         ],
-        "the shards of one folder share one label map; convert all of them into a new "
-        "folder, or give the categories the same ids and names",
+        ONE_LABEL_MAP + "give the categories the same ids and names",
     )
 
 
@@ -84,26 +68,17 @@ def read_coco(dataset: dict) -> dict:
     with blaming("--annotations:"):
         names = categories.read_names(entries)
     groups = {str(entry.get("supercategory")) for entry in entries}
-    unused = [
-        entry
-        for entry in entries
-        if entry.get("supercategory") == "none" and entry["name"] in groups
-    ]
-    if unused:
-        boxes = (a for a in dataset["annotations"] if isinstance(a, dict))
-        used = {str(box.get("category_id")) for box in boxes}
-        unused = [entry for entry in unused if str(entry["id"]) not in used]
-    for entry in unused:
-        print(
-            f"category {entry['id']}, {entry['name']!r}, is the group of the "
-            "others and has no boxes: left out"
-        )
-        del names[entry["id"]]
-    dataset["categories"] = [e for e in entries if e["id"] in names]
-    check_alike(
-        "--annotations:",
-        [(name, f"id {number}") for number, name in sorted(names.items())],
-    )
+    used_ids = {str(box.get("category_id")) for box in dataset["annotations"]}
+    for number, entry in zip(list(names), entries):
+        is_group = entry.get("supercategory") == "none" and entry["name"] in groups
+        if is_group and str(number) not in used_ids:
+            print(
+                f"category {number}, {names.pop(number)!r}, is the group of the others "
+                "and has no boxes: left out"
+            )
+    dataset["categories"] = [entry for entry in entries if entry["id"] in names]
+    places = [(name, f"id {number}") for number, name in sorted(names.items())]
+    check_alike("--annotations:", places)
     return names
 
 
@@ -130,32 +105,4 @@ def check_alike(flag: str, names: list):
             if len(group) > 1
         ],
         "give each category one name and one id",
-    )
-
-
-def to_json(names: dict) -> bytes:
-    """Returns the contents of a label map."""
-    entries = categories.LabelMap(names).entries()
-    return json.dumps({"categories": entries}, indent=1).encode()
-
-
-def check_known(flag: str, image_of: dict, path: str, label_map):
-    """Checks that the label map beside the shards lists all names of a VOC folder.
-
-    Args:
-      flag: start of the error message.
-      image_of: dict from the name of a category to where it occurs.
-      path, label_map: as `find` returns them.
-
-    Raises:
-      UserError: names are missing there.
-    """
-    known = set(label_map.names.values())
-    refuse(
-        [
-            f"{flag} {name!r} in {image_of[name]} is missing in {path}"
-            for name in sorted(set(image_of) - known)
-        ],
-        "the shards of one folder share one label map; convert all of them into a new "
-        f"folder, or leave these boxes out with --label_map={path}",
     )

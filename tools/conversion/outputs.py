@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The files beside the shards: json, label map, and the lists of a split.
+"""The files of a conversion: shards, json, label map, and the lists of a split.
 
   train-00000-of-00016.tfrecord   shards of --output_prefix=data/train
   instances_train.json            COCO json of their images, for evaluation
@@ -8,26 +8,28 @@
   train.txt                       names of the images; only with --val_fraction
 
 A json or list that this tool wrote before is replaced, and no other file is.
+
+All files are written to a hidden folder beside their final place, and renamed when all
+of them are complete. A run that fails or is killed before that changes no file; the
+next run removes what is left in the hidden folder. A run that is killed while renaming
+may leave some new files beside some old ones, each of them complete.
 """
 
-import filecmp
+import contextlib
+import fcntl
+import glob
 import json
 import os
+import shutil
 
-from console.errors import UserError
-from conversion import label_map, shards
+from console.errors import UserError, blaming, refuse
+from conversion import shards
+from dataset import categories, coco_json
 
 _MARK = "converted by create_tf_record.py"
-# The mark is that near to the start of the file, or to its end in older versions.
+# The mark is that near to the start of the file, which may be large.
 _MARK_BYTES = 200
-_NOT_OWN = "exists and was not written by this tool"
 _TRAIN, _VAL = "train", "val"
-
-
-def json_path(output_prefix: str) -> str:
-    """Returns the path of the json of some shards."""
-    folder, name = os.path.split(output_prefix)
-    return os.path.join(folder, f"instances_{name}.json")
 
 
 def prefix_of_validation(output_prefix: str) -> str:
@@ -45,158 +47,179 @@ def prefix_of_validation(output_prefix: str) -> str:
     return os.path.join(folder, _VAL + name[len(_TRAIN) :])
 
 
-class Outputs:
-    """The files of one conversion.
+def check_free(output_prefix, num_shards, annotations, is_split):
+    """Checks that no file of the user or of another run is in the way.
 
-    Attributes:
-      prefixes: list of str, one for each set.
-      label_map_path, label_map: the label map that is beside the shards already, see
-        label_map.find.
+    Args:
+      output_prefix, num_shards: of the shards to be written.
+      annotations: path of the json that is converted, or None.
+      is_split: bool, whether the shards are one part of a split, and have a list.
+
+    Raises:
+      UserError: the files are listed.
     """
-
-    def __init__(self, prefixes, num_shards, annotations, has_lists):
-        """Checks that no file of the user or of another run is in the way.
-
-        Args:
-          prefixes: list of str, in one folder.
-          num_shards: int.
-          annotations: path of the json that is converted, or None.
-          has_lists: bool, whether lists are written.
-
-        Raises:
-          UserError: one line that names the file.
-        """
-        self.prefixes, self._has_lists = prefixes, has_lists
-        self._folder = os.path.dirname(prefixes[0])
-        # Prefixes whose json is the very one that is converted.
-        self._kept = set()
-        for prefix in prefixes:
-            shards.check_other_shards(prefix, num_shards)
-            path = json_path(prefix)
-            is_source = annotations and _is_same(path, annotations)
-            if is_source and not has_lists:
-                self._kept.add(prefix)
-            elif is_source or os.path.lexists(path) and not _is_own(path):
-                reason = "is --annotations" if is_source else _NOT_OWN
-                raise UserError(
-                    f"--output_prefix={prefix}: {path} {reason}; move it away"
-                )
-            if has_lists:
-                _check_list(prefix)
-        self.label_map_path, self.label_map = label_map.find(self._folder)
-
-    def contents(self, sets: dict, names: dict) -> dict:
-        """Creates the contents of the files.
-
-        Args:
-          sets: dict from output prefix to list of shards.Entry.
-          names: dict from category id to name.
-
-        Returns:
-          dict from file name to bytes.
-        """
-        files = {}
-        for prefix, entries in sets.items():
-            if prefix not in self._kept:
-                dataset = _to_json(entries, names)
-                files[os.path.basename(json_path(prefix))] = dataset.encode()
-            if self._has_lists:
-                files[os.path.basename(prefix) + ".txt"] = _to_list(entries)
-        if self.label_map_path is None:
-            files[label_map.FILE_NAME] = label_map.to_json(names)
-        return files
-
-    def print_paths(self):
-        """Prints which files were written, and what they are for."""
-        for prefix in self.prefixes:
-            path = json_path(prefix)
-            if prefix in self._kept:
-                print(f"{path}: left as it is, because it is --annotations")
-            else:
-                print(f"{path}: for --val_json_file")
-            if self._has_lists:
-                print(f"{prefix}.txt: the images of this set")
-        path = self.label_map_path or os.path.join(self._folder, label_map.FILE_NAME)
-        print(f"{path}: for --label_map")
+    if not is_split and _is_own_list(output_prefix):
+        raise UserError(
+            f"--output_prefix={output_prefix}: the shards there were made with "
+            "--val_fraction, and this run would train on the validation images as "
+            "well; repeat --val_fraction, or move the files of both sets away"
+        )
+    reasons = {}
+    present = set(glob.glob(glob.escape(output_prefix) + "-*-of-*"))
+    for path in sorted(
+        present.difference(shards.shard_paths(output_prefix, num_shards))
+    ):
+        reasons[path] = "is of another run, and would be read with the new shards"
+    path = _json_path(output_prefix)
+    if _is_source(path, annotations):
+        if is_split:
+            reasons[path] = "is --annotations"
+    elif os.path.lexists(path) and not _is_own_json(path):
+        reasons[path] = "exists and was not written by this tool"
+    path = _list_path(output_prefix)
+    if os.path.lexists(path) and is_split and not _is_own_list(output_prefix):
+        reasons[path] = "exists and was not written by this tool"
+    refuse(
+        [f"--output_prefix={output_prefix}: {p} {reasons[p]}" for p in reasons],
+        "move it away",
+    )
 
 
-def _is_own(path):
-    """Whether this tool wrote a json; the whole file may be large."""
+def _json_path(output_prefix):
+    folder, name = os.path.split(output_prefix)
+    return os.path.join(folder, f"instances_{name}.json")
+
+
+def _list_path(output_prefix):
+    return output_prefix + ".txt"
+
+
+def _is_source(path, annotations):
+    """Returns whether the json beside the shards is the one that is converted."""
+    return bool(annotations) and os.path.realpath(path) == os.path.realpath(annotations)
+
+
+def _is_own_json(path):
     try:
         with open(path, "rb") as file:
-            start = file.read(_MARK_BYTES)
-            file.seek(-min(_MARK_BYTES, os.path.getsize(path)), os.SEEK_END)
-            return _MARK.encode() in start + file.read()
+            return _MARK.encode() in file.read(_MARK_BYTES)
     except OSError:
         return False
 
 
-def _is_same(path, annotations):
-    try:
-        return filecmp.cmp(path, annotations, shallow=False)
-    except OSError:
+def _is_own_list(output_prefix):
+    """Returns whether a list exists and is the one of this tool's json beside it."""
+    path = _json_path(output_prefix)
+    if not os.path.isfile(_list_path(output_prefix)) or not _is_own_json(path):
         return False
+    with open(_list_path(output_prefix), "rb") as file:
+        lines = file.read()
+    images = coco_json.load(path)["images"]
+    return lines == _to_list([image["file_name"] for image in images])
 
 
-def _check_list(prefix):
-    """Checks that a list is missing, or is the one of the json beside it."""
-    path = prefix + ".txt"
-    if not os.path.lexists(path):
-        return
+@contextlib.contextmanager
+def all_or_none(output_prefix):
+    """Creates the hidden folder; renames its files if the block ends without error.
+
+    Args:
+      output_prefix: final folder of the files, and name of the run.
+
+    Yields:
+      path of the hidden folder, which is empty.
+
+    Raises:
+      UserError: a file cannot be written, or another run is writing the same shards.
+    """
+    folder, name = os.path.split(output_prefix)
+    partial = os.path.join(folder, ".partial-" + name)
+    is_new = not os.path.exists(folder)
+    with blaming("--output_prefix: cannot write", OSError):
+        os.makedirs(partial, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+        try:
+            _lock(lock, partial)
+            for name in os.listdir(partial):
+                os.remove(os.path.join(partial, name))
+            try:
+                yield partial
+                for name in sorted(os.listdir(partial)):
+                    os.replace(os.path.join(partial, name), os.path.join(folder, name))
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            os.close(lock)
+            if is_new:
+                # Only empty folders are removed: those of a run that failed.
+                with contextlib.suppress(OSError):
+                    os.removedirs(folder)
+
+
+def _lock(descriptor, partial):
     try:
-        with open(json_path(prefix), encoding="utf-8") as file:
-            names = [image["file_name"] for image in json.load(file)["images"]]
-        with open(path, "rb") as file:
-            if file.read() == _lines(names):
-                return
-    except (OSError, ValueError, LookupError, TypeError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{partial}: another run is writing the same shards; wait for it to end"
+        ) from None
+    except OSError:
+        # The file system has no locks; then two runs at a time are not noticed.
         pass
-    raise UserError(f"--output_prefix={prefix}: {path} {_NOT_OWN}; move it away")
 
 
-def _to_list(entries):
-    return _lines([entry.file_name for entry in entries])
+def write_others(folder, sets, names, annotations):
+    """Writes the files beside the shards.
+
+    Args:
+      folder: where to write, see `all_or_none`.
+      sets: dict from output prefix to list of shards.Entry that were written.
+      names: dict from category id to name.
+      annotations: path of the json that is converted, or None.
+
+    Returns:
+      list of the paths that the files will have.
+    """
+    files = {}
+    for prefix, entries in sets.items():
+        if not _is_source(_json_path(prefix), annotations):
+            files[_json_path(prefix)] = _to_json(entries, names)
+        if len(sets) > 1:
+            files[_list_path(prefix)] = _to_list([entry.file_name for entry in entries])
+    final_folder = os.path.dirname(prefix)
+    if not categories.find_label_map(None, final_folder):
+        content = json.dumps({"categories": _categories(names)}, indent=1).encode()
+        files[os.path.join(final_folder, categories.LABEL_MAP_FILES[0])] = content
+    for path, content in files.items():
+        with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
+            file.write(content)
+    return list(files)
 
 
-def _lines(file_names):
+def _to_list(file_names):
     """Returns the contents of a list, in the format of VOC's ImageSets."""
     text = "".join(os.path.splitext(name)[0] + "\n" for name in file_names)
     return os.fsencode(text)
 
 
 def _to_json(entries, names):
-    """Returns a COCO json of the images as they are in the shards."""
+    """Returns the contents of a COCO json of the images as they are in the shards."""
     images, annotations = [], []
     for entry in entries:
         width, height = entry.size
-        images.append(
-            {
-                "id": entry.image_id,
-                "file_name": entry.file_name,
-                "width": width,
-                "height": height,
-            }
-        )
-        for item in entry.objects:
-            annotation = {
-                # pycocotools takes a box with the id 0 for one that was not found.
-                "id": len(annotations) + 1,
-                "image_id": entry.image_id,
-                "category_id": item.category_id,
-                "bbox": item.bbox,
-                "area": item.area,
-                "iscrowd": item.is_crowd,
-            }
-            if item.difficult is not None:
-                annotation["difficult"] = item.difficult
-            annotations.append(annotation)
-    return json.dumps(
-        {
-            "info": {"description": _MARK},
-            "images": images,
-            "annotations": annotations,
-            "categories": [
-                {"id": n, "name": name} for n, name in sorted(names.items())
-            ],
-        }
-    )
+        image = {"id": entry.image_id, "file_name": entry.file_name}
+        images.append({**image, "width": width, "height": height})
+        for box in entry.boxes:
+            # pycocotools takes a box with the id 0 for one that was not found.
+            ids = {"id": len(annotations) + 1, "image_id": entry.image_id}
+            annotations.append({**ids, **box})
+    dataset = {
+        "info": {"description": _MARK},
+        "images": images,
+        "annotations": annotations,
+        "categories": _categories(names),
+    }
+    return json.dumps(dataset).encode()
+
+
+def _categories(names):
+    return [{"id": number, "name": names[number]} for number in sorted(names)]

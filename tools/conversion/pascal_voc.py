@@ -18,18 +18,16 @@ Image ids: the digits of the names ("2007_000027" is 2007000027) if these differ
 images of the set; else 1, 2, 3, ... in the order of the names.
 """
 
-import collections
 import math
 import os
 import re
-from typing import NamedTuple, Optional
 from xml.etree import ElementTree
 
 from console import text_file
-from console.errors import UserError, blaming
-from conversion import annotations, image_file, voc_folder
-from conversion import label_map as label_maps
-from conversion.unusable import UnusableImages
+from console.errors import UserError, blaming, refuse
+from conversion import image_file, voc_folder
+from conversion.label_map import ONE_LABEL_MAP, check_alike
+from dataset import categories
 
 NAMES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
@@ -41,89 +39,50 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _MAX_XML_BYTES = 2**21
 
 
-class Annotation(NamedTuple):
-    """The contents of one xml.
-
-    Attributes:
-      file_name: name of the image file, "" if the xml does not tell.
-      size: (width, height), None if the xml does not tell.
-      objects: list of (name, difficult 0 or 1, [xmin, ymin, xmax, ymax]).
-    """
-
-    file_name: str
-    size: Optional[tuple]
-    objects: list
-
-
-def read(
-    folder,
-    image_set=None,
-    label_map=None,
-    complete_path=None,
-    max_images=0,
-    ignore_exif=False,
-    unusable=None,
-):
+def read(folder, image_set, label_map, map_path, ignore_exif, unusable) -> dict:
     """Reads the images of one set, or all of them.
 
     Args:
       folder: voc_folder.VocFolder.
       image_set: name of a file in ImageSets/Main, without ".txt"; None for all images.
-      label_map: categories.LabelMap with the ids; None: see the module.
-      complete_path: path of the label map if it must have all names; None if boxes of
-        other names are to be left out.
-      max_images, ignore_exif: see annotations.plan and image_file.load.
-      unusable: UnusableImages, to which images are added; None to allow none.
+      label_map: path of the user's label map; boxes of other names get the category
+        -1. None: see the module.
+      map_path: path of the label map beside the shards, which must have all names
+        unless the user gives one; None if there is none.
+      ignore_exif: see image_file.load.
+      unusable: UnusableImages, to which images are added.
 
     Returns:
-      (dataset, counts): dict of a COCO json, whose file names are relative to the
-      folder of the images, and whose boxes are clipped to their images; and a
-      collections.Counter, see annotations.plan.
+      dict of a COCO json, whose file names are relative to the folder of the images.
 
     Raises:
       UserError: one line that names the file.
     """
-    unusable = unusable or UnusableImages()
-    if image_set:
-        names, problems = voc_folder.names_of_set(folder, image_set)
+    names = voc_folder.names_of(folder, image_set, unusable)
+    # Other images only matter for the ids of the categories.
+    others = set()
+    if not label_map and not map_path:
+        others = set(folder.images) & set(folder.xmls) - set(names)
+    # File name, size and objects of an image; object name: an xml that has it.
+    images, xml_of = {}, {}
+    for name in names + sorted(others):
+        if unusable.are_too_many:
+            break
+        try:
+            xml = read_xml(folder.xml_path(name))
+            if name not in others:
+                images[name] = _complete(xml, folder, name, ignore_exif)
+        except UserError as error:
+            unusable.texts.append(str(error))
+            continue
+        for object_name, _, _ in xml[2]:
+            xml_of.setdefault(object_name, folder.xml_path(name))
+    unusable.check(bool(images))
+    if label_map or map_path:
+        category_ids = _ids_of_label_map(folder, xml_of, label_map, map_path)
     else:
-        names, problems = voc_folder.all_names(folder)
-    for text in problems:
-        unusable.add(text)
-    unusable.check()
-    ids = _image_ids(names)
-    names = sorted(names, key=ids.get)[: max_images or None]
-    images = _read_images(folder, names, ignore_exif, unusable)
-    # Object name: the xml of an image that has it.
-    image_of = {}
-    if label_map is None:
-        image_of = _names_outside(folder, names, unusable)
-        unusable.check()
-    for name, annotation in images.items():
-        image_of.update((o[0], folder.xml_path(name)) for o in annotation.objects)
-    flag = f"--voc_dir={folder.path}:"
-    category_ids = _category_ids(folder, image_of, label_map)
-    if complete_path:
-        label_maps.check_known(flag, image_of, complete_path, label_map)
-    dataset, counts = _to_coco(images, ids, category_ids)
-    annotations.check_boxes(flag, dataset["annotations"], counts)
-    return dataset, counts
-
-
-def _to_coco(images, ids, category_ids):
-    counts = collections.Counter()
-    dataset = {"images": [], "annotations": []}
-    for name, (file_name, size, objects) in images.items():
-        image = dict(id=ids[name], file_name=file_name, width=size[0], height=size[1])
-        dataset["images"].append(image)
-        for annotation in _coco_objects(objects, size, category_ids, counts):
-            annotation["id"] = len(dataset["annotations"]) + 1
-            annotation["image_id"] = ids[name]
-            dataset["annotations"].append(annotation)
-    dataset["categories"] = [
-        {"id": number, "name": name} for name, number in category_ids.items()
-    ]
-    return dataset, counts
+        category_ids = _own_ids(folder, xml_of)
+    return _to_coco(images, _image_ids(names), category_ids)
 
 
 def _image_ids(names):
@@ -135,124 +94,100 @@ def _image_ids(names):
     return {name: number for number, name in enumerate(sorted(names), 1)}
 
 
-def _read_images(folder, names, ignore_exif, unusable):
-    """Returns a dict from name to Annotation with the file and size of the image."""
-    images = {}
-    for name in names:
-        if unusable.are_too_many:
-            break
-        try:
-            annotation = read_xml(folder.xml_path(name))
-            file_name = _file_name(folder, name, annotation)
-            size = annotation.size or _size_of_file(folder, file_name, ignore_exif)
-            images[name] = Annotation(file_name, size, annotation.objects)
-        except UserError as error:
-            unusable.add(str(error))
-    unusable.check(bool(images))
-    return images
-
-
-def _file_name(folder, name, annotation):
-    """Returns the file of an image; the xml chooses among several extensions."""
+def _complete(xml, folder, name, ignore_exif):
+    """Returns (file name, size, objects) of an image, of which an xml may lack two."""
+    file_name, size, objects = xml
     found = folder.images[name]
-    if annotation.file_name in found:
-        return annotation.file_name
-    if len(found) > 1:
-        raise UserError(
-            f"--voc_dir: {folder.image_dir} has {' and '.join(found)}; "
-            f"{folder.xml_path(name)} must name one of them in its <filename>"
-        )
-    return found[0]
+    if file_name not in found:
+        if len(found) > 1:
+            raise UserError(
+                f"--voc_dir: {folder.image_dir} has {' and '.join(found)}; "
+                f"{folder.xml_path(name)} must name one of them in its <filename>"
+            )
+        file_name = found[0]
+    if size is None:
+        path = os.path.join(folder.image_dir, file_name)
+        with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
+            _, size, _ = image_file.load(path, ignore_exif=ignore_exif)
+    return file_name, size, objects
 
 
-def _size_of_file(folder, file_name, ignore_exif):
-    path = os.path.join(folder.image_dir, file_name)
-    with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
-        return image_file.load(path, ignore_exif=ignore_exif)[1]
-
-
-def _category_ids(folder, image_of, label_map):
-    """Returns a dict from name to category id, after checking the names."""
-    if label_map is None:
-        category_ids = _own_ids(folder, image_of)
-        places = []
-    else:
-        category_ids = {name: number for number, name in label_map.names.items()}
-        listed = sorted(label_map.names.items())
-        places = [(name, f"id {number} in the label map") for number, name in listed]
-        image_of = {n: image_of[n] for n in image_of if n not in category_ids}
-    places += sorted(image_of.items())
-    label_maps.check_alike(f"--voc_dir={folder.path}:", places)
-    return category_ids
-
-
-def _names_outside(folder, names, unusable):
-    """Returns a dict from the names of the other images' objects to their xml."""
-    image_of = {}
-    for name in sorted(set(folder.images) & set(folder.xmls) - set(names)):
-        path = folder.xml_path(name)
-        try:
-            image_of.update((name, path) for name, _, _ in read_xml(path).objects)
-        except UserError as error:
-            unusable.add(f"without --label_map, images outside the set count: {error}")
-    return image_of
-
-
-def _own_ids(folder, image_of):
+def _own_ids(folder, xml_of):
     """Returns a dict from name to id, for VOC's names or else for those given."""
-    own = sorted(set(image_of).difference(NAMES))
+    check_alike(f"--voc_dir={folder.path}:", sorted(xml_of.items()))
+    own = sorted(set(xml_of).difference(NAMES))
     if own:
         print(
-            f"{folder.path}: {own[0]!r} in {image_of[own[0]]} is not one of VOC's "
-            f"names; the {len(image_of)} names in the folder get their own ids"
+            f"{folder.path}: the {len(xml_of)} names in the folder get their own ids; "
+            f"{own[0]!r} in {xml_of[own[0]]} is not one of VOC's names"
         )
-    names = sorted(image_of) if own else NAMES
+    names = sorted(xml_of) if own else NAMES
     return {name: number for number, name in enumerate(names, 1)}
 
 
-def _coco_objects(objects, size, category_ids, counts):
-    """Yields COCO annotations without ids; counts the boxes that are left out."""
-    for name, difficult, (xmin, ymin, xmax, ymax) in objects:
-        box = [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1]
-        corners = annotations.clip(box, size, counts)
-        if name not in category_ids:
-            counts[annotations.UNKNOWN_CATEGORY] += 1
-        elif corners is not None:
-            left, top, right, bottom = corners
-            yield {
-                "category_id": category_ids[name],
-                "bbox": [left, top, right - left, bottom - top],
-                "area": (right - left) * (bottom - top),
+def _ids_of_label_map(folder, xml_of, label_map, map_path):
+    """Returns a dict from name to id, after comparing the names with a label map."""
+    with blaming("--label_map:" if label_map else "--output_prefix:"):
+        listed = categories.read_label_map(label_map or map_path).names
+    category_ids = {name: number for number, name in listed.items()}
+    unknown = sorted(item for item in xml_of.items() if item[0] not in category_ids)
+    flag = f"--voc_dir={folder.path}:"
+    places = [(name, f"id {n} in the label map") for n, name in listed.items()]
+    check_alike(flag, places + unknown)
+    if not label_map:
+        refuse(
+            [
+                f"{flag} {name!r} in {xml} is missing in {map_path}"
+                for name, xml in unknown
+            ],
+            f"{ONE_LABEL_MAP}leave these boxes out with --label_map={map_path}",
+        )
+    return category_ids
+
+
+def _to_coco(images, ids, category_ids):
+    """Returns a COCO json; the boxes are not clipped."""
+    dataset = {"images": [], "annotations": []}
+    for name, (file_name, (width, height), objects) in images.items():
+        image = {"id": ids[name], "file_name": file_name}
+        dataset["images"].append({**image, "width": width, "height": height})
+        for object_name, difficult, (xmin, ymin, xmax, ymax) in objects:
+            annotation = {
+                "image_id": ids[name],
+                "category_id": category_ids.get(object_name, -1),
+                "bbox": [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1],
                 "iscrowd": difficult,
                 "difficult": difficult,
             }
+            dataset["annotations"].append(annotation)
+    dataset["categories"] = [
+        {"id": number, "name": name} for name, number in category_ids.items()
+    ]
+    return dataset
 
 
-def read_xml(path: str) -> Annotation:
+def read_xml(path: str):
     """Reads one annotation, which may be hostile.
+
+    Returns:
+      (file name, size, objects): name of the image file, "" if the xml does not tell;
+      (width, height), None if the xml does not tell; and a list of (name, difficult 0
+      or 1, [xmin, ymin, xmax, ymax]).
 
     Raises:
       UserError: one line that names the file.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_XML_BYTES + 1)
+    with blaming("--voc_dir: cannot read", OSError), open(path, "rb") as file:
+        data = file.read(_MAX_XML_BYTES + 1)
+    errors = (ValueError, ElementTree.ParseError)
+    with blaming(f"--voc_dir: {path} is not a VOC annotation:", errors):
         if len(data) > _MAX_XML_BYTES:
             raise ValueError(f"it has more than {_MAX_XML_BYTES} bytes")
-        parser = ElementTree.XMLParser(target=_Builder())
         text = text_file.decode_xml(data)
+        if not text.strip():
+            raise ValueError("it is empty")
+        parser = ElementTree.XMLParser(target=_Builder())
         return _annotation(ElementTree.fromstring(text, parser))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"--voc_dir: {path} is missing; an image without objects needs one as well"
-        ) from error
-    except OSError as error:
-        raise UserError(f"--voc_dir: cannot read {path}: {error.strerror}") from error
-    except ElementTree.ParseError as error:
-        reason = f"it is not XML: {error}" if text.strip() else "it is empty"
-    except ValueError as error:
-        reason = str(error)
-    raise UserError(f"--voc_dir: {path} is not a VOC annotation: {reason}")
 
 
 class _Builder(ElementTree.TreeBuilder):
@@ -282,7 +217,7 @@ def _annotation(root):
         objects.append((name, difficult, box))
     # Some tools write a size of 0 if they do not know it.
     size = tuple(map(int, sides)) if all(sides) else None
-    return Annotation(root.findtext("filename", "").strip(), size, objects)
+    return root.findtext("filename", "").strip(), size, objects
 
 
 def _number(element, path, default=""):

@@ -31,21 +31,9 @@ REMEDIES = {
 DARK_BELOW = 64
 BRIGHT_ABOVE = 239
 
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_MAXIMUM = 258, 262, 281
-_TIFF_SMALLEST, _TIFF_LARGEST = 340, 341
+# Tags of a TIFF.
+_BITS, _PHOTOMETRIC, _MAXIMUM, _SMALLEST, _LARGEST = 258, 262, 281, 340, 341
 _WHITE_IS_ZERO = 0
-
-
-def print_losses(counts, first):
-    """Prints the changes of a conversion that may have lost content.
-
-    Args:
-      counts: collections.Counter of the changes of image_file.load.
-      first: dict from change to the path of an image that it happened to.
-    """
-    for change, remedy in REMEDIES.items():
-        if counts[change]:
-            print(f"{counts[change]} {change}, for example {first[change]}; {remedy}")
 
 
 def to_8_bits(image, encoded):
@@ -106,7 +94,7 @@ def _scale(image, encoded):
     black, white = told
     scaled = (pixels.astype(np.float32) - black) * (256 / (white - black))
     result = np.minimum(scaled, 255).astype(np.uint8)
-    if image.format == "TIFF" and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         # Pillow does this itself only for images of 8 bits.
         result = 255 - result
     return Image.fromarray(result)
@@ -114,21 +102,21 @@ def _scale(image, encoded):
 
 def _tiff_range(tags):
     """Returns (black, white) as the tags of a TIFF tell, or None."""
-    black = _first(tags, _TIFF_SMALLEST) or 0
-    white = _first(tags, _TIFF_LARGEST)
-    if white is None:
-        bits, maximum = _first(tags, _TIFF_BITS), _first(tags, _TIFF_MAXIMUM)
-        if bits is not None and 8 < bits < 16:
-            white = 2**bits - 1
+
+    def number(tag):
+        # A tuple has a number for each channel.
+        return np.ravel(tags.get(tag, 0))[0]
+
+    black, white, maximum = (number(tag) for tag in (_SMALLEST, _LARGEST, _MAXIMUM))
+    if _LARGEST not in tags:
+        if 8 < number(_BITS) < 16:
+            white = 2 ** number(_BITS) - 1
         elif maximum in [2**bits - 1 for bits in range(9, 17)]:
             # Other values are only the brightest pixel, which need not be white.
             white = maximum
-    return (black, white) if white is not None and white > black else None
-
-
-def _first(tags, tag):
-    value = tags.get(tag)
-    return value[0] if isinstance(value, tuple) and value else value
+        else:
+            return None
+    return (black, white) if white > black else None
 
 
 def _png_range(encoded, pixels):

@@ -26,17 +26,15 @@ def split(entries: list, fraction: float, seed: int):
     Raises:
       UserError: there are too few images for two sets.
     """
-    num_images = collections.Counter()
-    for entry in entries:
-        num_images.update({o.category_id for o in entry.objects})
+    shown = {
+        entry.image_id: {box["category_id"] for box in entry.boxes} for entry in entries
+    }
+    num_images = collections.Counter(n for numbers in shown.values() for n in numbers)
     groups = collections.defaultdict(list)
-    for entry in entries:
+    for image_id, numbers in shown.items():
         # (0, -1) for images without a box.
-        rarest = min(
-            ((num_images[o.category_id], o.category_id) for o in entry.objects),
-            default=(0, -1),
-        )
-        groups[rarest].append(entry.image_id)
+        rarest = min(((num_images[n], n) for n in numbers), default=(0, -1))
+        groups[rarest].append(image_id)
     generator, chosen, due = random.Random(seed), set(), 0.0
     for _, image_ids in sorted(groups.items()):
         generator.shuffle(image_ids)
@@ -52,16 +50,3 @@ def split(entries: list, fraction: float, seed: int):
         )
     training = [entry for entry in entries if entry.image_id not in chosen]
     return training, [entry for entry in entries if entry.image_id in chosen]
-
-
-def missing_categories(sets: list) -> list:
-    """Finds the categories that one set shows and another does not.
-
-    Args:
-      sets: list of lists of shards.Entry.
-
-    Returns:
-      list, for each set, of the sorted names of the categories that it does not show.
-    """
-    shown = [{o.name for entry in entries for o in entry.objects} for entries in sets]
-    return [sorted(set().union(*shown) - own) for own in shown]

@@ -41,7 +41,6 @@ from conversion import (
     split,
     voc_folder,
 )
-from conversion.unusable import UnusableImages
 from dataset import categories, coco_json
 
 FLAGS = flags.FLAGS
@@ -124,7 +123,7 @@ def main(_):
     # Checked before reading the json, which takes long if it is large.
     for prefix in prefixes:
         outputs.check_free(prefix, FLAGS.num_shards, FLAGS.annotations, is_split)
-    unusable = UnusableImages(FLAGS.skip_unusable)
+    unusable = shards.UnusableImages(FLAGS.skip_unusable)
     map_path = categories.find_label_map(None, os.path.dirname(FLAGS.output_prefix))
     # Saves a third of the time: the millions of objects of a json have no cycles.
     gc.disable()

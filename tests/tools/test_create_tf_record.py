@@ -268,9 +268,10 @@ def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
 @pytest.mark.parametrize(
     "file_name, num_shards, count",
     [
-        ("text.jpg", 1, "(and 19 more, see above)"),
-        ("text.jpg", 30, "(and 19 more, see above)"),
-        ("no\nsuch text.jpg", 2, "(and 59 more, the first 19 of them above)"),
+        ("text.jpg", 1, r"\(and 19 more, see above"),
+        # Another thread may be at its next image.
+        ("text.jpg", 30, r"\(and (19|20) more, "),
+        ("no\nsuch text.jpg", 2, r"\(and 59 more, the first 19 of them above"),
     ],
 )
 def test_very_many_images_that_cannot_be_used_end_a_run_early(
@@ -285,7 +286,7 @@ def test_very_many_images_that_cannot_be_used_end_a_run_early(
     assert result.returncode == 2
     lines = [line for line in result.stderr.splitlines() if "text.jpg" in line]
     assert len(lines) == 20
-    assert count in lines[-1]
+    assert re.search(count, lines[-1])
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -300,7 +300,7 @@ def test_later_voc_conversions_into_a_folder_take_the_ids_of_the_first(tmp_path)
     assert box["category_id"] == 2
     flags = ["--voc_dir=c", "--output_prefix=out/test"]
     errors = fail(tmp_path, *flags)
-    assert "'ant' in c/1.xml is missing in out/label_map.json; the shards of" in errors
+    assert "3 is 'ant', but missing in out/label_map.json; the shards of one" in errors
     succeed(tmp_path, *flags, "--label_map=out/label_map.json")
     (box,) = read(tmp_path / "out" / "instances_test.json")["annotations"]
     assert box["category_id"] == 2

@@ -10,7 +10,6 @@ import os
 
 from console.errors import UserError, blaming, refuse
 from conversion import pixels, shards
-from conversion.unusable import UnusableImages
 from dataset import box_rules, categories, image_header
 
 # Keys of the counts that `plan` returns.
@@ -50,7 +49,7 @@ def plan(
       UserError: entries of the json are wrong, too many image files are missing, or
         the json has boxes but none of them can be used.
     """
-    unusable = unusable or UnusableImages()
+    unusable = unusable or shards.UnusableImages()
     with blaming(flag):
         names = categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)

@@ -12,11 +12,6 @@ import unicodedata
 from console.errors import blaming, refuse
 from dataset import categories
 
-ONE_LABEL_MAP = (
-    "the shards of one folder share one label map; convert all of them into a new "
-    "folder, or "
-)
-
 
 def check_agreement(names: dict, path: str):
     """Checks that a dataset has the ids and names of the label map beside the shards.
@@ -39,7 +34,9 @@ def check_agreement(names: dict, path: str):
             for number, name in sorted(names.items())
             if there.get(number) != name
         ],
-        ONE_LABEL_MAP + "give the categories the same ids and names",
+        "the shards of one folder share one label map: convert all of them into a new "
+        "folder, give the categories the same ids and names, or leave boxes of a VOC "
+        f"folder out with --label_map={path}",
     )
 
 

@@ -18,15 +18,16 @@ Image ids: the digits of the names ("2007_000027" is 2007000027) if these differ
 images of the set; else 1, 2, 3, ... in the order of the names.
 """
 
+import itertools
 import math
 import os
 import re
 from xml.etree import ElementTree
 
 from console import text_file
-from console.errors import UserError, blaming, refuse
+from console.errors import UserError, blaming
 from conversion import image_file, voc_folder
-from conversion.label_map import ONE_LABEL_MAP, check_alike
+from conversion.label_map import check_alike
 from dataset import categories
 
 NAMES = tuple(
@@ -47,8 +48,8 @@ def read(folder, image_set, label_map, map_path, ignore_exif, unusable) -> dict:
       image_set: name of a file in ImageSets/Main, without ".txt"; None for all images.
       label_map: path of the user's label map; boxes of other names get the category
         -1. None: see the module.
-      map_path: path of the label map beside the shards, which must have all names
-        unless the user gives one; None if there is none.
+      map_path: path of the label map beside the shards, which counts otherwise; names
+        that it lacks get further ids. None if there is none.
       ignore_exif: see image_file.load.
       unusable: UnusableImages, to which images are added.
 
@@ -78,10 +79,7 @@ def read(folder, image_set, label_map, map_path, ignore_exif, unusable) -> dict:
         for object_name, _, _ in xml[2]:
             xml_of.setdefault(object_name, folder.xml_path(name))
     unusable.check(bool(images))
-    if label_map or map_path:
-        category_ids = _ids_of_label_map(folder, xml_of, label_map, map_path)
-    else:
-        category_ids = _own_ids(folder, xml_of)
+    category_ids = _category_ids(folder, xml_of, label_map, map_path)
     return _to_coco(images, _image_ids(names), category_ids)
 
 
@@ -112,36 +110,31 @@ def _complete(xml, folder, name, ignore_exif):
     return file_name, size, objects
 
 
-def _own_ids(folder, xml_of):
-    """Returns a dict from name to id, for VOC's names or else for those given."""
-    check_alike(f"--voc_dir={folder.path}:", sorted(xml_of.items()))
-    own = sorted(set(xml_of).difference(NAMES))
-    if own:
-        print(
-            f"{folder.path}: the {len(xml_of)} names in the folder get their own ids; "
-            f"{own[0]!r} in {xml_of[own[0]]} is not one of VOC's names"
-        )
-    names = sorted(xml_of) if own else NAMES
-    return {name: number for number, name in enumerate(names, 1)}
-
-
-def _ids_of_label_map(folder, xml_of, label_map, map_path):
-    """Returns a dict from name to id, after comparing the names with a label map."""
-    with blaming("--label_map:" if label_map else "--output_prefix:"):
-        listed = categories.read_label_map(label_map or map_path).names
+def _category_ids(folder, xml_of, label_map, map_path):
+    """Returns a dict from name to id, after comparing the names."""
+    listed = {}
+    if label_map or map_path:
+        with blaming("--label_map:" if label_map else "--output_prefix:"):
+            listed = categories.read_label_map(label_map or map_path).names
     category_ids = {name: number for number, name in listed.items()}
-    unknown = sorted(item for item in xml_of.items() if item[0] not in category_ids)
-    flag = f"--voc_dir={folder.path}:"
-    places = [(name, f"id {n} in the label map") for n, name in listed.items()]
-    check_alike(flag, places + unknown)
-    if not label_map:
-        refuse(
-            [
-                f"{flag} {name!r} in {xml} is missing in {map_path}"
-                for name, xml in unknown
-            ],
-            f"{ONE_LABEL_MAP}leave these boxes out with --label_map={map_path}",
-        )
+    others = sorted(set(xml_of).difference(category_ids))
+    places = [
+        (name, f"id {number} in the label map") for number, name in listed.items()
+    ]
+    places += [(name, xml_of[name]) for name in others]
+    check_alike(f"--voc_dir={folder.path}:", places)
+    if label_map:
+        return category_ids
+    if not listed:
+        own = sorted(set(others).difference(NAMES))
+        others = others if own else NAMES
+        if own:
+            print(
+                f"{folder.path}: {own[0]!r} in {xml_of[own[0]]} is not one of VOC's "
+                f"names; the {len(others)} names in the folder get their own ids"
+            )
+    # Those that the label map beside the shards lacks are refused later.
+    category_ids.update(zip(others, itertools.count(max(listed, default=0) + 1)))
     return category_ids
 
 

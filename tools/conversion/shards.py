@@ -4,14 +4,14 @@
 
 import collections
 import concurrent.futures
+import functools
 import os
 import threading
 from typing import NamedTuple
 
 from console import progress
-from console.errors import UserError
+from console.errors import MAX_LISTED, UserError, refuse
 from conversion import image_file
-from conversion.unusable import UnusableImages
 
 # The names of the shards have five digits.
 MAX_SHARDS = 99999
@@ -34,6 +34,36 @@ class Entry(NamedTuple):
     image_id: int
     size: tuple
     boxes: list
+
+
+class UnusableImages:
+    """The images of one conversion that cannot be used.
+
+    Attributes:
+      texts: list of str, one line for each, which names the file and what is wrong.
+    """
+
+    def __init__(self, limit=0):
+        """Starts without any; limit is how many may be left out (--skip_unusable)."""
+        self.texts, self._limit = [], limit
+
+    @property
+    def are_too_many(self):
+        """Whether further ones need not be looked for, since no line would be shown."""
+        return len(self.texts) >= self._limit + MAX_LISTED
+
+    def check(self, are_others_left=True):
+        """Checks that no more images are left out than are allowed, and not all.
+
+        Raises:
+          UserError: there are more; all of them are listed, up to MAX_LISTED.
+        """
+        if len(self.texts) > self._limit or not are_others_left:
+            refuse(
+                sorted(self.texts),
+                "add or repair it, or leave up to N out with --skip_unusable=N, but "
+                "not all images; nothing was written",
+            )
 
 
 def serialize(entry: Entry, names: dict, ignore_exif: bool = False):
@@ -113,12 +143,9 @@ def write(
 ):
     """Writes the shards of one set; image i goes into shard i modulo num_shards.
 
-    Threads suffice: reading files and decoding images release Python's global lock. The
-    main thread only waits, because TensorFlow 1.15 may swallow a KeyboardInterrupt.
-
     Args:
       output_prefix: folder of the shards and start of their names.
-      entries: list of Entry.
+      entries: list of Entry, in the order of their ids.
       names: dict from category id to name.
       num_shards: number of shards.
       workers: number of threads; each writes one shard at a time.
@@ -133,47 +160,61 @@ def write(
       UserError: the shards cannot be written, or too many images cannot be used.
     """
     unusable = unusable or UnusableImages()
-    changes, broken_ids = collections.defaultdict(list), set()
-    lock, is_over = threading.Lock(), threading.Event()
-
-    def write_record(entry, writer):
-        try:
-            record, changes_of_image = serialize(entry, names, ignore_exif)
-        except UserError as error:
-            with lock:
-                if not unusable.are_too_many:
-                    unusable.texts.append(str(error))
-                    broken_ids.add(entry.image_id)
-            return
-        writer.write(record)
-        with lock:
-            for change in changes_of_image:
-                changes[change].append(entry.path)
-            bar.update(1)
-
-    def write_shard(path, entries_of_shard):
-        import tensorflow.compat.v1 as tf
-
-        try:
-            with tf.python_io.TFRecordWriter(path) as writer:
-                for entry in entries_of_shard:
-                    # Very many unusable images usually have one cause.
-                    if is_over.is_set() or unusable.are_too_many:
-                        break
-                    write_record(entry, writer)
-        except tf.errors.OpError as error:
-            raise UserError(f"--output_prefix: cannot write {error.message}") from error
-
     paths = shard_paths(output_prefix, num_shards)
     parts = [entries[i::num_shards] for i in range(num_shards)]
+    is_over = threading.Event()
     with progress.progress_bar(len(entries)) as bar:
+        write_shard = functools.partial(
+            _write_shard,
+            names=names,
+            ignore_exif=ignore_exif,
+            unusable=unusable,
+            is_over=is_over,
+            bar=bar,
+            lock=threading.Lock(),
+        )
         with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:
                 # The list waits for all results, and raises the first error.
-                list(executor.map(write_shard, paths, parts))
+                results = list(executor.map(write_shard, paths, parts))
             finally:
                 # After Ctrl-C or an error, each thread only finishes its current image.
                 is_over.set()
-    written = [entry for entry in entries if entry.image_id not in broken_ids]
+    written = [pair for result in results for pair in result]
     unusable.check(bool(written))
-    return written, changes
+    paths_of_changes = collections.defaultdict(list)
+    for entry, changes in written:
+        for change in changes:
+            paths_of_changes[change].append(entry.path)
+    entries = sorted((entry for entry, _ in written), key=lambda e: e.image_id)
+    return entries, paths_of_changes
+
+
+def _write_shard(path, entries, names, ignore_exif, unusable, is_over, bar, lock):
+    """Writes one shard; returns a list of (entry, changes) of its records.
+
+    Runs in a thread. Threads suffice: reading files and decoding images release the
+    global lock. The main thread only waits, because TensorFlow 1.15 may swallow a
+    KeyboardInterrupt.
+    """
+    import tensorflow.compat.v1 as tf
+
+    written = []
+    try:
+        with tf.python_io.TFRecordWriter(path) as writer:
+            for entry in entries:
+                # Very many unusable images usually have one cause.
+                if is_over.is_set() or unusable.are_too_many:
+                    break
+                try:
+                    record, changes = serialize(entry, names, ignore_exif)
+                except UserError as error:
+                    unusable.texts.append(str(error))
+                    continue
+                writer.write(record)
+                written.append((entry, changes))
+                with lock:
+                    bar.update(1)
+    except tf.errors.OpError as error:
+        raise UserError(f"--output_prefix: cannot write {error.message}") from error
+    return written

@@ -213,11 +213,9 @@ def test_a_size_that_fits_neither_way_is_refused(
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_the_orientation_is_found_in_either_byte_order(order):
-    tags = struct.pack(order + "HHHIHH", 1, 0x0112, 3, 1, 8, 0)
-    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
-    data = b"Exif\0\0" + start + tags
+def test_exif_data_that_is_cut_anywhere_fails_nothing():
+    tags = struct.pack(">HHHIHH", 1, 0x0112, 3, 1, 8, 0)
+    data = b"Exif\0\0MM" + struct.pack(">HI", 42, 8) + tags
 
     def orientation_of(exif):
         segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
@@ -225,7 +223,6 @@ def test_the_orientation_is_found_in_either_byte_order(order):
         return image_file.exif_orientation(jpeg[:2] + segment + jpeg[2:])
 
     assert orientation_of(data) == 8
-    # Wherever the data is cut, nothing fails.
     for end in range(len(data)):
         assert orientation_of(data[:end]) in (1, 8)
     assert image_file.exif_orientation(b"not an image") == 1
@@ -241,30 +238,12 @@ def test_a_file_cut_anywhere_is_refused(load, kind):
             load(encoded[:end])
 
 
-def with_bytes(encoded, position, replacement):
-    return encoded[:position] + replacement + encoded[position + len(replacement) :]
-
-
-def jpeg_bomb():
-    encoded = encode(picture())
-    return with_bytes(encoded, encoded.index(b"\xff\xc0") + 5, b"\xff\xff\xff\xff")
-
-
-def bmp_bomb():
-    return with_bytes(encode(picture(), "BMP"), 18, struct.pack("<ii", 60000, 60000))
-
-
 @pytest.mark.slow
 def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path):
-    bombs = {
-        "png": records.png(60000, 8, 2, b"\0" * 9999),
-        # Between the limits of this project and of Pillow.
-        "smaller_png": records.png(9000, 8, 2, b"\0" * 9999),
-        "jpeg": jpeg_bomb(),
-        "bmp": bmp_bomb(),
-    }
-    for name, encoded in bombs.items():
-        (tmp_path / name).write_bytes(encoded)
+    # The second is between the limits of this project and of Pillow.
+    bombs = [tmp_path / "60000.png", tmp_path / "9000.png"]
+    for path in bombs:
+        path.write_bytes(records.png(int(path.stem), 8, 2, b"\0" * 9999))
     code = """
 import sys
 from conversion import image_file, pixels
@@ -276,7 +255,7 @@ for path in sys.argv[1:]:
 """
     limit = 2**30
     result = subprocess.run(
-        [sys.executable, "-c", code, *(str(tmp_path / name) for name in bombs)],
+        [sys.executable, "-c", code, *map(str, bombs)],
         env={"PYTHONPATH": str(commands.ROOT / "tools")},
         stdout=subprocess.PIPE,
         text=True,
@@ -284,7 +263,7 @@ for path in sys.argv[1:]:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
     )
     lines = result.stdout.splitlines()
-    assert len(lines) == 4 and all("decompression bomb" in line for line in lines)
+    assert len(lines) == 2 and all("decompression bomb" in line for line in lines)
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
@@ -357,6 +336,7 @@ def png(numbers, bits):
     return encoded[:33] + chunk + encoded[33:]
 
 
+LOSS = pixels.DARK_OR_BRIGHT
 TWELVE = columns(0, 300, 3900, 4095)
 FLOATS = columns(0, 0.25, 0.5, 1, kind=np.float32)
 SIGNED = columns(-100, 0, 50, 100, kind=np.int16)
@@ -377,19 +357,19 @@ INT32 = columns(0, 200, kind=np.int32)
         # MaxSampleValue, which may only be the brightest pixel.
         (tiff(TWELVE, {281: 4095}), [0, 18, 243, 255], []),
         (tiff(TWELVE // 2, {281: 2047}), [0, 18, 243, 255], []),
-        (tiff(TWELVE // 2, {281: 2040}), [0, 0, 7, 7], [pixels.DARK]),
+        (tiff(TWELVE // 2, {281: 2040}), [0, 0, 7, 7], [LOSS]),
         (png(TWELVE, 12), [0, 18, 243, 255], []),
         # As the standard has it: scaled, and the file tells where it comes from.
         (png(TWELVE * 16, 12), [0, 18, 243, 255], []),
-        (png(columns(0, 16, 160, 1600), 12), [0, 0, 0, 6], [pixels.DARK]),
+        (png(columns(0, 16, 160, 1600), 12), [0, 0, 0, 6], [LOSS]),
         # Nothing tells that these have 12 bits; 3900 is only the brightest pixel.
-        (tiff(TWELVE, {}), [0, 1, 15, 15], [pixels.DARK]),
-        (gray(TWELVE), [0, 1, 15, 15], [pixels.DARK]),
-        (gray(columns(2, 2**14 - 1)), [0, 63], [pixels.DARK]),
+        (tiff(TWELVE, {}), [0, 1, 15, 15], [LOSS]),
+        (gray(TWELVE), [0, 1, 15, 15], [LOSS]),
+        (gray(columns(2, 2**14 - 1)), [0, 63], [LOSS]),
         (gray(columns(2, 2**14)), [0, 64], []),
-        (gray(columns(61440, 65535)), [240, 255], [pixels.BRIGHT]),
-        (gray(columns(0, 9, 20, kind=np.uint8)), [0, 9, 20], [pixels.DARK]),
-        (gray(INT32, "TIFF"), [0, 0], [pixels.DARK]),
+        (gray(columns(61440, 65535)), [240, 255], [LOSS]),
+        (gray(columns(0, 9, 20, kind=np.uint8)), [0, 9, 20], [LOSS]),
+        (gray(INT32, "TIFF"), [0, 0], [LOSS]),
     ],
     ids=(
         "12_bits white_is_zero largest floats below_0 signed maximum 11_bits brightest "
@@ -408,6 +388,6 @@ def test_larger_numbers_are_scaled_as_the_file_tells_or_named(
 def test_black_lines_on_transparent_black_are_named(load):
     image = Image.new("RGBA", SIZE)
     image.paste((0, 0, 0, 255), (10, 10, 20, 20))
-    changes = [image_file.CONVERTED, pixels.TRANSPARENT, pixels.DARK]
+    changes = [image_file.CONVERTED, pixels.TRANSPARENT, LOSS]
     assert load(encode(image, "PNG"))[2] == changes
     assert load(encode(picture("RGBA"), "PNG"))[2] == [image_file.CONVERTED]

@@ -117,19 +117,6 @@ def test_json_beside_the_shards_has_the_numbers_of_coco(tmp_path, coco_sample):
     assert len(read(written)["categories"]) == 80
 
 
-def test_areas_that_are_not_positive_become_those_of_the_boxes(tmp_path):
-    path = tmp_path / "all.json"
-    write_coco(path, ["cat"], [(n, 1, BOX) for n in range(4)])
-    dataset = read(path)
-    for annotation, area in zip(dataset["annotations"], (0, -1, None, 150)):
-        annotation["area"] = area
-    path.write_text(json.dumps(dataset))
-    output = succeed(tmp_path, *COCO_FLAGS)
-    assert "2 areas that are not positive (that of the box is stored)" in output
-    written = read(tmp_path / "out" / "instances_train.json")["annotations"]
-    assert [box["area"] for box in written] == [400, 400, 400, 150]
-
-
 @pytest.mark.parametrize("is_voc", [False, True])
 def test_validation_split_is_stratified_by_the_rarest_category(tmp_path, is_voc):
     # 40 images show a cat, ten of them a dog as well; five others show nothing.

@@ -305,13 +305,19 @@ def put_json_of_the_user(voc):
     "spoil, message",
     [
         (lambda voc: voc.add("000012", ""), "000012.xml is not a VOC annotation"),
-        (remove("Annotations/000012.xml"), "Annotations/000012.xml: No such file"),
-        (remove("JPEGImages/000012.jpg"), "lists '000012', but "),
+        (
+            remove("Annotations/000012.xml"),
+            "VOC2007 does not have its xml; add or repai",
+        ),
+        (
+            remove("JPEGImages/000012.jpg"),
+            "lists '000012', but VOC2007 does not have th",
+        ),
         (remove("ImageSets"), "--image_set=trainval: cannot read "),
         (lambda voc: voc.add_set("trainval", []), "does not list any image"),
         (
             lambda voc: voc.add_set("trainval", ["../../../etc/passwd"]),
-            "JPEGImages does not have that image",
+            "VOC2007 does not have that image",
         ),
         (remove("JPEGImages"), "expected are JPEGImages and Annotations as"),
         (put_json_of_the_user, "exists and was not written by this tool; move it away"),

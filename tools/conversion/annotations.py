@@ -9,7 +9,7 @@ import collections
 import os
 
 from console.errors import UserError, blaming, refuse
-from conversion import pixels, shards
+from conversion import shards
 from dataset import box_rules, categories, image_header
 
 # Keys of the counts that `plan` returns.
@@ -211,10 +211,7 @@ def print_set(output_prefix: str, entries: list, changes: dict):
             "evaluation)"
         )
     for change, image_paths in sorted(changes.items()):
-        hint = ""
-        if change in pixels.REMEDIES:
-            hint = f", for example {min(image_paths)}; {pixels.REMEDIES[change]}"
-        print(f"  {len(image_paths)} {change}{hint}")
+        print(f"  {len(image_paths)} {change}, for example {min(image_paths)}")
 
 
 def print_counts(counts: collections.Counter):

@@ -32,7 +32,7 @@ MAX_BYTES = 2**28
 # Pillow warns above its own limit, and refuses twice as many pixels.
 Image.MAX_IMAGE_PIXELS = image_header.MAX_PIXELS // 2
 
-# Changes of an image; pixels.REMEDIES has those that may have lost its content.
+# Changes of an image; the module pixels has those that may have lost its content.
 CONVERTED = "images converted to JPEG"
 TURNED = "images turned upright as their EXIF data says"
 
@@ -64,7 +64,7 @@ def load(path: str, size=None, ignore_exif: bool = False):
 
     Returns:
       (encoded, size, changes): bytes of a JPEG; its (width, height); and a list that
-      may contain CONVERTED, TURNED and keys of pixels.REMEDIES.
+      may contain CONVERTED, TURNED, and the losses of pixels.to_8_bits.
 
     Raises:
       ValueError: the image cannot be used, or its size contradicts the annotations.

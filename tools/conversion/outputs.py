@@ -112,10 +112,11 @@ def _is_own_list(output_prefix):
     path = _json_path(output_prefix)
     if not os.path.isfile(_list_path(output_prefix)) or not _is_own_json(path):
         return False
-    with open(_list_path(output_prefix), "rb") as file:
-        lines = file.read()
-    images = coco_json.load(path)["images"]
-    return lines == _to_list([image["file_name"] for image in images])
+    with blaming("--output_prefix:", (OSError, ValueError)):
+        with open(_list_path(output_prefix), "rb") as file:
+            lines = file.read()
+        images = coco_json.load(path)["images"]
+    return lines == _to_list([image.get("file_name", "") for image in images])
 
 
 @contextlib.contextmanager

@@ -70,14 +70,14 @@ def read(folder, image_set, label_map, map_path, ignore_exif, unusable) -> dict:
         if unusable.are_too_many:
             break
         try:
-            xml = read_xml(folder.xml_path(name))
+            xml = read_xml(folder.xmls[name])
             if name not in others:
                 images[name] = _complete(xml, folder, name, ignore_exif)
         except UserError as error:
             unusable.texts.append(str(error))
             continue
         for object_name, _, _ in xml[2]:
-            xml_of.setdefault(object_name, folder.xml_path(name))
+            xml_of.setdefault(object_name, folder.xmls[name])
     unusable.check(bool(images))
     category_ids = _category_ids(folder, xml_of, label_map, map_path)
     return _to_coco(images, _image_ids(names), category_ids)
@@ -100,7 +100,7 @@ def _complete(xml, folder, name, ignore_exif):
         if len(found) > 1:
             raise UserError(
                 f"--voc_dir: {folder.image_dir} has {' and '.join(found)}; "
-                f"{folder.xml_path(name)} must name one of them in its <filename>"
+                f"{folder.xmls[name]} must name one of them in its <filename>"
             )
         file_name = found[0]
     if size is None:

@@ -13,20 +13,16 @@ PNG in others' records and in tools/detect.py.
 import numpy as np
 from PIL import Image
 
-# What may have been lost in an image: what the user can do about it.
-TRANSPARENT = "images with transparent pixels, whose stored colors were used"
-DARK = "images that are nearly black after the conversion to 8 bits"
-BRIGHT = "images that are nearly white after the conversion to 8 bits"
-_SCALE = (
-    "if the numbers in the files use only a part of their bits, such as 12 of 16, "
-    "scale them to all bits, and convert again"
+# What may have been lost in an image, and what the user can do about it.
+TRANSPARENT = (
+    "images with transparent pixels, whose stored colors were used (if these are not "
+    "the visible ones, put the images onto a background, and convert again)"
 )
-REMEDIES = {
-    TRANSPARENT: "if these are not the visible ones, put the images onto a background, "
-    "and convert again",
-    DARK: _SCALE,
-    BRIGHT: _SCALE,
-}
+DARK_OR_BRIGHT = (
+    "images that are nearly black or nearly white after the conversion to 8 bits (if "
+    "the numbers in the files use only a part of their bits, such as 12 of 16, scale "
+    "them to all bits, and convert again)"
+)
 # The brightest pixel of 14 bits in a file of 16 becomes 63.
 DARK_BELOW = 64
 BRIGHT_ABOVE = 239
@@ -44,8 +40,8 @@ def to_8_bits(image, encoded):
       encoded: bytes of its file.
 
     Returns:
-      (image, losses): PIL.Image.Image of mode "L" or "RGB"; and a list of keys of
-      REMEDIES.
+      (image, losses): PIL.Image.Image of mode "L" or "RGB"; and a list that may
+      contain TRANSPARENT and DARK_OR_BRIGHT.
 
     Raises:
       ValueError: one line; the file does not tell which of its pixels are white.
@@ -61,10 +57,8 @@ def to_8_bits(image, encoded):
         result = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     # A pair for each channel.
     extrema = np.reshape(result.getextrema(), (-1, 2))
-    if extrema.max() < DARK_BELOW:
-        losses.append(DARK)
-    elif extrema.min() > BRIGHT_ABOVE:
-        losses.append(BRIGHT)
+    if extrema.max() < DARK_BELOW or extrema.min() > BRIGHT_ABOVE:
+        losses.append(DARK_OR_BRIGHT)
     return result, losses
 
 

@@ -4,13 +4,13 @@
 
 import collections
 import concurrent.futures
-import functools
 import os
 import threading
+from itertools import repeat
 from typing import NamedTuple
 
 from console import progress
-from console.errors import MAX_LISTED, UserError, refuse
+from console.errors import MAX_LISTED, UserError, blaming, refuse
 from conversion import image_file
 
 # The names of the shards have five digits.
@@ -83,12 +83,8 @@ def serialize(entry: Entry, names: dict, ignore_exif: bool = False):
     """
     import tensorflow.compat.v1 as tf
 
-    try:
+    with blaming("cannot read", OSError), blaming(entry.path):
         encoded, _, changes = image_file.load(entry.path, entry.size, ignore_exif)
-    except ValueError as error:
-        raise UserError(f"{entry.path} {error}") from error
-    except OSError as error:
-        raise UserError(f"{entry.path} cannot be read: {error.strerror}") from error
     example = tf.train.Example()
     feature = example.features.feature
 
@@ -162,21 +158,13 @@ def write(
     unusable = unusable or UnusableImages()
     paths = shard_paths(output_prefix, num_shards)
     parts = [entries[i::num_shards] for i in range(num_shards)]
-    is_over = threading.Event()
+    is_over, lock = threading.Event(), threading.Lock()
     with progress.progress_bar(len(entries)) as bar:
-        write_shard = functools.partial(
-            _write_shard,
-            names=names,
-            ignore_exif=ignore_exif,
-            unusable=unusable,
-            is_over=is_over,
-            bar=bar,
-            lock=threading.Lock(),
-        )
+        shared = (names, ignore_exif, unusable, is_over, bar, lock)
         with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:
                 # The list waits for all results, and raises the first error.
-                results = list(executor.map(write_shard, paths, parts))
+                results = list(executor.map(_write_shard, paths, parts, repeat(shared)))
             finally:
                 # After Ctrl-C or an error, each thread only finishes its current image.
                 is_over.set()
@@ -190,7 +178,7 @@ def write(
     return entries, paths_of_changes
 
 
-def _write_shard(path, entries, names, ignore_exif, unusable, is_over, bar, lock):
+def _write_shard(path, entries, shared):
     """Writes one shard; returns a list of (entry, changes) of its records.
 
     Runs in a thread. Threads suffice: reading files and decoding images release the
@@ -199,6 +187,7 @@ def _write_shard(path, entries, names, ignore_exif, unusable, is_over, bar, lock
     """
     import tensorflow.compat.v1 as tf
 
+    names, ignore_exif, unusable, is_over, bar, lock = shared
     written = []
     try:
         with tf.python_io.TFRecordWriter(path) as writer:

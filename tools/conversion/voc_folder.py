@@ -32,20 +32,15 @@ class VocFolder(NamedTuple):
 
     Attributes:
       path: as the user gave it.
-      image_dir, xml_dir: folders of the images and of the xml files.
+      image_dir: folder of the images.
       images: dict from name without extension to list of file names, in image_dir.
-      xmls: dict from name without extension to file name, in xml_dir.
+      xmls: dict from name without extension to path of the xml.
     """
 
     path: str
     image_dir: str
-    xml_dir: str
     images: dict
     xmls: dict
-
-    def xml_path(self, name: str) -> str:
-        """Returns the path of the xml of an image, which may be missing."""
-        return os.path.join(self.xml_dir, self.xmls.get(name, name + ".xml"))
 
 
 def find(path: str) -> VocFolder:
@@ -77,9 +72,12 @@ def find(path: str) -> VocFolder:
             f"{image_dir}: passed over what is not an image file: {len(others)}, for "
             f"example {others[0]}"
         )
-    xmls = (os.path.splitext(n) for n in _list(xml_dir))
-    xmls = {name: name + end for name, end in xmls if end.lower() == ".xml"}
-    return VocFolder(path, image_dir, xml_dir, dict(images), xmls)
+    xmls = {
+        os.path.splitext(name)[0]: os.path.join(xml_dir, name)
+        for name in _list(xml_dir)
+        if name.lower().endswith(".xml")
+    }
+    return VocFolder(path, image_dir, dict(images), xmls)
 
 
 def _list(path):
@@ -110,7 +108,7 @@ def names_of(folder: VocFolder, image_set, unusable) -> list:
     if not names:
         raise UserError(
             f"--voc_dir={folder.path}: none of the {len(unlabeled)} images in "
-            f"{folder.image_dir} has an xml of its name in {folder.xml_dir}; {LAYOUTS}"
+            f"{folder.image_dir} has an xml of its name; {LAYOUTS}"
         )
     print(f"{folder.path}: all {len(names)} images with an xml are used")
     if unlabeled:
@@ -119,8 +117,8 @@ def names_of(folder: VocFolder, image_set, unusable) -> list:
             f"{unlabeled[0]}"
         )
     unusable.texts += [
-        f"--voc_dir: {folder.xml_path(name)} has no image in {folder.image_dir}"
-        for name in folder.xmls
+        f"--voc_dir: {path} has no image in {folder.image_dir}"
+        for name, path in folder.xmls.items()
         if name not in folder.images
     ]
     return names
@@ -142,11 +140,12 @@ def _names_in_list(folder, image_set, unusable):
         stem, column = os.path.splitext(line)[0], r"\s+-?[01]$"
         candidates = (line, re.sub(column, "", line), stem)
         name = next((name for name in candidates if name in folder.images), None)
-        if name is not None:
+        if name in folder.xmls:
             names.append(name)
         else:
+            missing = "its xml" if name in folder.images else "that image"
             unusable.texts.append(
-                f"--image_set={image_set}: {path} lists {line!r}, but "
-                f"{folder.image_dir} does not have that image"
+                f"--image_set={image_set}: {path} lists {line!r}, but {folder.path} "
+                f"does not have {missing}"
             )
     return list(dict.fromkeys(names))

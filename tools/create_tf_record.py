@@ -38,7 +38,6 @@ from conversion import (
     outputs,
     pascal_voc,
     shards,
-    split,
     voc_folder,
 )
 from dataset import categories, coco_json
@@ -133,7 +132,7 @@ def main(_):
         gc.enable()
     sets = {prefixes[0]: entries}
     if is_split:
-        parts = split.split(entries, FLAGS.val_fraction, FLAGS.seed)
+        parts = outputs.split(entries, FLAGS.val_fraction, FLAGS.seed)
         sets = dict(zip(prefixes, parts))
     changes = {}
     with outputs.all_or_none(FLAGS.output_prefix) as folder:
@@ -147,7 +146,7 @@ def main(_):
                 FLAGS.ignore_exif,
                 unusable,
             )
-        paths = outputs.write_others(folder, sets, names, FLAGS.annotations)
+        paths = outputs.write_others(folder, sets, names)
     for prefix in prefixes:
         annotations.print_set(prefix, sets[prefix], changes[prefix])
     annotations.print_counts(counts)
@@ -181,13 +180,14 @@ def _read(map_path, unusable):
             FLAGS.ignore_exif,
             unusable,
         )
-        names = categories.read_names(dataset["categories"])
     else:
         flag = "--annotations:"
         image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
         with blaming(flag):
             dataset = coco_json.load(FLAGS.annotations)
-        names = label_map.read_coco(dataset)
+        label_map.check_coco(dataset)
+    with blaming(flag):
+        names = categories.read_names(dataset["categories"])
     if map_path:
         label_map.check_agreement(names, map_path)
     entries, counts = annotations.plan(

@@ -329,19 +329,3 @@ def test_bad_input_is_one_line_and_writes_nothing(voc, spoil, message):
     assert len(errors.splitlines()) == 1
     assert errors.startswith("create_tf_record.py: --")
     assert message in errors
-
-
-@pytest.mark.parametrize(
-    "part, content",
-    [
-        ("JPEGImages/{}.jpg", b"\xff\xd8\xff\xe0"),
-        ("Annotations/{}.xml", b"no xml"),
-        ("Annotations/{}.xml", xml_of([], size=(HEIGHT, WIDTH)).encode()),
-    ],
-)
-def test_all_images_that_cannot_be_used_are_told(voc, part, content):
-    for name in ("000003", "000012"):
-        (voc.folder / part.format(name)).write_bytes(content)
-    *told, last = fail(voc.folder.parent, *FLAGS).splitlines()
-    assert "000012." in "".join(told)
-    assert "000003." in last and "(and 1 more, see above)" in last

@@ -40,17 +40,14 @@ def check_agreement(names: dict, path: str):
     )
 
 
-def read_coco(dataset: dict) -> dict:
-    """Reads and checks the categories of a COCO json, and removes Roboflow's group.
+def check_coco(dataset: dict):
+    """Checks the categories of a COCO json, and removes Roboflow's group.
 
     Roboflow lists the group of all categories as a category of its own, which no box
     has and which may have the name of a real one.
 
     Args:
       dataset: the json; its "categories" may be replaced.
-
-    Returns:
-      dict from category id to name.
 
     Raises:
       UserError: the categories are not valid, or two have the same name.
@@ -62,21 +59,20 @@ def read_coco(dataset: dict) -> dict:
         except ValueError as error:
             problems.append(f"--annotations: {error}")
     refuse(problems, "correct the categories of the json")
-    with blaming("--annotations:"):
-        names = categories.read_names(entries)
     groups = {str(entry.get("supercategory")) for entry in entries}
     used_ids = {str(box.get("category_id")) for box in dataset["annotations"]}
-    for number, entry in zip(list(names), entries):
+    dataset["categories"] = []
+    for entry in entries:
         is_group = entry.get("supercategory") == "none" and entry["name"] in groups
-        if is_group and str(number) not in used_ids:
+        if is_group and str(entry["id"]) not in used_ids:
             print(
-                f"category {number}, {names.pop(number)!r}, is the group of the others "
-                "and has no boxes: left out"
+                f"category {entry['id']}, {entry['name']!r}, is the group of the "
+                "others and has no boxes: left out"
             )
-    dataset["categories"] = [entry for entry in entries if entry["id"] in names]
-    places = [(name, f"id {number}") for number, name in sorted(names.items())]
+        else:
+            dataset["categories"].append(entry)
+    places = [(e["name"], f"id {e['id']}") for e in dataset["categories"]]
     check_alike("--annotations:", places)
-    return names
 
 
 def check_alike(flag: str, names: list):

@@ -15,11 +15,13 @@ next run removes what is left in the hidden folder. A run that is killed while r
 may leave some new files beside some old ones, each of them complete.
 """
 
+import collections
 import contextlib
 import fcntl
 import glob
 import json
 import os
+import random
 import shutil
 
 from console.errors import UserError, blaming, refuse
@@ -71,10 +73,10 @@ def check_free(output_prefix, num_shards, annotations, is_split):
     ):
         reasons[path] = "is of another run, and would be read with the new shards"
     path = _json_path(output_prefix)
-    if _is_source(path, annotations):
-        if is_split:
-            reasons[path] = "is --annotations"
-    elif os.path.lexists(path) and not _is_own_json(path):
+    is_source = os.path.realpath(path) == os.path.realpath(annotations or "")
+    if is_source and is_split:
+        reasons[path] = "is --annotations"
+    elif not is_source and _is_of_user(path):
         reasons[path] = "exists and was not written by this tool"
     path = _list_path(output_prefix)
     if os.path.lexists(path) and is_split and not _is_own_list(output_prefix):
@@ -94,29 +96,69 @@ def _list_path(output_prefix):
     return output_prefix + ".txt"
 
 
-def _is_source(path, annotations):
-    """Returns whether the json beside the shards is the one that is converted."""
-    return bool(annotations) and os.path.realpath(path) == os.path.realpath(annotations)
-
-
-def _is_own_json(path):
-    try:
-        with open(path, "rb") as file:
-            return _MARK.encode() in file.read(_MARK_BYTES)
-    except OSError:
-        return False
+def _is_of_user(path):
+    """Returns whether a json exists that this tool did not write."""
+    if not os.path.isfile(path):
+        return os.path.lexists(path)
+    with blaming("--output_prefix:", OSError), open(path, "rb") as file:
+        return _MARK.encode() not in file.read(_MARK_BYTES)
 
 
 def _is_own_list(output_prefix):
     """Returns whether a list exists and is the one of this tool's json beside it."""
     path = _json_path(output_prefix)
-    if not os.path.isfile(_list_path(output_prefix)) or not _is_own_json(path):
+    is_there = os.path.isfile(_list_path(output_prefix)) and os.path.isfile(path)
+    if not is_there or _is_of_user(path):
         return False
     with blaming("--output_prefix:", (OSError, ValueError)):
         with open(_list_path(output_prefix), "rb") as file:
             lines = file.read()
         images = coco_json.load(path)["images"]
     return lines == _to_list([image.get("file_name", "") for image in images])
+
+
+def split(entries: list, fraction: float, seed: int):
+    """Splits images into a training and a validation set.
+
+    The images are grouped by the rarest category they show, which is the one that the
+    fewest images show, and the same fraction of every group is chosen at random. So
+    both sets show rare categories. One image of every group stays in the training set.
+
+    Args:
+      entries: list of shards.Entry, in the order of their ids.
+      fraction: share of the images that become the validation set, between 0 and 1.
+      seed: the same images and seed give the same sets, whatever the Python version.
+
+    Returns:
+      (training, validation): lists of shards.Entry, each in the order of the ids.
+
+    Raises:
+      UserError: there are too few images for two sets.
+    """
+    shown = {
+        entry.image_id: {box["category_id"] for box in entry.boxes} for entry in entries
+    }
+    num_images = collections.Counter(n for numbers in shown.values() for n in numbers)
+    groups = collections.defaultdict(list)
+    for image_id, numbers in shown.items():
+        # (0, -1) for images without a box.
+        rarest = min(((num_images[n], n) for n in numbers), default=(0, -1))
+        groups[rarest].append(image_id)
+    generator, chosen, due = random.Random(seed), set(), 0.0
+    for _, image_ids in sorted(groups.items()):
+        generator.shuffle(image_ids)
+        # What is rounded in one group is made up for in the next one.
+        due += fraction * len(image_ids)
+        count = min(int(due + 0.5), len(image_ids) - 1)
+        due -= count
+        chosen.update(image_ids[:count])
+    if not chosen:
+        raise UserError(
+            f"--val_fraction={fraction:g}: the {len(entries)} images are too few to "
+            "choose a validation set from; give a larger fraction or more images"
+        )
+    training = [entry for entry in entries if entry.image_id not in chosen]
+    return training, [entry for entry in entries if entry.image_id in chosen]
 
 
 @contextlib.contextmanager
@@ -168,21 +210,21 @@ def _lock(descriptor, partial):
         pass
 
 
-def write_others(folder, sets, names, annotations):
+def write_others(folder, sets, names):
     """Writes the files beside the shards.
 
     Args:
       folder: where to write, see `all_or_none`.
       sets: dict from output prefix to list of shards.Entry that were written.
       names: dict from category id to name.
-      annotations: path of the json that is converted, or None.
 
     Returns:
       list of the paths that the files will have.
     """
     files = {}
     for prefix, entries in sets.items():
-        if not _is_source(_json_path(prefix), annotations):
+        # Only the json that is converted may be there.
+        if not _is_of_user(_json_path(prefix)):
             files[_json_path(prefix)] = _to_json(entries, names)
         if len(sets) > 1:
             files[_list_path(prefix)] = _to_list([entry.file_name for entry in entries])

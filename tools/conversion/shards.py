@@ -181,6 +181,8 @@ def write(
 def _write_shard(path, entries, shared):
     """Writes one shard; returns a list of (entry, changes) of its records.
 
+    shared: what `write` hands to all threads.
+
     Runs in a thread. Threads suffice: reading files and decoding images release the
     global lock. The main thread only waits, because TensorFlow 1.15 may swallow a
     KeyboardInterrupt.

@@ -18,7 +18,7 @@ its boxes, difficult objects and ids, and conversion/outputs.py for the files.
 JPEGs are stored unchanged. Other images, CMYK JPEGs and images that EXIF data turns are
 encoded as JPEGs once; see conversion/image_file.py. The same input and number of shards
 give the same bytes. A run that fails or is killed leaves all files as they were,
-unless it is killed in its last moment; see conversion/shards.py.
+unless it is killed in its last moment; see conversion/outputs.py.
 """
 
 import gc

@@ -10,19 +10,18 @@
 A json or list that this tool wrote before is replaced, and no other file is.
 
 All files are written to a hidden folder beside their final place, and renamed when all
-of them are complete. A run that fails or is killed before that changes no file; the
-next run removes what is left in the hidden folder. A run that is killed while renaming
-may leave some new files beside some old ones, each of them complete.
+of them are complete. A run that fails or is killed before that changes no file. A run
+that is killed while renaming may leave some new files beside some old ones, each of
+them complete.
 """
 
 import collections
 import contextlib
-import fcntl
 import glob
 import json
 import os
 import random
-import shutil
+import tempfile
 
 from console.errors import UserError, blaming, refuse
 from conversion import shards
@@ -163,7 +162,7 @@ def split(entries: list, fraction: float, seed: int):
 
 @contextlib.contextmanager
 def all_or_none(output_prefix):
-    """Creates the hidden folder; renames its files if the block ends without error.
+    """Creates a hidden folder; renames its files if the block ends without error.
 
     Args:
       output_prefix: final folder of the files, and name of the run.
@@ -172,42 +171,25 @@ def all_or_none(output_prefix):
       path of the hidden folder, which is empty.
 
     Raises:
-      UserError: a file cannot be written, or another run is writing the same shards.
+      UserError: a file cannot be written.
     """
     folder, name = os.path.split(output_prefix)
-    partial = os.path.join(folder, ".partial-" + name)
+    folder = folder or "."
     is_new = not os.path.exists(folder)
     with blaming("--output_prefix: cannot write", OSError):
-        os.makedirs(partial, exist_ok=True)
-        lock = os.open(partial, os.O_RDONLY)
+        os.makedirs(folder, exist_ok=True)
         try:
-            _lock(lock, partial)
-            for name in os.listdir(partial):
-                os.remove(os.path.join(partial, name))
-            try:
+            with tempfile.TemporaryDirectory(
+                prefix=f".partial-{name}-", dir=folder
+            ) as partial:
                 yield partial
                 for name in sorted(os.listdir(partial)):
                     os.replace(os.path.join(partial, name), os.path.join(folder, name))
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
         finally:
-            os.close(lock)
             if is_new:
                 # Only empty folders are removed: those of a run that failed.
                 with contextlib.suppress(OSError):
                     os.removedirs(folder)
-
-
-def _lock(descriptor, partial):
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            f"{partial}: another run is writing the same shards; wait for it to end"
-        ) from None
-    except OSError:
-        # The file system has no locks; then two runs at a time are not noticed.
-        pass
 
 
 def write_others(folder, sets, names):

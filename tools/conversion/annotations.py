@@ -118,7 +118,11 @@ def _read_boxes(annotations, images, used_ids, names, flag):
     counts, problems, original, sizes = collections.Counter(), [], [], []
     for annotation in annotations:
         try:
-            image_id = _number(annotation, "image_id")
+            for key in ("image_id", "category_id"):
+                # A text would not equal any id, and all boxes would be left out.
+                if type(annotation.get(key)) not in (int, float):
+                    raise ValueError(f"{key} must be a number")
+            image_id = annotation["image_id"]
             if image_id in images and image_id not in boxes:
                 continue
             image = images.get(image_id)
@@ -141,20 +145,12 @@ def _read_boxes(annotations, images, used_ids, names, flag):
     return boxes, counts
 
 
-def _number(annotation, key):
-    # A text would not equal any id, and all boxes would be left out.
-    if type(annotation.get(key)) not in (int, float):
-        raise ValueError(f"{key} must be a number")
-    return annotation[key]
-
-
 def _read_box(annotation, image, names, counts):
     """Returns a box, see shards.Entry; None if it does not count, which is counted."""
-    category_id = _number(annotation, "category_id")
     if image is None:
         counts[box_rules.UNKNOWN_IMAGE] += 1
         return None
-    if category_id not in names:
+    if annotation["category_id"] not in names:
         counts[box_rules.UNKNOWN_CATEGORY] += 1
         return None
     box = annotation.get("bbox")
@@ -176,7 +172,8 @@ def _read_box(annotation, image, names, counts):
     elif area <= 0:
         counts[WRONG_AREA] += 1
         area = (right - left) * (bottom - top)
-    result = {"category_id": int(category_id), "bbox": box, "area": float(area)}
+    result = {"category_id": int(annotation["category_id"]), "bbox": box}
+    result["area"] = float(area)
     result["iscrowd"] = _flag(annotation, "iscrowd")
     if "difficult" in annotation:
         result["difficult"] = _flag(annotation, "difficult")

@@ -30,7 +30,6 @@ from dataset import categories, coco_json
 _MARK = "converted by create_tf_record.py"
 # The mark is that near to the start of the file, which may be large.
 _MARK_BYTES = 200
-_TRAIN, _VAL = "train", "val"
 
 
 def prefix_of_validation(output_prefix: str) -> str:
@@ -40,12 +39,12 @@ def prefix_of_validation(output_prefix: str) -> str:
       UserError: the name does not start with "train".
     """
     folder, name = os.path.split(output_prefix)
-    if not name.startswith(_TRAIN):
+    if not name.startswith("train"):
         raise UserError(
             f"--output_prefix={output_prefix}: with --val_fraction the name must start "
             "with 'train', as in data/train; the validation set is called data/val then"
         )
-    return os.path.join(folder, _VAL + name[len(_TRAIN) :])
+    return os.path.join(folder, name.replace("train", "val", 1))
 
 
 def check_free(output_prefix, num_shards, annotations, is_split):
@@ -77,7 +76,7 @@ def check_free(output_prefix, num_shards, annotations, is_split):
         reasons[path] = "is --annotations"
     elif not is_source and _is_of_user(path):
         reasons[path] = "exists and was not written by this tool"
-    path = _list_path(output_prefix)
+    path = output_prefix + ".txt"
     if os.path.lexists(path) and is_split and not _is_own_list(output_prefix):
         reasons[path] = "exists and was not written by this tool"
     refuse(
@@ -91,10 +90,6 @@ def _json_path(output_prefix):
     return os.path.join(folder, f"instances_{name}.json")
 
 
-def _list_path(output_prefix):
-    return output_prefix + ".txt"
-
-
 def _is_of_user(path):
     """Returns whether a json exists that this tool did not write."""
     if not os.path.isfile(path):
@@ -106,11 +101,11 @@ def _is_of_user(path):
 def _is_own_list(output_prefix):
     """Returns whether a list exists and is the one of this tool's json beside it."""
     path = _json_path(output_prefix)
-    is_there = os.path.isfile(_list_path(output_prefix)) and os.path.isfile(path)
+    is_there = os.path.isfile(output_prefix + ".txt") and os.path.isfile(path)
     if not is_there or _is_of_user(path):
         return False
     with blaming("--output_prefix:", (OSError, ValueError)):
-        with open(_list_path(output_prefix), "rb") as file:
+        with open(output_prefix + ".txt", "rb") as file:
             lines = file.read()
         images = coco_json.load(path)["images"]
     return lines == _to_list([image.get("file_name", "") for image in images])
@@ -209,10 +204,11 @@ def write_others(folder, sets, names):
         if not _is_of_user(_json_path(prefix)):
             files[_json_path(prefix)] = _to_json(entries, names)
         if len(sets) > 1:
-            files[_list_path(prefix)] = _to_list([entry.file_name for entry in entries])
+            files[prefix + ".txt"] = _to_list([entry.file_name for entry in entries])
     final_folder = os.path.dirname(prefix)
     if not categories.find_label_map(None, final_folder):
-        content = json.dumps({"categories": _categories(names)}, indent=1).encode()
+        label_map = {"categories": categories.LabelMap(names).entries()}
+        content = json.dumps(label_map, indent=1).encode()
         files[os.path.join(final_folder, categories.LABEL_MAP_FILES[0])] = content
     for path, content in files.items():
         with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
@@ -241,10 +237,6 @@ def _to_json(entries, names):
         "info": {"description": _MARK},
         "images": images,
         "annotations": annotations,
-        "categories": _categories(names),
+        "categories": categories.LabelMap(names).entries(),
     }
     return json.dumps(dataset).encode()
-
-
-def _categories(names):
-    return [{"id": number, "name": names[number]} for number in sorted(names)]

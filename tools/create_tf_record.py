@@ -169,7 +169,6 @@ def _read(map_path, unusable):
       annotations.plan.
     """
     if FLAGS.voc_dir:
-        flag = f"--voc_dir={FLAGS.voc_dir}:"
         folder = voc_folder.find(FLAGS.voc_dir)
         image_dir = folder.image_dir
         dataset = pascal_voc.read(
@@ -181,17 +180,16 @@ def _read(map_path, unusable):
             unusable,
         )
     else:
-        flag = "--annotations:"
         image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
-        with blaming(flag):
+        with blaming("--annotations:"):
             dataset = coco_json.load(FLAGS.annotations)
         label_map.check_coco(dataset)
-    with blaming(flag):
+    with blaming("--annotations:"):
         names = categories.read_names(dataset["categories"])
     if map_path:
         label_map.check_agreement(names, map_path)
     entries, counts = annotations.plan(
-        dataset, image_dir, FLAGS.max_images, unusable, flag
+        dataset, image_dir, FLAGS.max_images, unusable, bool(FLAGS.voc_dir)
     )
     return names, entries, counts
 

@@ -292,6 +292,19 @@ def test_hostile_or_broken_xml_is_refused(tmp_path, text, message):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "xmax, message", [(70, "10 boxes clipped to their image"), (0.9, "lie within 0..1")]
+)
+def test_boxes_outside_are_clipped_and_fractions_of_the_image_refused(
+    voc, xmax, message
+):
+    box = (2, 2, xmax, 28) if xmax > 1 else (0.1, 0.1, xmax, 0.8)
+    voc.add_set("trainval", ["000012"])
+    voc.add("000012", xml_of([("dog", 0, box)] * 10))
+    run = succeed if xmax > 1 else fail
+    assert message in run(voc.folder.parent, *FLAGS)
+
+
 def remove(name):
     return lambda voc: (voc.folder / name).rename(voc.folder / "elsewhere")
 

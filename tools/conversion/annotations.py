@@ -29,7 +29,7 @@ def plan(
     image_dir: str,
     max_images: int = 0,
     unusable=None,
-    flag: str = "--annotations:",
+    is_voc: bool = False,
 ):
     """Brings images and boxes together, and checks that all image files exist.
 
@@ -39,7 +39,7 @@ def plan(
       max_images: number of images to use, in the order of their ids; 0 for all.
       unusable: UnusableImages, to which images whose file is missing are added; None
         to allow none.
-      flag: start of the messages about the dataset.
+      is_voc: whether the boxes were given as corners, and messages name --voc_dir.
 
     Returns:
       (entries, counts): list of shards.Entry in the order of the image ids; and a
@@ -50,6 +50,7 @@ def plan(
         the json has boxes but none of them can be used.
     """
     unusable = unusable or shards.UnusableImages()
+    flag = "--voc_dir:" if is_voc else "--annotations:"
     with blaming(flag):
         names = categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)
@@ -57,7 +58,9 @@ def plan(
         raise UserError(f"--image_dir={image_dir}: there is no such folder")
     images = _read_images(dataset["images"], root, flag)
     used_ids = sorted(images)[: max_images or None]
-    boxes, counts = _read_boxes(dataset["annotations"], images, used_ids, names, flag)
+    boxes, counts = _read_boxes(
+        dataset["annotations"], images, used_ids, names, flag, is_voc
+    )
     entries = []
     for image_id in used_ids:
         image = images[image_id]
@@ -107,7 +110,7 @@ def _check_image(image, root):
         raise ValueError(f"the file name leaves {root}")
 
 
-def _read_boxes(annotations, images, used_ids, names, flag):
+def _read_boxes(annotations, images, used_ids, names, flag, is_voc):
     """Reads the boxes of the images that are used.
 
     Returns:
@@ -115,7 +118,7 @@ def _read_boxes(annotations, images, used_ids, names, flag):
       counts of `plan`.
     """
     boxes = {image_id: [] for image_id in used_ids}
-    counts, problems, original, sizes = collections.Counter(), [], [], []
+    counts, problems, used, sizes = collections.Counter(), [], [], []
     for annotation in annotations:
         try:
             for key in ("image_id", "category_id"):
@@ -129,19 +132,20 @@ def _read_boxes(annotations, images, used_ids, names, flag):
             box = _read_box(annotation, image, names, counts)
             if box:
                 boxes[image_id].append(box)
-                original.append(annotation["bbox"])
+                # VOC's corners may lie outside, and cannot be mistaken for corners.
+                used.append(box["bbox"] if is_voc else annotation["bbox"])
                 sizes.append((image["width"], image["height"]))
         except ValueError as error:
             problems.append(f"{flag} annotation {annotation!r:.200} is wrong: {error}")
     refuse(problems, _REMEDY)
     reasons = [f"{counts[reason]} {reason}" for reason in LEFT_OUT if counts[reason]]
-    if reasons and not original:
+    if reasons and not used:
         raise UserError(
             f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
             "or their numbers"
         )
     with blaming(flag):
-        box_rules.check_units(original, sizes)
+        box_rules.check_units(used, sizes)
     return boxes, counts
 
 

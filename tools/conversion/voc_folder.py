@@ -69,8 +69,8 @@ def find(path: str) -> VocFolder:
         )
     if others:
         print(
-            f"{image_dir}: passed over what is not an image file: {len(others)}, for "
-            f"example {others[0]}"
+            f"{image_dir}: passed over {len(others)} names that are not image files, "
+            f"for example {others[0]}"
         )
     xmls = {
         os.path.splitext(name)[0]: os.path.join(xml_dir, name)

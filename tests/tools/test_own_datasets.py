@@ -221,7 +221,8 @@ def test_skip_unusable_leaves_out_and_names_missing_and_broken_images(tmp_path, 
 def test_skip_unusable_does_not_write_shards_without_images(tmp_path):
     write_coco(tmp_path / "all.json", ["cat"], [(1, 1, BOX)])
     (tmp_path / "1.jpg").write_bytes(b"text")
-    flags = [*COCO_FLAGS, "--skip_unusable=9"]
+    (tmp_path / "mine").mkdir()
+    flags = [COCO_FLAGS[0], "--output_prefix=mine/a/b/train", "--skip_unusable=9"]
     assert "1.jpg is not an image that Pillow" in fail(tmp_path, *flags)
     (tmp_path / "1.jpg").unlink()
     assert "but not all images; nothing was written" in fail(tmp_path, *flags)

@@ -169,8 +169,11 @@ def all_or_none(output_prefix):
       UserError: a file cannot be written.
     """
     folder, name = os.path.split(output_prefix)
-    folder = folder or "."
-    is_new = not os.path.exists(folder)
+    folder = path = folder or "."
+    new_folders = []
+    while not os.path.exists(path):
+        new_folders.append(path)
+        path = os.path.dirname(path) or "."
     with blaming("--output_prefix: cannot write", OSError):
         os.makedirs(folder, exist_ok=True)
         try:
@@ -181,10 +184,10 @@ def all_or_none(output_prefix):
                 for name in sorted(os.listdir(partial)):
                     os.replace(os.path.join(partial, name), os.path.join(folder, name))
         finally:
-            if is_new:
+            for path in new_folders:
                 # Only empty folders are removed: those of a run that failed.
                 with contextlib.suppress(OSError):
-                    os.removedirs(folder)
+                    os.rmdir(path)
 
 
 def write_others(folder, sets, names):

@@ -146,7 +146,7 @@ def main(_):
                 FLAGS.ignore_exif,
                 unusable,
             )
-        paths = outputs.write_others(folder, sets, names)
+        paths = outputs.write_others(folder, sets, names, FLAGS.annotations)
     for prefix in prefixes:
         annotations.print_set(prefix, sets[prefix], changes[prefix])
     annotations.print_counts(counts)
@@ -154,7 +154,7 @@ def main(_):
         print(f"  left out: {len(unusable.texts)} images (--skip_unusable):")
     for text in sorted(unusable.texts):
         print("    " + " ".join(text.split()))
-    print(f"written beside the shards: {', '.join(paths)}")
+    print(f"beside the shards: {', '.join(paths) or 'nothing new'}")
 
 
 def _read(map_path, unusable):

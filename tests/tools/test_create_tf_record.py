@@ -125,7 +125,7 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
         "left out: 3 boxes of no size or outside their image",
         "left out: 1 boxes of an image that the json does not list",
         "left out: 1 boxes of a category that is not listed",
-        f"written beside the shards: {tmp_path}/out/instances_train2017.json, "
+        f"beside the shards: {tmp_path}/out/instances_train2017.json, "
         f"{tmp_path}/out/label_map.json",
     ]
     json_name, map_name, *names = sorted(os.listdir(str(tmp_path / "out")))

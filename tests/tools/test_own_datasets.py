@@ -147,12 +147,18 @@ def test_validation_split_is_stratified_by_the_rarest_category(tmp_path, is_voc)
     assert files_of(data) == before
     succeed(tmp_path, *flags[:3])
     assert ids_of(data, "val") != val
-    # The validation set would stay, and its images would be trained on as well.
-    errors = fail(tmp_path, *flags[:2])
-    assert "repeat --val_fraction, or move the files of both sets away" in errors
+    # The json of one set can be converted again, and is left as it is.
+    before = (data / "instances_train.json").read_bytes()
+    source = "--annotations=data/instances_train.json"
+    succeed(tmp_path, source, "--image_dir=own", flags[1])
+    assert (data / "instances_train.json").read_bytes() == before
     # Lists that the user wrote or changed are not replaced.
     (data / "val.txt").write_text("mine\n")
     assert "data/val.txt exists and was not written by this" in fail(tmp_path, *flags)
+    # The validation set would stay, and its images would be trained on as well.
+    (data / "train.txt").unlink()
+    errors = fail(tmp_path, *flags[:2])
+    assert "repeat --val_fraction, or move the files of both sets away" in errors
 
 
 @pytest.mark.parametrize(

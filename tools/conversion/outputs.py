@@ -28,6 +28,7 @@ from conversion import shards
 from dataset import categories, coco_json
 
 _MARK = "converted by create_tf_record.py"
+_MARK_OF_SPLIT = _MARK + " with --val_fraction"
 # The mark is that near to the start of the file, which may be large.
 _MARK_BYTES = 200
 
@@ -58,7 +59,9 @@ def check_free(output_prefix, num_shards, annotations, is_split):
     Raises:
       UserError: the files are listed.
     """
-    if not is_split and _is_own_list(output_prefix):
+    json_path = _json_path(output_prefix)
+    is_source = _is_source(json_path, annotations)
+    if not is_split and not is_source and _has_mark(json_path, _MARK_OF_SPLIT):
         raise UserError(
             f"--output_prefix={output_prefix}: the shards there were made with "
             "--val_fraction, and this run would train on the validation images as "
@@ -70,14 +73,12 @@ def check_free(output_prefix, num_shards, annotations, is_split):
         present.difference(shards.shard_paths(output_prefix, num_shards))
     ):
         reasons[path] = "is of another run, and would be read with the new shards"
-    path = _json_path(output_prefix)
-    is_source = os.path.realpath(path) == os.path.realpath(annotations or "")
     if is_source and is_split:
-        reasons[path] = "is --annotations"
-    elif not is_source and _is_of_user(path):
-        reasons[path] = "exists and was not written by this tool"
+        reasons[json_path] = "is --annotations"
+    elif not is_source and os.path.lexists(json_path) and not _has_mark(json_path):
+        reasons[json_path] = "exists and was not written by this tool"
     path = output_prefix + ".txt"
-    if os.path.lexists(path) and is_split and not _is_own_list(output_prefix):
+    if is_split and os.path.lexists(path) and not _is_own_list(output_prefix):
         reasons[path] = "exists and was not written by this tool"
     refuse(
         [f"--output_prefix={output_prefix}: {p} {reasons[p]}" for p in reasons],
@@ -90,19 +91,23 @@ def _json_path(output_prefix):
     return os.path.join(folder, f"instances_{name}.json")
 
 
-def _is_of_user(path):
-    """Returns whether a json exists that this tool did not write."""
+def _is_source(path, annotations):
+    """Returns whether the json beside the shards is the one that is converted."""
+    return os.path.realpath(path) == os.path.realpath(annotations or "")
+
+
+def _has_mark(path, mark=_MARK):
+    """Returns whether this tool wrote a json, in a run with --val_fraction or not."""
     if not os.path.isfile(path):
-        return os.path.lexists(path)
+        return False
     with blaming("--output_prefix:", OSError), open(path, "rb") as file:
-        return _MARK.encode() not in file.read(_MARK_BYTES)
+        return mark.encode() in file.read(_MARK_BYTES)
 
 
 def _is_own_list(output_prefix):
-    """Returns whether a list exists and is the one of this tool's json beside it."""
+    """Returns whether a list is the one of this tool's json beside it."""
     path = _json_path(output_prefix)
-    is_there = os.path.isfile(output_prefix + ".txt") and os.path.isfile(path)
-    if not is_there or _is_of_user(path):
+    if not _has_mark(path, _MARK_OF_SPLIT):
         return False
     with blaming("--output_prefix:", (OSError, ValueError)):
         with open(output_prefix + ".txt", "rb") as file:
@@ -190,22 +195,23 @@ def all_or_none(output_prefix):
                     os.rmdir(path)
 
 
-def write_others(folder, sets, names):
+def write_others(folder, sets, names, annotations):
     """Writes the files beside the shards.
 
     Args:
       folder: where to write, see `all_or_none`.
       sets: dict from output prefix to list of shards.Entry that were written.
       names: dict from category id to name.
+      annotations: path of the json that is converted, or None.
 
     Returns:
       list of the paths that the files will have.
     """
     files = {}
     for prefix, entries in sets.items():
-        # Only the json that is converted may be there.
-        if not _is_of_user(_json_path(prefix)):
-            files[_json_path(prefix)] = _to_json(entries, names)
+        if not _is_source(_json_path(prefix), annotations):
+            mark = _MARK_OF_SPLIT if len(sets) > 1 else _MARK
+            files[_json_path(prefix)] = _to_json(entries, names, mark)
         if len(sets) > 1:
             files[prefix + ".txt"] = _to_list([entry.file_name for entry in entries])
     final_folder = os.path.dirname(prefix)
@@ -225,7 +231,7 @@ def _to_list(file_names):
     return os.fsencode(text)
 
 
-def _to_json(entries, names):
+def _to_json(entries, names, mark):
     """Returns the contents of a COCO json of the images as they are in the shards."""
     images, annotations = [], []
     for entry in entries:
@@ -237,7 +243,7 @@ def _to_json(entries, names):
             ids = {"id": len(annotations) + 1, "image_id": entry.image_id}
             annotations.append({**ids, **box})
     dataset = {
-        "info": {"description": _MARK},
+        "info": {"description": mark},
         "images": images,
         "annotations": annotations,
         "categories": categories.LabelMap(names).entries(),

@@ -110,9 +110,8 @@ def create_coco(val_json_file):
 
     Returns:
       pycocotools COCO; its annotations have no "segmentation", and those that do not
-      count are left out, see box_rules. It has two more attributes: left_out, see
-      `complete`; and without_area, a list of the annotations whose area was not
-      positive, and is now that of their box.
+      count are left out, see box_rules. It has one more attribute: faulty, the result
+      of `complete`.
 
     Raises:
       ValueError: the file cannot be read or is not a COCO json, or no box in it counts;
@@ -120,7 +119,7 @@ def create_coco(val_json_file):
     """
     dataset = coco_json.load(val_json_file)
     try:
-        left_out = complete(dataset)
+        faulty = complete(dataset)
     except ValueError as error:
         raise ValueError(
             f"{val_json_file} is not a COCO instances json: {error}"
@@ -134,15 +133,11 @@ def create_coco(val_json_file):
             f"first is {repeated[0]}; number all annotations from 1"
         )
     try:
-        box_rules.check_all(dataset, left_out)
+        box_rules.check_all(dataset, faulty)
     except ValueError as error:
         raise ValueError(f"{val_json_file}: {error}") from error
     coco = COCO()
-    coco.dataset, coco.left_out = dataset, left_out
-    coco.without_area = [a for a in dataset["annotations"] if not a["area"] > 0]
-    for annotation in coco.without_area:
-        _, _, width, height = annotation["bbox"]
-        annotation["area"] = width * height
+    coco.dataset, coco.faulty = dataset, faulty
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
@@ -152,13 +147,14 @@ def complete(dataset):
     """Checks the entries of a COCO json, and brings them into pycocotools' form.
 
     Annotations that do not count are left out. The others get the "area" of their box
-    and an "iscrowd" of 0 if they have none.
+    if they have none that is positive, and an "iscrowd" of 0 if they have none.
 
     Args:
       dataset: dict with lists of images, annotations and categories.
 
     Returns:
-      dict from str, the reason, to the list of the annotations that were left out.
+      defaultdict from str, the kind of fault, to the list of its annotations: those
+      that were left out, see box_rules.LEFT_OUT, and those whose area is wrong.
 
     Raises:
       ValueError: an entry is wrong; the message is one line.
@@ -172,22 +168,31 @@ def complete(dataset):
                     f"an entry of {section} is wrong: id {number!r:.80} is not a whole "
                     "number"
                 )
-    left_out = box_rules.sort_out(dataset)
+    faulty = box_rules.sort_out(dataset)
     for annotation in dataset["annotations"]:
-        _complete(annotation)
-    return left_out
+        fault = _complete(annotation)
+        if fault:
+            faulty[fault].append(annotation)
+    return faulty
 
 
 def _complete(annotation):
-    _, _, width, height = annotation["bbox"]
-    area = annotation.setdefault("area", width * height)
-    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
-        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
+    """Adds what an annotation lacks; returns the fault of its area, or None."""
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
         raise ValueError(
             f"iscrowd {annotation['iscrowd']!r:.80} is neither 0 nor 1, in "
             f"{annotation!r:.200}"
         )
+    _, _, width, height = annotation["bbox"]
+    area = annotation.setdefault("area", width * height)
+    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
+        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
+    if area <= 0:
+        annotation["area"] = width * height
+        return box_rules.NO_AREA
+    # Outlines are rounded to whole pixels on each side.
+    is_large = area > (width + 1) * (height + 1)
+    return box_rules.LARGE_AREA if is_large else None
 
 
 def to_detections(prediction, label_map=categories.COCO):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares records with the images and boxes of a COCO json of the same dataset."""
 
+import collections
 import ntpath
 import os
 
@@ -11,32 +12,29 @@ from dataset import box_rules
 
 # Kinds of contradiction.
 NO_ID = "ids that are not in the json"
-OTHER_SIZE = "images of another size than in the json"
+OTHER_SIZE = "images of another size than stated"
 OTHER_IMAGE = "images with none of the boxes that the json has for them"
-# This one alone may be harmless, because files are renamed.
-OTHER_NAME = "images of another file name than in the json"
 
 # Pixels by which the sides of equal boxes may differ: Pascal VOC counts from 1, and its
 # converters do not agree about it.
 _TOLERANCE = 2.0
 
 
-def problem_of_size(height_width, image):
+def problem_of_size(size, stated, source):
     """Compares the size of an image.
 
     Args:
-      height_width: (height, width) of the image in pixels.
-      image: dict, the json's entry.
+      size: (width, height) of the image in pixels.
+      stated: (width, height), or None.
+      source: str, what states it, such as "in the json".
 
     Returns:
-      str, how they differ; None if they do not, or if the json tells no size.
+      str, how they differ; None if they do not, or if nothing is stated.
     """
-    height, width = height_width
-    stated = box_rules.size_of(image)
-    if stated in (None, (width, height)):
+    if stated in (None, size):
         return None
-    hint = " (exchanged)" if stated == (height, width) else ""
-    return "{} x {} pixels, {} x {} in the json{}".format(width, height, *stated, hint)
+    hint = " (exchanged)" if stated == size[::-1] else ""
+    return "it has {} x {} pixels, {} x {} {}{}".format(*size, *stated, source, hint)
 
 
 def problem_of_name(record, image):
@@ -109,54 +107,37 @@ def contradiction(record, image, annotations):
     Returns:
       (kind, text), the kind as above; None if there is no contradiction.
     """
-    where = f"image {record.image_id}"
-    if image is None:
-        return NO_ID, where
-    problem = problem_of_size(record.height_width, image)
-    if problem:
-        return OTHER_SIZE, f"{where} has {problem}"
+    found = contradiction_of_size(record.image_id, record.height_width, image)
+    if found or not record.labels:
+        return found
     name_problem = problem_of_name(record, image)
-    if not record.labels:
-        return (OTHER_NAME, f"{where}: {name_problem}") if name_problem else None
     is_name_same = record.file_name and image.get("file_name") and not name_problem
     if is_name_same or _are_near(record, annotations).any():
         return None
-    return OTHER_IMAGE, f"{where}: {name_problem or 'none of its boxes is there'}"
+    reason = name_problem or "none of its boxes is there"
+    return OTHER_IMAGE, f"image {record.image_id}: {reason}"
 
 
-def contradictions_of_sizes(sizes, images):
-    """Compares the sizes of many images.
+def contradiction_of_size(image_id, height_width, image):
+    """Compares only the id and the size of an image, see `contradiction`."""
+    where = f"image {image_id}"
+    if image is None:
+        return NO_ID, where
+    height, width = height_width
+    problem = problem_of_size((width, height), box_rules.size_of(image), "in the json")
+    return (OTHER_SIZE, f"{where}: {problem}") if problem else None
 
-    Args:
-      sizes: dict from image id to (height, width) in pixels.
-      images: dict from image id to the json's entry.
 
-    Returns:
-      list of (kind, text), see `contradiction`, of the images whose id is not in the
-      json, or whose size differs.
-    """
-    found = []
-    for image_id, size in sorted(sizes.items()):
-        where, image = f"image {image_id}", images.get(image_id)
-        problem = image and problem_of_size(size, image)
-        if image is None:
-            found.append((NO_ID, where))
-        elif problem:
-            found.append((OTHER_SIZE, f"{where} has {problem}"))
-    return found
+def group(found):
+    """Groups pairs of (kind, text); returns a dict from each kind to its texts."""
+    groups = collections.defaultdict(list)
+    for kind, text in found:
+        groups[kind].append(text)
+    return groups
 
 
 def summary(found):
-    """Describes contradictions in one line.
-
-    Args:
-      found: list of (kind, text).
-
-    Returns:
-      str, the count and the first example of each kind.
-    """
-    first = {}
-    for kind, text in found:
-        first.setdefault(kind, text)
-    counts = {kind: sum(kind == other for other, _ in found) for kind in first}
-    return "; ".join(f"{counts[kind]} {kind} ({text})" for kind, text in first.items())
+    """Returns one line with the number and the first text of each kind."""
+    return "; ".join(
+        f"{len(texts)} {kind} ({texts[0]})" for kind, texts in group(found).items()
+    )

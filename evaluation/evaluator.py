@@ -205,7 +205,12 @@ class Evaluator:
         Raises:
           UserError: coco_gt contradicts more than half of the images.
         """
-        found = json_match.contradictions_of_sizes(sizes, self._coco_gt.imgs)
+        images = self._coco_gt.imgs
+        found = [
+            json_match.contradiction_of_size(image_id, size, images.get(image_id))
+            for image_id, size in sorted(sizes.items())
+        ]
+        found = list(filter(None, found))
         if 2 * len(found) > len(sizes):
             raise UserError(
                 f"--val_json_file contradicts {len(found)} of {len(sizes)} images, so "

@@ -3,22 +3,13 @@
 """The input files that the flags name: --data_dir, records and the label map."""
 
 import contextlib
-import itertools
 import json
 import os
 
-import tensorflow.compat.v1 as tf
-from google.protobuf import message
-
 from console import atomic_file, paths
 from console.errors import UserError, blaming, check
-from dataset import categories, data_folder, record_files, record_rules
+from dataset import categories, data_folder, record_files
 from trainer.flags import FLAGS
-
-# The categories are compared in this number of training records of all files together,
-# and in no more files than this.
-_COMPARED_RECORDS = 256
-_COMPARED_FILES = 16
 
 
 def use_data_dir():
@@ -138,41 +129,3 @@ def save_label_map(label_map):
     text = json.dumps({"categories": label_map.entries()}, indent=1)
     with blaming("--model_dir:", atomic_file.NotWritableError):
         atomic_file.write_atomically(path, text.encode())
-
-
-def check_categories(label_map):
-    """Compares the label map with the categories of some records of several files.
-
-    Args:
-      label_map: categories.LabelMap.
-
-    Raises:
-      UserError: a record has a category that is not in the label map, or that has
-        another name there.
-    """
-    files = find_files("training_file_pattern")
-    # Evenly spaced from the last file on, because records may be sorted by category.
-    chosen = files[:: len(files) // -_COMPARED_FILES]
-    for path in chosen:
-        for entries in _categories(path, _COMPARED_RECORDS // len(chosen)):
-            found = label_map.contradictions(entries)
-            check(
-                not found,
-                "--training_file_pattern: in %s %s (%s); give the --label_map of the "
-                "dataset",
-                path,
-                "; ".join(found[:1]),
-                FLAGS.label_map or "COCO's, because no --label_map is given or found",
-            )
-
-
-def _categories(path, count):
-    """Yields the categories of each of a file's first records, as in a COCO json."""
-    records = tf.python_io.tf_record_iterator(path)
-    # The training itself skips and names broken records.
-    with contextlib.suppress(tf.errors.OpError, message.DecodeError):
-        for record in itertools.islice(records, count):
-            feature = tf.train.Example.FromString(record).features.feature
-            named = {e["id"]: e for e in record_rules.named_categories(feature)}
-            ids = set(feature[record_rules.LABEL_FEATURE].int64_list.value)
-            yield [named.get(number, {"id": number}) for number in sorted(ids)]

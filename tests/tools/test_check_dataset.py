@@ -19,7 +19,7 @@ from PIL import Image
 import commands
 import dataset_parser
 import records
-from dataset import box_rules, json_match, record_rules
+from dataset import box_rules, json_faults, json_match, record_rules
 from dataset.bad_records import BadRecords
 from evaluation import drawing
 from inspection import contact_sheet, faults
@@ -167,7 +167,7 @@ FAULTS = {
         "val, record 8 (image 9): it has a box of category id 12",
         "val, record 18 (image -1): it has a box of category id 12",
     ],
-    faults.OTHER_NAME: [
+    json_faults.OTHER_NAME: [
         "val, record 22 (image 17): category 18 is 'dinosaur' there, 'dog' in the"
     ],
     record_rules.WRONG_IMAGE: ["val, record 20 (image 15): it has no image/encoded"],
@@ -175,11 +175,10 @@ FAULTS = {
         "val, record 21 (image 16): its image/object/class/label is of type bytes_list"
     ],
     record_rules.UNEQUAL: ["val, record 9 (image 10): it has 1 labels, but"],
-    faults.EXCHANGED: [
-        "val, record 10 (image 11): it has 120 x 90 pixels, 90 x 120 in its features"
-    ],
-    faults.OTHER_SIZE: [
-        "val, record 11 (image 12): it has 120 x 90 pixels, 120 x 45 in its features"
+    json_match.OTHER_SIZE: [
+        "val, record 10 (image 11): it has 120 x 90 pixels, 90 x 120 in its features "
+        "(exchanged)",
+        "val, record 11 (image 12): it has 120 x 90 pixels, 120 x 45 in its features",
     ],
     record_rules.BAD_ID: [
         "val, record 12 (image cat): its image/source_id b'cat' is",
@@ -202,8 +201,8 @@ FAULTS = {
         "none.tfrecord, record 0: the file's last 21 bytes cannot be read",
     ],
     faults.NO_RECORD: ["image 55"],
-    faults.CATEGORIES: ["val.json: category id 91, of 2 annotations"],
-    faults.ANNOTATION_IDS: ["val.json: id 91, of 2 annotations"],
+    json_faults.CATEGORIES: ["val.json: category id 91, of 2 annotations"],
+    json_faults.ANNOTATION_IDS: ["val.json: id 91, of 2 annotations"],
 }
 
 
@@ -261,13 +260,13 @@ OTHER_NAME = "val.json: category 18 is 'bolt' there, 'dog' in the label map"
         (
             with_other_faults,
             {
-                faults.IMAGE_IDS: ["val.json: image id 2, of 2 images"],
+                json_faults.IMAGE_IDS: ["val.json: image id 2, of 2 images"],
                 box_rules.UNKNOWN_IMAGE: [
                     "val.json: annotation 5 of image 7, category 18, bbox [0, 0, 9, 9]",
                     "val.json: annotation 6 of image 7, category 18, bbox [0, 0, 9, 9]",
                 ],
-                faults.BAD_CATEGORIES: ["val.json: category id 18 occurs twice"],
-                faults.OTHER_NAMES: [OTHER_NAME, OTHER_NAME],
+                faults.REFUSED: ["val.json: category id 18 occurs twice"],
+                json_faults.OTHER_NAME: [OTHER_NAME, OTHER_NAME],
                 json_match.NO_ID: ["val, record 0 (image 1): it is not in the json"],
                 faults.NO_RECORD: ["image 2"],
             },
@@ -319,22 +318,18 @@ CONTRADICTIONS = [
     (
         lambda d: [a.update(area=100) for a in d["annotations"]],
         {
-            faults.AREA: [
+            json_faults.SMALL_AREAS: [
                 "val.json: all areas together are 200, those of the boxes 7560"
             ]
         },
     ),
     (
         in_annotation(area=4 * 84 * 45),
-        {
-            faults.AREA: [
-                FIRST + "[24, 9, 84, 45]: its area 15120 is larger than its box "
-            ]
-        },
+        {box_rules.LARGE_AREA: [FIRST + "[24, 9, 84, 45]"]},
     ),
     (
         in_annotation(area=0),
-        {faults.AREA: [FIRST + "[24, 9, 84, 45]: its area 0 is not positive"]},
+        {box_rules.NO_AREA: [FIRST + "[24, 9, 84, 45]"]},
     ),
     (
         in_annotation(category_id=-3),
@@ -360,12 +355,15 @@ CONTRADICTIONS = [
     (
         in_image(width=240, height=180),
         {
-            faults.OTHER_SIZE: [
+            json_match.OTHER_SIZE: [
                 "val, record 0 (image 1): it has 120 x 90 pixels, 240 x 180 in the json"
             ]
         },
     ),
-    (lambda d: d["images"][0].pop("width"), {faults.SIZELESS: ["val.json: image 1"]}),
+    (
+        lambda d: d["images"][0].pop("width"),
+        {json_faults.WITHOUT_SIZE: ["val.json: image 1"]},
+    ),
 ]
 
 
@@ -431,7 +429,7 @@ def test_pictures_that_may_be_turned_or_have_no_content_are_a_fault(tmp_path):
     result = check("val", "--sheet=", cwd=tmp_path)
     assert result.returncode == 1
     found = found_faults(result)
-    assert sorted(found) == sorted([faults.TURNED, faults.FLAT, faults.EXCHANGED])
+    assert sorted(found) == sorted([faults.TURNED, faults.FLAT, json_match.OTHER_SIZE])
     assert [place.split(":")[0] for place in found[faults.TURNED]] == [
         "val, record 1 (image 2)",
         "val, record 2 (image 3)",

@@ -6,17 +6,14 @@ import collections
 
 import coco_metric
 import dataset_parser
-from dataset import box_rules, json_match
+from dataset import box_rules, categories, json_faults, json_match
 from dataset.record_rules import Problem
-from inspection import faults, json_check, record_check
+from inspection import faults
 
 # COCO's limits between small, medium and large boxes, in square pixels.
 _SMALL, _LARGE = 32**2, 96**2
 # Image sizes that are listed.
 _COMMON_SIZES = 3
-# Pixels. If no box of the dataset ends farther from the origin, all are fractions that
-# were divided by the size of the image.
-_ONE_PIXEL = 1.01
 
 
 class Findings:
@@ -66,15 +63,23 @@ class Findings:
           dataset: dict, see coco_json.load.
         """
         try:
-            left_out = coco_metric.complete(dataset)
+            faulty = coco_metric.complete(dataset)
         except ValueError as error:
             self._add_fault(faults.REFUSED, f"{path}: {error}")
             return
         self._json_images = {image["id"]: image for image in dataset["images"]}
         for annotation in dataset["annotations"]:
             self._annotations[annotation["image_id"]].append(annotation)
-        for problem in json_check.faults_of_json(dataset, left_out, self._label_map):
-            self._add_fault(problem.kind, f"{path}: {problem.text}")
+        for check in (
+            lambda: categories.read_names(dataset["categories"]),
+            lambda: box_rules.check_all(dataset, faulty),
+        ):
+            try:
+                check()
+            except ValueError as error:
+                self._add_fault(faults.REFUSED, f"{path}: {error}")
+        for kind, text in json_faults.find(dataset, faulty, self._label_map):
+            self._add_fault(kind, f"{path}: {text}")
 
     def add(self, record, facts):
         """Adds one record.
@@ -111,19 +116,18 @@ class Findings:
 
     def _compare(self, facts, image):
         """Compares a record with the json's entry of its id."""
-        problems = []
-        stated = box_rules.size_of(image)
-        if facts.size and stated:
-            problems = record_check.compare_sizes(facts.size, stated, "in the json")
-        text = json_match.problem_of_name(facts.content, image)
-        if text:
-            problems.append(Problem(faults.OTHER_FILE, text))
-        text = json_match.problem_of_boxes(
-            facts.content, self._annotations[image["id"]]
-        )
-        if text and not facts.is_left_out:
-            problems.append(Problem(faults.OTHER_BOXES, text))
-        return problems
+        stated = facts.size and box_rules.size_of(image)
+        size = json_match.problem_of_size(facts.size, stated, "in the json")
+        name = json_match.problem_of_name(facts.content, image)
+        problems = [
+            Problem(json_match.OTHER_SIZE, size),
+            Problem(faults.OTHER_FILE, name),
+        ]
+        if not facts.is_left_out:
+            annotations = self._annotations[image["id"]]
+            boxes = json_match.problem_of_boxes(facts.content, annotations)
+            problems.append(Problem(faults.OTHER_BOXES, boxes))
+        return [problem for problem in problems if problem.text]
 
     def _add_fault(self, kind, text):
         self.counts[kind] += 1
@@ -151,7 +155,7 @@ class Findings:
         """Adds the faults that only all records together show."""
         if not self._totals["records"]:
             self._add_fault(faults.NO_RECORDS, "none of the files has a record")
-        if self._areas and self._farthest <= _ONE_PIXEL:
+        if self._areas and self._farthest <= box_rules.LARGEST_FRACTION:
             text = f"none of {sum(self._areas.values())} boxes is larger"
             self._add_fault(faults.ONE_PIXEL, text)
         for number in sorted(set(self._json_images or ()) - set(self._first_places)):

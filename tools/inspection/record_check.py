@@ -21,7 +21,7 @@ import dataset_parser
 from console import progress
 from console.errors import UserError
 from conversion import image_file, pixels
-from dataset import augmentation, record_rules
+from dataset import augmentation, json_faults, json_match, record_rules
 from dataset.record_rules import Problem
 from inspection import faults
 
@@ -188,9 +188,9 @@ class _Checker:
         size = None
         if content.encoded:
             feature = tf.train.Example.FromString(record.serialized).features.feature
-            names = record_rules.named_categories(feature)
+            names = record_rules.categories_of(record.serialized)
             for text in self._label_map.other_names(names):
-                problems.append(Problem(faults.OTHER_NAME, text))
+                problems.append(Problem(json_faults.OTHER_NAME, text))
             size = self._check_image(content, feature, problems)
         facts = Facts(
             problems,
@@ -220,8 +220,9 @@ class _Checker:
         width = feature["image/width"].int64_list.value
         height = feature["image/height"].int64_list.value
         stated = (width[0], height[0]) if width and height else None
-        if stated:
-            problems += compare_sizes(size, stated, "in its features")
+        text = json_match.problem_of_size(size, stated, "in its features")
+        if text:
+            problems.append(Problem(json_match.OTHER_SIZE, text))
         if brightest < pixels.DARK_BELOW or darkest > pixels.BRIGHT_ABOVE:
             text = f"all its pixels have values from {darkest} to {brightest}"
             problems.append(Problem(faults.FLAT, text))
@@ -237,24 +238,6 @@ def _problems_of_exif(encoded, size, stated):
     if orientation != 1 and not is_told:
         text = f"its EXIF orientation is {orientation}; TensorFlow does not turn images"
         yield Problem(faults.TURNED, text)
-
-
-def compare_sizes(size, stated, source):
-    """Compares an image's size with the size that something else states.
-
-    Args:
-      size: (width, height) of the decoded image in pixels.
-      stated: (width, height).
-      source: str, what states it, for example "in its features".
-
-    Returns:
-      list of at most one Problem.
-    """
-    if stated == size:
-        return []
-    kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
-    text = "it has {} x {} pixels, {} x {} {}".format(*size, *stated, source)
-    return [Problem(kind, text)]
 
 
 def _problems_of_boxes(boxes):

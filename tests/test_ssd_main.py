@@ -72,7 +72,10 @@ BAD_FILES = [
     ({"validation_file_pattern": None}, "--validation_file_pattern is missing"),
     ({"validation_file_pattern": "none*"}, "--validation_file_pattern: none* matches"),
     ({"validation_file_pattern": "garbage"}, "garbage is not a TFRecord file"),
-    ({"validation_file_pattern": "garb*"}, "no TFRecord file; passed over (1): garb"),
+    (
+        {"validation_file_pattern": "garb*"},
+        "matches that cannot be TFRecord files: garbage",
+    ),
     ({"validation_file_pattern": "zip*"}, "zipped is compressed; store the records"),
     (
         {"validation_file_pattern": "x://b/val*"},

@@ -130,7 +130,9 @@ class _Sample:
             index = len(self.chosen)
             self.chosen.append(None)
         if index < self._size:
-            title = "image {}, {} x {}".format(facts.id_text or "?", *facts.size)
+            title = "image {}, {} x {}".format(
+                facts.content.id_text or "?", *facts.size
+            )
             place = os.path.basename(record.place)
             self.chosen[index] = f"{title} ({place})", record.serialized
 

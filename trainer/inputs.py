@@ -31,23 +31,24 @@ def use_data_dir():
     if FLAGS.mode != "train":
         name = _find_shards("validation_file_pattern", data_folder.VALIDATION)
         if not FLAGS.val_json_file:
-            with _choosing("val_json_file"):
-                FLAGS.val_json_file = data_folder.find_annotations(folder, name)
+            FLAGS.val_json_file = _find(
+                "val_json_file", data_folder.find_annotations, name
+            )
 
 
 def _find_shards(flag, starts):
     """Sets a flag unless it is given; returns the name of the shards, or None."""
     if FLAGS[flag].value:
         return None
-    with _choosing(flag):
-        FLAGS[flag].value, name = data_folder.find_shards(FLAGS.data_dir, starts)
-    return name
+    shards = _find(flag, data_folder.find_shards, starts)
+    FLAGS[flag].value = shards.pattern
+    return shards.name
 
 
-@contextlib.contextmanager
-def _choosing(flag):
+def _find(flag, find, *arguments):
+    """Calls a function of data_folder; its errors name the flag that helps."""
     try:
-        yield
+        return find(FLAGS.data_dir, *arguments)
     except ValueError as error:
         raise UserError(f"--data_dir: {error}; choose with --{flag}") from error
 

@@ -42,23 +42,24 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         # TensorFlow saves the graph as well.
         size += tf.get_default_graph().as_graph_def().ByteSize()
         # Those of step 0 and of the last step as well.
-        count = 1 + -(-self._total_steps // self._every_steps)
-        kept = min(count, self._max_kept)
+        kept = min(1 + -(-self._total_steps // self._every_steps), self._max_kept)
         os.makedirs(self._folder, exist_ok=True)
         free = shutil.disk_usage(self._folder).free
         # One more, because the oldest is deleted after the newest is saved.
         missing = kept + 1 - len(checkpoints.steps(self._folder))
-        text = (
-            f"checkpoints: every {self._every_steps} steps, about {kept} of "
-            f"{size / _MEGABYTE:.0f} MB each are kept in {self._folder}, "
-            f"{kept * size / _GIGABYTE:.1f} GB together; its disk has "
-            f"{free / _GIGABYTE:.1f} GB free"
+        is_enough = missing * size <= free
+        log = tf.logging.info if is_enough else tf.logging.warning
+        log(
+            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
+            "%.1f GB together; its disk has %.1f GB free%s",
+            self._every_steps,
+            kept,
+            size / _MEGABYTE,
+            self._folder,
+            kept * size / _GIGABYTE,
+            free / _GIGABYTE,
+            "" if is_enough else ": too little; lower --keep_checkpoint_max",
         )
-        if missing * size <= free:
-            tf.logging.info("%s", text)
-        else:
-            remedy = "free some, or lower --keep_checkpoint_max"
-            tf.logging.warning("%s, which is not enough; %s", text, remedy)
 
     def after_create_session(self, session, coord):
         """Reads the step at which the training starts. See the base class."""

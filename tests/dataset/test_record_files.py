@@ -51,7 +51,7 @@ def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, warnin
     for _ in range(2):
         assert record_files.find(f"{tmp_path}/val*") == expected
     assert warnings == [
-        f"{tmp_path}/val*: passed over what cannot be TFRecord files, 9 of 14 matches: "
+        f"{tmp_path}/val*: passed over 9 of 14 matches that cannot be TFRecord files: "
         "val, val.json, val.tar.gz, val.zip, val2.crc, ..."
     ]
     # Wildcards do not match hidden files, but other patterns do.
@@ -100,8 +100,8 @@ def test_a_pattern_without_a_tfrecord_file_is_one_line(tmp_path):
     (tmp_path / "train.zip").write_bytes(b"PK\3\4\x14\0\0\0\x08\0" + bytes(5000))
     (tmp_path / "gone.tfrecord").symlink_to(tmp_path / "nowhere")
     for pattern, message in (
-        ("none*", "none* matches no file"),
-        ("train*", "train* matches no TFRecord file; passed over (2): train, train."),
+        ("none*", "none* matches no TFRecord file"),
+        ("train*", "2 of 2 matches that cannot be TFRecord files: train, train.zip"),
         ("gone*", "gone.tfrecord cannot be read: "),
         ("obs://a/b*", "obs://a/b*: File system scheme"),
     ):

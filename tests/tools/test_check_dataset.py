@@ -22,7 +22,7 @@ import records
 from dataset import box_rules, json_faults, json_match, record_rules
 from dataset.bad_records import BadRecords
 from evaluation import drawing
-from inspection import contact_sheet, faults
+from inspection import faults
 
 TOOL = str(commands.ROOT / "tools" / "check_dataset.py")
 
@@ -517,12 +517,6 @@ def test_records_with_unusual_ids_or_encodings_have_a_row_in_the_sheet(tmp_path)
         assert sheet.size[1] == 5 * 348 + 8
 
 
-def test_default_boxes_of_the_same_target_belong_together():
-    boxes = np.array([[0, 0, 0.5, 0.5], [0.1, 0, 0.5, 0.5], [0, 0, 0.50001, 0.5]])
-    assert contact_sheet.group_boxes(boxes, np.array([1, 1, 1])) == [0, 1, 0]
-    assert contact_sheet.group_boxes(boxes, np.array([1, 1, 2])) == [0, 1, 2]
-
-
 @pytest.mark.slow
 def test_sigterm_ends_the_check_without_a_traceback(tmp_path):
     records.write(tmp_path / "val", [record(1)] * 1000)
@@ -546,7 +540,7 @@ def test_sigterm_ends_the_check_without_a_traceback(tmp_path):
     "arguments, message",
     [
         ([], "name the files"),
-        (["none*"], "none* matches no file"),
+        (["none*"], "none* matches no TFRecord file"),
         (["val", "--json=none.json"], "--json: cannot read none.json"),
         (["val", "--label_map=none.json"], "--label_map: cannot read none.json"),
         (["val", "--sheet=no/such/folder/x.png"], "--sheet=no/such/folder/x.png"),

@@ -308,11 +308,11 @@ def test_the_list_of_a_set_may_come_from_another_system(voc, encoding):
         (declaring("utf-8", xml_of([("红", 0, BOX)])).encode("gbk"), "not UTF-8"),
         (
             declaring("gb2312", xml_of([("猫", 0, BOX)])),
-            "it declares the encoding gb2312, but its text is UTF-8; correct its first",
+            "it declares the encoding gb2312, but its text has another one; save it as",
         ),
         (
             declaring("iso-8859-1", xml_of([("é", 0, BOX)])),
-            "it declares the encoding iso-8859-1, but its text is UTF-8",
+            "it declares the encoding iso-8859-1, but its text has another one",
         ),
         (
             declaring("ascii", xml_of([("é", 0, BOX)])).encode("latin-1"),

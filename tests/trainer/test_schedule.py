@@ -122,7 +122,7 @@ def test_checkpoints_come_every_twentieth_in_round_numbers(params_of, total, exp
 
 def test_files_that_do_not_exist_are_named(params_of):
     with pytest.raises(
-        UserError, match="--training_file_pattern: none matches no file"
+        UserError, match="--training_file_pattern: none matches no TFRecord file"
     ):
         params_of(CELLS, 9, training_file_pattern="none")
 

@@ -34,8 +34,8 @@ TEXT = 20
 _FONT = 13
 _BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
 _EMPTY = (225, 225, 225)
-# Largest difference, due to rounding, between the decoded targets of one box.
-_SAME_BOX = 1e-3
+# Decimal digits to which the decoded targets of one box are equal.
+_DIGITS = 3
 
 
 def draw(samples, label_map, path):
@@ -117,10 +117,11 @@ def _input_panels(augmented, label_map):
     image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
     positive = np.flatnonzero(augmented["classes"])
     classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
-    owners = group_boxes(boxes, classes)
-    # For each target box, the row of its first default box.
-    rows = [owners.index(number) for number in range(max(owners) + 1)]
-    labels = [_label(classes[row], label_map) for row in rows]
+    # Default boxes with equal rounded targets are matched to the same box. For each of
+    # these, the first row; for each default box, the number of its target.
+    targets = np.column_stack([classes, boxes.round(_DIGITS)])
+    _, rows, owners = np.unique(targets, axis=0, return_index=True, return_inverse=True)
+    labels = [_label(number, label_map) for number in classes[rows]]
     yield (
         _with_boxes(image, boxes[rows], labels, range(len(rows))),
         f"the network's input; target boxes: {len(rows)}",
@@ -130,27 +131,6 @@ def _input_panels(augmented, label_map):
         _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
         f"default boxes matched to them: {len(owners)}",
     )
-
-
-def group_boxes(boxes, classes):
-    """Groups the default boxes that are matched to the same target box.
-
-    Args:
-      boxes: float32 [P, 4], ltrb, decoded targets.
-      classes: int [P].
-
-    Returns:
-      list of int [P], the target box of each row, numbered from 0 in the order of
-      their first rows.
-    """
-    owners, firsts = [], []
-    for row in range(len(boxes)):
-        same = np.abs(boxes[firsts] - boxes[row]).max(axis=1) < _SAME_BOX
-        same &= classes[firsts] == classes[row]
-        owners.append(int(np.argmax(same)) if same.any() else len(firsts))
-        if not same.any():
-            firsts.append(row)
-    return owners
 
 
 def _with_boxes(image, boxes, labels, numbers, width=None):

@@ -88,7 +88,8 @@ class Findings:
           record: record_check.Record.
           facts: record_check.Facts.
         """
-        image = f" (image {facts.id_text})" if facts.id_text else ""
+        id_text = facts.content.id_text
+        image = f" (image {id_text})" if id_text else ""
         where = record.place + image
         for problem in facts.problems + self._problems_of_id(record, facts):
             self._add_fault(problem.kind, f"{where}: {problem.text}")
@@ -99,7 +100,7 @@ class Findings:
 
     def _problems_of_id(self, record, facts):
         """Compares a record with the records before it and with the json."""
-        number = facts.image_id
+        number = facts.content.image_id
         if number is None:
             return []
         problems = []
@@ -137,19 +138,17 @@ class Findings:
     def _add_counts(self, facts):
         self._totals["records"] += 1
         self._totals["boxless"] += not (facts.has_known_box or facts.is_left_out)
-        labels = facts.labels.tolist()
-        self._boxes.update(labels)
-        self._images.update(set(labels))
+        self._boxes.update(facts.content.labels)
+        self._images.update(set(facts.content.labels))
         if facts.size is None:
             return
         self._sizes[facts.size] += 1
         if not facts.is_left_out:
             width, height = facts.size
-            sides = facts.boxes[:, 2:] - facts.boxes[:, :2]
-            for area in (sides[:, 0] * sides[:, 1] * width * height).tolist():
+            boxes = facts.content.boxes * [height, width, height, width]
+            for area in (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).tolist():
                 self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
-            ends = (facts.boxes[:, 2:] * [height, width]).max(initial=0)
-            self._farthest = max(self._farthest, ends)
+            self._farthest = max(self._farthest, boxes[:, 2:].max(initial=0))
 
     def finish(self):
         """Adds the faults that only all records together show."""

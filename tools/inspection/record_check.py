@@ -34,27 +34,19 @@ _CHUNK = 16
 
 
 class Facts(NamedTuple):
-    """The content of one record, as far as it can be read.
+    """What is known about one record.
 
     Attributes:
-      problems: list of Problem.
-      id_text: the id as messages show it, "" if there is none.
-      image_id: the id as an int, or None if there is no valid one.
-      boxes: float32 [G, 4], ltrb.
-      labels: int64 [G], category ids.
+      problems: list of Problem, those of the content among them.
+      content: record_rules.Record.
       size: (width, height) of the decoded image in pixels, or None.
       has_known_box: whether there is a box of a category in the label map.
-      content: the record_rules.Record.
     """
 
     problems: list
-    id_text: str = ""
-    image_id: Optional[int] = None
-    boxes: np.ndarray = np.zeros([0, 4], np.float32)
-    labels: np.ndarray = np.zeros([0], np.int64)
+    content: record_rules.Record = record_rules.Record([])
     size: Optional[tuple] = None
     has_known_box: bool = False
-    content: record_rules.Record = record_rules.Record([])
 
     @property
     def is_left_out(self):
@@ -85,13 +77,13 @@ class Record(NamedTuple):
 
 
 def read_all(paths):
-    """Reads files, with a progress display over their bytes.
+    """Reads files as far as training can, with a progress display over their bytes.
 
     Args:
       paths: list of str.
 
     Yields:
-      Record; see `read`.
+      Record; the last one of a file has a problem if the rest cannot be read.
 
     Raises:
       UserError: a file cannot be opened.
@@ -99,23 +91,12 @@ def read_all(paths):
     total = sum(os.path.getsize(path) for path in paths)
     with progress.progress_bar(total, "byte", unit_scale=True) as bar:
         for path in paths:
-            for record in read(path):
+            for record in _read(path):
                 yield record
                 bar.update(len(record.serialized or b"") + _FRAMING_BYTES)
 
 
-def read(path):
-    """Reads one file, as far as training can read it.
-
-    Args:
-      path: str.
-
-    Yields:
-      Record; the last one has a problem if the rest of the file cannot be read.
-
-    Raises:
-      UserError: the file cannot be opened.
-    """
+def _read(path):
     position = index = 0
     reason = "TensorFlow finds no more records"
     try:
@@ -165,7 +146,6 @@ class _Checker:
 
     def __init__(self, label_map):
         self._label_map = label_map
-        self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
             image = augmentation.decode(self._encoded)
@@ -178,33 +158,23 @@ class _Checker:
             return record, Facts([record.problem])
         content = record_rules.read_record(record.serialized)
         problems = list(content.problems)
-        labels = np.array(content.labels, np.int64)
         if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
             problems += _problems_of_boxes(content.boxes)
-        is_known = np.isin(labels, self._known_ids)
-        for label in labels[~is_known]:
-            text = f"it has a box of category id {label}"
-            problems.append(Problem(record_rules.UNKNOWN, text))
+        for label in content.labels:
+            if label not in self._label_map.names:
+                text = f"it has a box of category id {label}"
+                problems.append(Problem(record_rules.UNKNOWN, text))
         size = None
         if content.encoded:
-            feature = tf.train.Example.FromString(record.serialized).features.feature
-            names = record_rules.categories_of(record.serialized)
-            for text in self._label_map.other_names(names):
+            for text in self._label_map.other_names(
+                record_rules.categories_of(record.serialized)
+            ):
                 problems.append(Problem(json_faults.OTHER_NAME, text))
-            size = self._check_image(content, feature, problems)
-        facts = Facts(
-            problems,
-            id_text=content.id_text,
-            image_id=content.image_id,
-            boxes=content.boxes,
-            labels=labels,
-            size=size,
-            has_known_box=bool(is_known.any()),
-            content=content,
-        )
-        return record, facts
+            size = self._check_image(content, record.serialized, problems)
+        has_known_box = any(n in self._label_map.names for n in content.labels)
+        return record, Facts(problems, content, size, has_known_box)
 
-    def _check_image(self, content, feature, problems):
+    def _check_image(self, content, serialized, problems):
         """Returns (width, height), or None if the image cannot be decoded."""
         if not content.height_width[0]:
             return None
@@ -217,6 +187,7 @@ class _Checker:
             problems.append(Problem(faults.UNDECODABLE, text))
             return None
         size = int(shape[1]), int(shape[0])
+        feature = tf.train.Example.FromString(serialized).features.feature
         width = feature["image/width"].int64_list.value
         height = feature["image/height"].int64_list.value
         stated = (width[0], height[0]) if width and height else None

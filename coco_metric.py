@@ -120,20 +120,14 @@ def create_coco(val_json_file):
     dataset = coco_json.load(val_json_file)
     try:
         faulty = complete(dataset)
-    except ValueError as error:
-        raise ValueError(
-            f"{val_json_file} is not a COCO instances json: {error}"
-        ) from error
-    counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
-    repeated = sorted(key for key, count in counts.items() if count > 1)
-    if repeated:
-        # pycocotools would keep only one of them, and AP would be far too low.
-        raise ValueError(
-            f"{val_json_file}: {len(repeated)} ids stand for several annotations, the "
-            f"first is {repeated[0]}; number all annotations from 1"
-        )
-    try:
-        box_rules.check_all(dataset, faulty)
+        counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
+        repeated = sorted(key for key, count in counts.items() if count > 1)
+        if repeated:
+            # pycocotools would keep only one of them, and AP would be far too low.
+            raise ValueError(
+                f"{len(repeated)} ids stand for several annotations, the first is "
+                f"{repeated[0]}; number all annotations from 1"
+            )
     except ValueError as error:
         raise ValueError(f"{val_json_file}: {error}") from error
     coco = COCO()
@@ -157,7 +151,7 @@ def complete(dataset):
       that were left out, see box_rules.LEFT_OUT, and those whose area is wrong.
 
     Raises:
-      ValueError: an entry is wrong; the message is one line.
+      ValueError: one line; an entry is wrong, or no box counts.
     """
     for section in ("images", "categories", "annotations"):
         for entry in dataset[section]:
@@ -173,6 +167,7 @@ def complete(dataset):
         fault = _complete(annotation)
         if fault:
             faulty[fault].append(annotation)
+    box_rules.check_all(dataset, faulty)
     return faulty
 
 

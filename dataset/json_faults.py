@@ -4,12 +4,13 @@
 
 import collections
 
-from dataset import box_rules
+from dataset import box_rules, categories
 
 IMAGE_IDS = "image ids of the json that occur again"
 ANNOTATION_IDS = "annotation ids of the json that are 0 or occur again"
 WITHOUT_SIZE = "images of the json without width or height"
 SMALL_AREAS = "jsons whose areas are too small for their boxes"
+BAD_CATEGORIES = "jsons with invalid categories"
 OTHER_NAME = "categories with another name than in the label map"
 CATEGORIES = "categories of the json's boxes that are not in the label map"
 NO_ANNOTATION = "jsons without any annotation"
@@ -22,6 +23,7 @@ CONSEQUENCES = {
     ANNOTATION_IDS: "evaluation never matches id 0, and stops at repeated ids",
     WITHOUT_SIZE: "conversion stops; evaluation cannot compare them with the records",
     SMALL_AREAS: "APm and APl are wrong",
+    BAD_CATEGORIES: "conversion stops, and so does every command with --label_map",
     OTHER_NAME: "the commands use the ids; give the dataset's own --label_map",
     CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
     NO_ANNOTATION: "every figure is -1",
@@ -57,6 +59,10 @@ def find(dataset, faulty, label_map):
     for image in images:
         if not box_rules.size_of(image):
             yield WITHOUT_SIZE, f"image {image['id']}"
+    try:
+        categories.read_names(dataset["categories"])
+    except ValueError as error:
+        yield BAD_CATEGORIES, str(error)
     for text in label_map.other_names(dataset["categories"]):
         yield OTHER_NAME, text
     yield from _faults_of_annotations(dataset["annotations"], label_map)

@@ -18,6 +18,7 @@ faults, 1 with faults, and 2 for a wrong flag or a file that cannot be opened.
 """
 
 import contextlib
+import heapq
 import os
 import random
 import sys
@@ -87,9 +88,10 @@ def main(patterns):
             sample.offer(record, facts)
     found.finish()
     found.print(paths)
-    if FLAGS.sheet and sample.chosen:
-        contact_sheet.draw(sample.chosen, label_map, FLAGS.sheet)
-        print(f"{FLAGS.sheet}: {len(sample.chosen)} records as the network sees them")
+    chosen = sample.chosen()
+    if FLAGS.sheet and chosen:
+        contact_sheet.draw(chosen, label_map, FLAGS.sheet)
+        print(f"{FLAGS.sheet}: {len(chosen)} records as the network sees them")
     elif FLAGS.sheet:
         print("no contact sheet: no record has a box to train on")
     return 1 if found.counts else 0
@@ -108,33 +110,28 @@ def _check_sheet(path):
 
 
 class _Sample:
-    """A random sample of the records that are trained on.
-
-    Attributes:
-      chosen: list of (title, serialized) for contact_sheet.draw.
-    """
+    """A random sample of the records that are trained on."""
 
     def __init__(self, size, seed):
         self._size, self._random = size, random.Random(seed)
-        self._seen = 0
-        self.chosen = []
+        # Those with the largest random numbers.
+        self._heap = []
 
     def offer(self, record, facts):
         """Considers one more record."""
-        if facts.is_left_out or not facts.has_known_box:
+        # The size is None if the image cannot be decoded.
+        if facts.is_left_out or not facts.has_known_box or not facts.size:
             return
-        # Reservoir sampling: every record seen so far is equally likely to be chosen.
-        self._seen += 1
-        index = self._random.randrange(self._seen)
-        if len(self.chosen) < self._size:
-            index = len(self.chosen)
-            self.chosen.append(None)
-        if index < self._size:
-            title = "image {}, {} x {}".format(
-                facts.content.id_text or "?", *facts.size
-            )
-            place = os.path.basename(record.place)
-            self.chosen[index] = f"{title} ({place})", record.serialized
+        id_text, place = facts.content.id_text or "?", os.path.basename(record.place)
+        title = "image {}, {} x {} ({})".format(id_text, *facts.size, place)
+        entry = self._random.random(), title, record.serialized
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > self._size:
+            heapq.heappop(self._heap)
+
+    def chosen(self):
+        """Returns the list of (title, serialized) for contact_sheet.draw."""
+        return [entry[1:] for entry in sorted(self._heap)]
 
 
 if __name__ == "__main__":

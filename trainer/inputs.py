@@ -40,9 +40,8 @@ def _find_shards(flag, starts):
     """Sets a flag unless it is given; returns the name of the shards, or None."""
     if FLAGS[flag].value:
         return None
-    shards = _find(flag, data_folder.find_shards, starts)
-    FLAGS[flag].value = shards.pattern
-    return shards.name
+    FLAGS[flag].value, name = _find(flag, data_folder.find_shards, starts)
+    return name
 
 
 def _find(flag, find, *arguments):

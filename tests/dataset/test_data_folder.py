@@ -46,11 +46,11 @@ def folder(tmp_path):
 )
 def test_shards_are_found_by_the_start_of_their_names(folder, names, starts, found):
     path = folder(*names)
-    shards = data_folder.find_shards(path, starts)
-    assert os.path.dirname(shards.pattern) == path
-    pattern = os.path.join(glob.escape(path), os.path.basename(shards.pattern))
+    pattern, name = data_folder.find_shards(path, starts)
+    assert os.path.dirname(pattern) == path
+    pattern = os.path.join(glob.escape(path), os.path.basename(pattern))
     assert sorted(map(os.path.basename, glob.glob(pattern))) == found
-    assert found[0].startswith(shards.name)
+    assert found[0].startswith(name)
 
 
 def test_several_sets_of_shards_are_all_named(folder):

@@ -265,7 +265,7 @@ OTHER_NAME = "val.json: category 18 is 'bolt' there, 'dog' in the label map"
                     "val.json: annotation 5 of image 7, category 18, bbox [0, 0, 9, 9]",
                     "val.json: annotation 6 of image 7, category 18, bbox [0, 0, 9, 9]",
                 ],
-                faults.REFUSED: ["val.json: category id 18 occurs twice"],
+                json_faults.BAD_CATEGORIES: ["val.json: category id 18 occurs twice"],
                 json_faults.OTHER_NAME: [OTHER_NAME, OTHER_NAME],
                 json_match.NO_ID: ["val, record 0 (image 1): it is not in the json"],
                 faults.NO_RECORD: ["image 2"],

@@ -17,7 +17,7 @@ REPEATED = "ids that occur again"
 ONE_PIXEL = "datasets whose boxes all lie within the first pixel"
 
 # Faults of the COCO json, besides those of json_faults, and of json and records.
-REFUSED = "jsons with invalid entries or categories, or in which no box counts"
+REFUSED = "jsons with an invalid entry, or in which no box counts"
 OTHER_FILE = "file names that differ from the json's"
 OTHER_BOXES = "records whose boxes differ from the json's"
 NO_RECORD = "images of the json without a record"

@@ -53,11 +53,3 @@ CONSEQUENCES = {
     OTHER_BOXES: "training uses the record, evaluation the json",
     NO_RECORD: "evaluation counts their boxes as missed",
 }
-
-# Training counts a record with one of these against --max_bad_records.
-LEFT_OUT = frozenset(record_rules.BOX_PROBLEMS) | {
-    record_rules.NO_EXAMPLE,
-    record_rules.WRONG_IMAGE,
-    record_rules.BAD_IMAGE,
-    CUT,
-}

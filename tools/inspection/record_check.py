@@ -44,15 +44,14 @@ class Facts(NamedTuple):
     """
 
     problems: list
-    content: record_rules.Record = record_rules.Record([])
+    content: record_rules.Record
     size: Optional[tuple] = None
     has_known_box: bool = False
 
     @property
     def is_left_out(self):
         """Whether training counts the record as broken."""
-        kinds = {problem.kind for problem in self.problems}
-        return not kinds.isdisjoint(faults.LEFT_OUT)
+        return self.content.problem(is_training=True) is not None
 
 
 class Record(NamedTuple):
@@ -155,7 +154,9 @@ class _Checker:
     def __call__(self, record):
         """Returns the Record with its Facts."""
         if record.serialized is None:
-            return record, Facts([record.problem])
+            return record, Facts(
+                [record.problem], record_rules.Record([record.problem])
+            )
         content = record_rules.read_record(record.serialized)
         problems = list(content.problems)
         if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):

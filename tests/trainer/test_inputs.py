@@ -114,22 +114,18 @@ def test_the_label_map_is_found_beside_the_records_and_in_model_dir(
 ):
     (dataset / "label_map.json").unlink()
     (tmp_path / "given").mkdir()
-    folders = {"data": in_data, "model": in_model, "given": given}
-    for name, names in folders.items():
+    for name, names in (("data", in_data), ("model", in_model), ("given", given)):
         if names:
             write_label_map(tmp_path / name, names)
     path = str(tmp_path / "given" / "label_map.json") if given else None
     with flagsaver.flagsaver(data_dir=str(dataset), mode=mode, label_map=path):
         inputs.use_data_dir()
         assert inputs.read_label_map().names == expected
-
-
-def test_a_checkpoint_that_is_named_has_its_label_map_beside_it(tmp_path):
-    write_label_map(tmp_path, CELLS)
-    write_label_map(tmp_path / "model", {1: "x"})
-    for path in (str(tmp_path), str(tmp_path / "model.ckpt-5")):
-        with flagsaver.flagsaver(mode="eval", checkpoint_path=path, label_map=None):
-            assert inputs.read_label_map().names == CELLS
+        # A checkpoint that is named has its label map beside it.
+        write_label_map(tmp_path, {9: "y"})
+        FLAGS.checkpoint_path, FLAGS.label_map = str(tmp_path / "model.ckpt-5"), path
+        if mode == "eval" and not given:
+            assert inputs.read_label_map().names == {9: "y"}
 
 
 @pytest.mark.parametrize(
@@ -153,11 +149,10 @@ def test_training_refuses_a_model_dir_of_another_label_map(
 
 
 def test_training_leaves_the_label_map_in_model_dir(tmp_path):
+    path = tmp_path / "model" / "label_map.json"
     inputs.save_label_map(categories.LabelMap(CELLS))
-    path = categories.find_label_map(None, FLAGS.model_dir)
-    assert path == str(tmp_path / "model" / "label_map.json")
-    assert categories.read_label_map(path).names == CELLS
+    assert categories.read_label_map(str(path)).names == CELLS
     # A second training leaves the file as it is.
-    (tmp_path / "model" / "label_map.json").write_text("as it is")
+    path.write_text("as it is")
     inputs.save_label_map(categories.LabelMap(CELLS))
-    assert (tmp_path / "model" / "label_map.json").read_text() == "as it is"
+    assert path.read_text() == "as it is"

@@ -109,46 +109,32 @@ def create_coco(val_json_file):
       val_json_file: str, path of a COCO json with images, annotations, categories.
 
     Returns:
-      pycocotools COCO; its annotations have no "segmentation", and those that do not
-      count are left out, see box_rules. It has one more attribute: faulty, the result
-      of `complete`.
+      pycocotools COCO, see `index`.
 
     Raises:
-      ValueError: the file cannot be read or is not a COCO json, or no box in it counts;
-        the message is one line that names it.
+      ValueError: one line that names the file; it cannot be read, or see `index`.
     """
     dataset = coco_json.load(val_json_file)
     try:
-        faulty = complete(dataset)
-        counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
-        repeated = sorted(key for key, count in counts.items() if count > 1)
-        if repeated:
-            # pycocotools would keep only one of them, and AP would be far too low.
-            raise ValueError(
-                f"{len(repeated)} ids stand for several annotations, the first is "
-                f"{repeated[0]}; number all annotations from 1"
-            )
+        return index(dataset)
     except ValueError as error:
         raise ValueError(f"{val_json_file}: {error}") from error
-    coco = COCO()
-    coco.dataset, coco.faulty = dataset, faulty
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
 
 
-def complete(dataset):
-    """Checks the entries of a COCO json, and brings them into pycocotools' form.
+def index(dataset):
+    """Checks and completes the entries of a COCO json.
 
-    Annotations that do not count are left out. The others get the "area" of their box
-    if they have none that is positive, and an "iscrowd" of 0 if they have none.
+    Annotations that do not count are left out, see box_rules. The others get the "area"
+    of their box if they have none that is positive, and an "iscrowd" of 0 if they have
+    none.
 
     Args:
-      dataset: dict with lists of images, annotations and categories.
+      dataset: dict, see coco_json.load; it is changed.
 
     Returns:
-      defaultdict from str, the kind of fault, to the list of its annotations: those
-      that were left out, see box_rules.LEFT_OUT, and those whose area is wrong.
+      pycocotools COCO. It has one more attribute, faulty: defaultdict from str, the
+      kind of fault, to the list of its annotations: those that were left out, see
+      box_rules.LEFT_OUT, and those whose area is wrong.
 
     Raises:
       ValueError: one line; an entry is wrong, or no box counts.
@@ -167,8 +153,20 @@ def complete(dataset):
         fault = _complete(annotation)
         if fault:
             faulty[fault].append(annotation)
+    counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
+    repeated = sorted(key for key, count in counts.items() if count > 1)
+    if repeated:
+        # pycocotools would keep only one of them, and AP would be far too low.
+        raise ValueError(
+            f"{len(repeated)} ids stand for several annotations, the first is "
+            f"{repeated[0]}; number all annotations from 1"
+        )
     box_rules.check_all(dataset, faulty)
-    return faulty
+    coco = COCO()
+    coco.dataset, coco.faulty = dataset, faulty
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
 
 
 def _complete(annotation):

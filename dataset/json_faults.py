@@ -7,7 +7,7 @@ import collections
 from dataset import box_rules, categories
 
 IMAGE_IDS = "image ids of the json that occur again"
-ANNOTATION_IDS = "annotation ids of the json that are 0 or occur again"
+ID_0 = "annotations with the id 0"
 WITHOUT_SIZE = "images of the json without width or height"
 SMALL_AREAS = "jsons whose areas are too small for their boxes"
 BAD_CATEGORIES = "jsons with invalid categories"
@@ -20,7 +20,7 @@ _LEFT_OUT = "conversion, training and evaluation leave the box out"
 # What the commands do about each kind.
 CONSEQUENCES = {
     IMAGE_IDS: "conversion stops; evaluation takes the images for one",
-    ANNOTATION_IDS: "evaluation never matches id 0, and stops at repeated ids",
+    ID_0: "evaluation never matches it; number all annotations from 1",
     WITHOUT_SIZE: "conversion stops; evaluation cannot compare them with the records",
     SMALL_AREAS: "APm and APl are wrong",
     BAD_CATEGORIES: "conversion stops, and so does every command with --label_map",
@@ -38,25 +38,24 @@ CONSEQUENCES = {
 _LEAST_FILLED = 0.1
 
 
-def find(dataset, faulty, label_map):
+def find(coco, label_map):
     """Finds the faults of a json whose entries are valid.
 
     Args:
-      dataset: dict, after coco_metric.complete.
-      faulty: dict, the result of coco_metric.complete.
+      coco: pycocotools COCO, see coco_metric.index.
       label_map: categories.LabelMap.
 
     Yields:
       (kind, text): str, one of the constants above, and str, the place.
     """
-    for kind, entries in faulty.items():
+    for kind, entries in coco.faulty.items():
         for entry in entries:
             yield kind, _describe(entry)
-    images = dataset["images"]
-    for number, count in _count(images, "id").items():
+    dataset = coco.dataset
+    for number, count in _count(dataset["images"], "id").items():
         if count > 1:
             yield IMAGE_IDS, f"image id {number}, of {count} images"
-    for image in images:
+    for image in dataset["images"]:
         if not box_rules.size_of(image):
             yield WITHOUT_SIZE, f"image {image['id']}"
     try:
@@ -65,13 +64,12 @@ def find(dataset, faulty, label_map):
         yield BAD_CATEGORIES, str(error)
     for text in label_map.other_names(dataset["categories"]):
         yield OTHER_NAME, text
+    if 0 in coco.anns:
+        yield ID_0, _describe(coco.anns[0])
     yield from _faults_of_annotations(dataset["annotations"], label_map)
 
 
 def _faults_of_annotations(annotations, label_map):
-    for number, count in _count(annotations, "id").items():
-        if number == 0 or count > 1:
-            yield ANNOTATION_IDS, f"id {number}, of {count} annotations"
     for number, count in sorted(_count(annotations, "category_id").items()):
         if number not in label_map.names:
             yield CATEGORIES, f"category id {number}, of {count} annotations"

@@ -37,27 +37,6 @@ def problem_of_size(size, stated, source):
     return "it has {} x {} pixels, {} x {} {}{}".format(*size, *stated, source, hint)
 
 
-def problem_of_name(record, image):
-    """Compares the names of the files, without folder and extension.
-
-    Args:
-      record: record_rules.Record.
-      image: dict, the json's entry.
-
-    Returns:
-      str, how they differ; None if they do not. None if either has no name.
-    """
-    own, stated = record.file_name, image.get("file_name")
-    if not own or not isinstance(stated, str) or _stem(own) == _stem(stated):
-        return None
-    return f"its file name is {own!r:.80}, {stated!r:.80} in the json"
-
-
-def _stem(path):
-    # ntpath knows both kinds of slash.
-    return os.path.splitext(ntpath.basename(path))[0].casefold()
-
-
 def problem_of_boxes(record, annotations):
     """Compares the boxes of a record and their categories with those of the json.
 
@@ -66,10 +45,8 @@ def problem_of_boxes(record, annotations):
       annotations: list of dict, those of the image that count, see box_rules.
 
     Returns:
-      str, how they differ; None if they do not, or if the record has no box.
+      str, how they differ; None if they do not.
     """
-    if not record.labels:
-        return None
     is_same = _are_near(record, annotations)
     category_ids = np.array([a["category_id"] for a in annotations], np.float64)
     is_same &= np.equal.outer(np.array(record.labels, np.float64), category_ids)
@@ -110,12 +87,18 @@ def contradiction(record, image, annotations):
     found = contradiction_of_size(record.image_id, record.height_width, image)
     if found or not record.labels:
         return found
-    name_problem = problem_of_name(record, image)
-    is_name_same = record.file_name and image.get("file_name") and not name_problem
-    if is_name_same or _are_near(record, annotations).any():
+    own, stated = record.file_name, str(image.get("file_name") or "")
+    has_same_name = own and _stem(own) == _stem(stated)
+    if has_same_name or _are_near(record, annotations).any():
         return None
-    reason = name_problem or "none of its boxes is there"
-    return OTHER_IMAGE, f"image {record.image_id}: {reason}"
+    names = f"the record's file is {own!r:.80}, the json's {stated!r:.80}"
+    return OTHER_IMAGE, f"image {record.image_id}: {names}"
+
+
+def _stem(path):
+    """Returns the name of a file without folder and extension, in lower case."""
+    # ntpath knows both kinds of slash.
+    return os.path.splitext(ntpath.basename(path))[0].casefold()
 
 
 def contradiction_of_size(image_id, height_width, image):

@@ -87,7 +87,7 @@ def _log_faults(coco_gt, label_map):
         FLAGS.label_map or "(COCO)",
         boxes and boxes[0]["category_id"],
     )
-    found = json_faults.find(coco_gt.dataset, coco_gt.faulty, label_map)
+    found = json_faults.find(coco_gt, label_map)
     for kind, texts in json_match.group(found).items():
         tf.logging.warning(
             "--val_json_file=%s: %d %s (%s): %s",

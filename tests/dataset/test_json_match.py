@@ -21,13 +21,11 @@ BOXES = [
     {"category_id": 3, "bbox": [8, 6, 32, 24]},
     {"category_id": 18, "bbox": [20, 30, 40, 30]},
 ]
+FILES = ": the record's file is '{}', the json's 'b.jpg'"
 OTHERS = [{"category_id": 3, "bbox": [50, 6, 20, 24]}]
 OTHER_NAME = dict(IMAGE, file_name="b.jpg")
 NO_BOXES = RECORD._replace(boxes=np.zeros([0, 4], np.float32), labels=[])
 NO_NAME = RECORD._replace(file_name="")
-
-
-NAMES = "its file name is 'set/A.jpg', 'b.jpg' in the json"
 
 
 @pytest.mark.parametrize(
@@ -48,13 +46,19 @@ NAMES = "its file name is 'set/A.jpg', 'b.jpg' in the json"
             json_match.OTHER_SIZE,
             ": it has 80 x 60 pixels, 60 x 80 in the json (exchanged)",
         ),
-        (RECORD, OTHER_NAME, OTHERS, json_match.OTHER_IMAGE, f": {NAMES}"),
+        (
+            RECORD,
+            OTHER_NAME,
+            OTHERS,
+            json_match.OTHER_IMAGE,
+            FILES.format("set/A.jpg"),
+        ),
         (
             NO_NAME,
             IMAGE,
             [],
             json_match.OTHER_IMAGE,
-            ": none of its boxes is there",
+            FILES.format("").replace("b.jpg", "a.jpg"),
         ),
     ],
 )

@@ -114,7 +114,7 @@ def test_one_and_two_ranks_evaluate_the_same(data, run, monkeypatch, caplog):
         "1 records have the image id of another one, .* the first such id is 0",
         r"1 categories with another name than in the label map \(category 41 is 'ring ",
         r"1 categories of the json's boxes that are .* \(category id 77, of 1 annotat",
-        r"annotation ids of the json that are 0 or occur again \(id 0, of 1 annotat",
+        r"1 annotations with the id 0 \(annotation 0 of image ",
         f"report of the evaluation: {data}/one/eval/report-12.html, but without the ",
     ):
         assert re.search(message, caplog.text), message

@@ -72,8 +72,8 @@ def write_json(path, numbers, change=None):
 
 
 def with_ring(dataset):
-    ring = dict(dataset["annotations"][-1], id=91, category_id=91)
-    dataset["annotations"] += [ring, ring]
+    ring = dict(dataset["annotations"][-1], category_id=91)
+    dataset["annotations"] += [dict(ring, id=number) for number in (0, 91)]
     dataset["categories"].append({"id": 91, "name": "ring"})
 
 
@@ -220,7 +220,9 @@ FAULTS = {
     ],
     faults.OTHER_BOXES: [
         "val, record 6 (image 7): 1 of its 1 boxes are not in the json, and 1 of the ",
-        "val, record 8 (image 9): 1 of its 2 boxes are not in the json, and 0 of the ",
+        "val, record 7 (image 8): 0 of its 0 boxes are not in the json, and 1 of the ",
+        "val, record 8 (image 9): 1 of its 2 boxes are not in the json, and 0 of the",
+        "val, record 17 (image 14): 0 of its 0 boxes are not in the json, and 1 of the",
     ],
     json_match.NO_ID: ["val, record 14 (image 99): it is not in the json"],
     record_rules.NO_EXAMPLE: ["val, record 15: it is"],
@@ -231,7 +233,7 @@ FAULTS = {
     ],
     faults.NO_RECORD: ["image 55"],
     json_faults.CATEGORIES: ["val.json: category id 91, of 2 annotations"],
-    json_faults.ANNOTATION_IDS: ["val.json: id 91, of 2 annotations"],
+    json_faults.ID_0: ["val.json: annotation 0 of image 55, category 91"],
 }
 
 
@@ -269,9 +271,6 @@ def change_json(dataset):
     annotations[3]["area"] = 4 * 84 * 45
     annotations[4]["area"] = 0
     annotations[5]["category_id"] = -3
-    images[6]["file_name"] = "b.jpg"
-    # Neither the folder nor the extension nor capitals matter.
-    images[7]["file_name"] = "other\\a.png"
     images[8].update(width=240, height=180)
     del images[9]["width"]
     images.append(images[10])
@@ -306,9 +305,6 @@ CHANGES = {
         "val.json: annotation 21 of image 70, category 18, bbox [24, 9, 84, 45]",
         "val.json: annotation 22 of image 70, category 18, bbox [24, 9, 84, 45]",
     ],
-    faults.OTHER_FILE: [
-        "val, record 6 (image 7): its file name is 'set/A.jpg', 'b.jpg' in the json"
-    ],
     json_match.OTHER_SIZE: [
         "val, record 8 (image 9): it has 120 x 90 pixels, 240 x 180 in the json"
     ],
@@ -321,9 +317,8 @@ CHANGES = {
 
 
 def test_what_the_json_contradicts_is_a_fault(tmp_path):
-    name = with_text("image/filename", b"set/A.jpg")
     numbers = range(1, 12)
-    records.write(tmp_path / "val", [record(n, change=name) for n in numbers])
+    records.write(tmp_path / "val", [record(number) for number in numbers])
     write_json(tmp_path / "val.json", numbers, change_json)
     result = check("val", "--json=val.json", "--sheet=", cwd=tmp_path)
     assert result.returncode == 1
@@ -368,18 +363,14 @@ def test_what_all_annotations_have_in_common_is_a_fault(tmp_path, change, kind, 
 def test_faults_that_only_all_records_show(tmp_path):
     boxes = [[0.1 / 90, 0.2 / 120, 0.6 / 90, 0.9 / 120]]
     records.write(tmp_path / "twice", [record(1, boxes), record(2, boxes)])
-    records.write(tmp_path / "val0", [record(1)])
-    records.write(tmp_path / "val1", [])
+    records.write(tmp_path / "empty", [])
     for name, expected in (
         ("twice", {faults.ONE_PIXEL: ["none of 2 boxes is larger"]}),
-        ("val1", {faults.NO_RECORDS: ["none of the files has a record"]}),
+        ("empty", {faults.NO_RECORDS: ["none of the files has a record"]}),
     ):
         result = check(name, "--sheet=", cwd=tmp_path)
         assert result.returncode == 1
         assert found_faults(result) == expected
-    result = check("val?", "--sheet=", cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "1 files without a record, the first is val1" in result.stdout
 
 
 def with_whole_person(dataset):

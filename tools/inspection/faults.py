@@ -17,8 +17,7 @@ REPEATED = "ids that occur again"
 ONE_PIXEL = "datasets whose boxes all lie within the first pixel"
 
 # Faults of the COCO json, besides those of json_faults, and of json and records.
-REFUSED = "jsons with an invalid entry, or in which no box counts"
-OTHER_FILE = "file names that differ from the json's"
+REFUSED = "jsons with an invalid entry or repeated ids, or in which no box counts"
 OTHER_BOXES = "records whose boxes differ from the json's"
 NO_RECORD = "images of the json without a record"
 
@@ -46,7 +45,6 @@ CONSEQUENCES = {
     REPEATED: "training uses every record, evaluation only the last one",
     REFUSED: "conversion or evaluation stops at once",
     json_match.NO_ID: "evaluation leaves the image out, and stops if most are",
-    OTHER_FILE: "nothing, if the boxes are right; otherwise the ids are wrong",
     OTHER_BOXES: "training uses the record, evaluation the json",
     NO_RECORD: "evaluation counts their boxes as missed",
 }

@@ -34,14 +34,10 @@ class Findings:
         self.counts = collections.Counter()
         # Kind of fault: its first places.
         self._places = collections.defaultdict(list)
-        # Image id: its entry in the json; None without a json.
-        self._json_images = None
-        # Image id: its annotations in the json that count.
-        self._annotations = collections.defaultdict(list)
+        # pycocotools COCO; None without a json, or with one that is refused.
+        self._coco = None
         # Image id: (path, index) of its first record.
         self._first_places = {}
-        # Files from which a record was read.
-        self._used_paths = set()
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
         # Index of the size class (0 small, 1 medium, 2 large): boxes.
         self._areas = collections.Counter()
@@ -55,22 +51,19 @@ class Findings:
     def add_json(self, path, dataset):
         """Checks a COCO json, and keeps its image ids to compare the records with.
 
-        If an entry is invalid, that is the only fault reported, and no ids are
-        compared: evaluation would stop there as well.
+        If evaluation would refuse the json, that is the only fault reported, and no ids
+        are compared.
 
         Args:
           path: str, path of the json.
           dataset: dict, see coco_json.load.
         """
         try:
-            faulty = coco_metric.complete(dataset)
+            self._coco = coco_metric.index(dataset)
         except ValueError as error:
             self._add_fault(faults.REFUSED, f"{path}: {error}")
             return
-        self._json_images = {image["id"]: image for image in dataset["images"]}
-        for annotation in dataset["annotations"]:
-            self._annotations[annotation["image_id"]].append(annotation)
-        for kind, text in json_faults.find(dataset, faulty, self._label_map):
+        for kind, text in json_faults.find(self._coco, self._label_map):
             self._add_fault(kind, f"{path}: {text}")
 
     def add(self, record, facts):
@@ -80,14 +73,13 @@ class Findings:
           record: record_check.Record.
           facts: record_check.Facts.
         """
-        id_text = facts.content.id_text
-        image = f" (image {id_text})" if id_text else ""
-        where = record.place + image
+        where, id_text = record.place, facts.content.id_text
+        if id_text:
+            where += f" (image {id_text})"
         for problem in facts.problems + self._problems_of_id(record, facts):
             self._add_fault(problem.kind, f"{where}: {problem.text}")
         self._totals["left_out"] += facts.is_left_out
         if record.serialized is not None:
-            self._used_paths.add(record.path)
             self._add_counts(facts)
 
     def _problems_of_id(self, record, facts):
@@ -101,23 +93,19 @@ class Findings:
         if first != place:
             text = "it has the id of {}, record {}".format(*first)
             problems.append(Problem(faults.REPEATED, text))
-        if self._json_images is None:
-            return problems
-        if number not in self._json_images:
-            return problems + [Problem(json_match.NO_ID, "it is not in the json")]
-        return problems + self._compare(facts, self._json_images[number])
+        if self._coco and number not in self._coco.imgs:
+            problems.append(Problem(json_match.NO_ID, "it is not in the json"))
+        elif self._coco:
+            problems += self._compare(facts, self._coco.imgs[number])
+        return problems
 
     def _compare(self, facts, image):
         """Compares a record with the json's entry of its id."""
         stated = facts.size and box_rules.size_of(image)
         size = json_match.problem_of_size(facts.size, stated, "in the json")
-        name = json_match.problem_of_name(facts.content, image)
-        problems = [
-            Problem(json_match.OTHER_SIZE, size),
-            Problem(faults.OTHER_FILE, name),
-        ]
+        problems = [Problem(json_match.OTHER_SIZE, size)]
         if not facts.is_left_out:
-            annotations = self._annotations[image["id"]]
+            annotations = self._coco.imgToAnns[image["id"]]
             boxes = json_match.problem_of_boxes(facts.content, annotations)
             problems.append(Problem(faults.OTHER_BOXES, boxes))
         return [problem for problem in problems if problem.text]
@@ -149,7 +137,8 @@ class Findings:
         if self._areas and self._farthest <= box_rules.LARGEST_FRACTION:
             text = f"none of {sum(self._areas.values())} boxes is larger"
             self._add_fault(faults.ONE_PIXEL, text)
-        for number in sorted(set(self._json_images or ()) - set(self._first_places)):
+        known_ids = self._coco.imgs if self._coco else ()
+        for number in sorted(set(known_ids) - set(self._first_places)):
             self._add_fault(faults.NO_RECORD, f"image {number}")
 
     def print(self, paths):
@@ -164,9 +153,6 @@ class Findings:
                 **self._totals, files=len(paths), boxes=sum(self._boxes.values())
             )
         )
-        unused = [path for path in paths if path not in self._used_paths]
-        if unused:
-            print(f"{len(unused)} files without a record, the first is {unused[0]}")
         self._print_sizes()
         self._print_categories()
         self._print_faults()

@@ -83,9 +83,9 @@ def main(patterns):
     sample = _Sample(FLAGS.sheet_images, FLAGS.seed)
     checked = record_check.check_all(record_check.read_all(paths), label_map)
     with contextlib.closing(checked):
-        for record, facts in checked:
-            found.add(record, facts)
-            sample.offer(record, facts)
+        for record in checked:
+            found.add(record)
+            sample.offer(record)
     found.finish()
     found.print(paths)
     chosen = sample.chosen()
@@ -117,13 +117,13 @@ class _Sample:
         # Those with the largest random numbers.
         self._heap = []
 
-    def offer(self, record, facts):
+    def offer(self, record):
         """Considers one more record."""
         # The size is None if the image cannot be decoded.
-        if facts.is_left_out or not facts.has_known_box or not facts.size:
+        if record.is_left_out or not record.has_known_box or not record.size:
             return
-        id_text, place = facts.content.id_text or "?", os.path.basename(record.place)
-        title = "image {}, {} x {} ({})".format(id_text, *facts.size, place)
+        id_text, place = record.content.id_text or "?", os.path.basename(record.place)
+        title = "image {}, {} x {} ({})".format(id_text, *record.size, place)
         entry = self._random.random(), title, record.serialized
         heapq.heappush(self._heap, entry)
         if len(self._heap) > self._size:

@@ -36,7 +36,7 @@ class Findings:
         self._places = collections.defaultdict(list)
         # pycocotools COCO; None without a json, or with one that is refused.
         self._coco = None
-        # Image id: (path, index) of its first record.
+        # Image id: the place of its first record.
         self._first_places = {}
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
         # Index of the size class (0 small, 1 medium, 2 large): boxes.
@@ -66,47 +66,40 @@ class Findings:
         for kind, text in json_faults.find(self._coco, self._label_map):
             self._add_fault(kind, f"{path}: {text}")
 
-    def add(self, record, facts):
-        """Adds one record.
-
-        Args:
-          record: record_check.Record.
-          facts: record_check.Facts.
-        """
-        where, id_text = record.place, facts.content.id_text
+    def add(self, record):
+        """Adds one record_check.Record."""
+        where, id_text = record.place, record.content.id_text
         if id_text:
             where += f" (image {id_text})"
-        for problem in facts.problems + self._problems_of_id(record, facts):
+        for problem in record.problems + self._problems_of_id(record):
             self._add_fault(problem.kind, f"{where}: {problem.text}")
-        self._totals["left_out"] += facts.is_left_out
+        self._totals["left_out"] += record.is_left_out
         if record.serialized is not None:
-            self._add_counts(facts)
+            self._add_counts(record)
 
-    def _problems_of_id(self, record, facts):
+    def _problems_of_id(self, record):
         """Compares a record with the records before it and with the json."""
-        number = facts.content.image_id
+        number = record.content.image_id
         if number is None:
             return []
         problems = []
-        place = record.path, record.index
-        first = self._first_places.setdefault(number, place)
-        if first != place:
-            text = "it has the id of {}, record {}".format(*first)
-            problems.append(Problem(faults.REPEATED, text))
+        first = self._first_places.setdefault(number, record.place)
+        if first != record.place:
+            problems.append(Problem(faults.REPEATED, f"it has the id of {first}"))
         if self._coco and number not in self._coco.imgs:
             problems.append(Problem(json_match.NO_ID, "it is not in the json"))
         elif self._coco:
-            problems += self._compare(facts, self._coco.imgs[number])
+            problems += self._compare(record, self._coco.imgs[number])
         return problems
 
-    def _compare(self, facts, image):
+    def _compare(self, record, image):
         """Compares a record with the json's entry of its id."""
-        stated = facts.size and box_rules.size_of(image)
-        size = json_match.problem_of_size(facts.size, stated, "in the json")
+        stated = record.size and box_rules.size_of(image)
+        size = json_match.problem_of_size(record.size, stated, "in the json")
         problems = [Problem(json_match.OTHER_SIZE, size)]
-        if not facts.is_left_out:
+        if not record.is_left_out:
             annotations = self._coco.imgToAnns[image["id"]]
-            boxes = json_match.problem_of_boxes(facts.content, annotations)
+            boxes = json_match.problem_of_boxes(record.content, annotations)
             problems.append(Problem(faults.OTHER_BOXES, boxes))
         return [problem for problem in problems if problem.text]
 
@@ -115,17 +108,17 @@ class Findings:
         if len(self._places[kind]) < self._max_places:
             self._places[kind].append(" ".join(text.split()))
 
-    def _add_counts(self, facts):
+    def _add_counts(self, record):
         self._totals["records"] += 1
-        self._totals["boxless"] += not (facts.has_known_box or facts.is_left_out)
-        self._boxes.update(facts.content.labels)
-        self._images.update(set(facts.content.labels))
-        if facts.size is None:
+        self._totals["boxless"] += not (record.has_known_box or record.is_left_out)
+        self._boxes.update(record.content.labels)
+        self._images.update(set(record.content.labels))
+        if record.size is None:
             return
-        self._sizes[facts.size] += 1
-        if not facts.is_left_out:
-            width, height = facts.size
-            boxes = facts.content.boxes * [height, width, height, width]
+        self._sizes[record.size] += 1
+        if not record.is_left_out:
+            width, height = record.size
+            boxes = record.content.boxes * [height, width, height, width]
             for area in (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).tolist():
                 self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
             self._farthest = max(self._farthest, boxes[:, 2:].max(initial=0))

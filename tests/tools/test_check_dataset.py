@@ -392,8 +392,8 @@ def test_a_sound_dataset_has_no_fault_and_gets_a_sheet(tmp_path):
     counts = [line.split() for line in result.stdout.splitlines()]
     assert ["18", "dog", "2", "2"] in counts and ["1", "person", "1", "1"] in counts
     with Image.open(str(tmp_path / "contact_sheet.png")) as sheet:
-        # Five panels of 300 pixels, 8 apart, in each of two rows.
-        assert sheet.format == "PNG" and sheet.size == (5 * 308 + 8, 2 * 348 + 8)
+        # Three panels of 300 pixels, 8 apart, in each of two rows.
+        assert sheet.format == "PNG" and sheet.size == (3 * 308 + 8, 2 * 348 + 8)
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     # The first panels: 120 x 90 pixels in 300 x 225, and the lower side of a box.
     for top in (8 + 20, 8 + 348 + 20):

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws a contact sheet (PNG): records as the network sees them during training.
 
-Each record has one row with five panels of 300 x 300 pixels: the whole image with its
-ground truth boxes; then, for each of two random augmentations, the network's input with
-the target boxes, and again with the default boxes that are matched to them. Input and
+Each record has one row with panels of 300 x 300 pixels: the whole image with its ground
+truth boxes; then, for each of two random augmentations, the network's input with the
+target boxes and, in thin lines, the default boxes that are matched to them. Input and
 targets come from the training's own functions; the targets are decoded back to boxes. A
 target box and its default boxes have the same color.
 
@@ -50,16 +50,17 @@ def draw(samples, label_map, path):
     Raises:
       UserError: the file cannot be written.
     """
-    columns = 1 + 2 * AUGMENTATIONS
     row_height = SIDE + 2 * TEXT + GAP
-    size = columns * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
+    size = (1 + AUGMENTATIONS) * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
     sheet = Image.new("RGB", size, _BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), drawing.font_of(_FONT)
     rows = _inputs([serialized for _, serialized in samples], label_map)
-    for number, ((title, _), row) in enumerate(zip(samples, rows)):
+    for number, ((title, _), (record, augmented)) in enumerate(zip(samples, rows)):
         top = number * row_height + GAP
         pen.text((GAP, top), drawing.drawable(title, font), _INK, font)
-        for column, (panel, caption) in enumerate(_panels(*row, label_map)):
+        panels = [_record_panel(record, label_map)]
+        panels += [_input_panel(example, label_map) for example in augmented]
+        for column, (panel, caption) in enumerate(panels):
             left = GAP + column * (SIDE + GAP)
             sheet.paste(panel, (left, top + TEXT))
             pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
@@ -93,15 +94,8 @@ def _inputs(records, label_map):
             )
 
 
-def _panels(record, augmented, label_map):
-    """Yields (PIL image of SIDE x SIDE pixels, caption)."""
-    yield _record_panel(record, label_map)
-    for example in augmented:
-        yield from _input_panels(example, label_map)
-
-
 def _record_panel(record, label_map):
-    """Returns the whole image, in its own aspect ratio, with its boxes."""
+    """Returns the whole image, in its aspect ratio, with its boxes; and a caption."""
     image = Image.fromarray(record["pixels"])
     scale = SIDE / max(image.size)
     size = [max(int(side * scale), 1) for side in image.size]
@@ -112,8 +106,8 @@ def _record_panel(record, label_map):
     return panel, f"the record; boxes: {len(labels)}"
 
 
-def _input_panels(augmented, label_map):
-    """Yields the network's input with the target boxes, and with the default boxes."""
+def _input_panel(augmented, label_map):
+    """Returns the network's input with target and default boxes, and a caption."""
     image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
     positive = np.flatnonzero(augmented["classes"])
     classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
@@ -122,15 +116,10 @@ def _input_panels(augmented, label_map):
     targets = np.column_stack([classes, boxes.round(_DIGITS)])
     _, rows, owners = np.unique(targets, axis=0, return_index=True, return_inverse=True)
     labels = [_label(number, label_map) for number in classes[rows]]
-    yield (
-        _with_boxes(image, boxes[rows], labels, range(len(rows))),
-        f"the network's input; target boxes: {len(rows)}",
-    )
     default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
-    yield (
-        _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
-        f"default boxes matched to them: {len(owners)}",
-    )
+    image = _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1)
+    image = _with_boxes(image, boxes[rows], labels, range(len(rows)))
+    return image, f"input; target boxes: {len(rows)}, default boxes: {len(owners)}"
 
 
 def _with_boxes(image, boxes, labels, numbers, width=None):

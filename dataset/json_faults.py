@@ -13,7 +13,6 @@ SMALL_AREAS = "jsons whose areas are too small for their boxes"
 BAD_CATEGORIES = "jsons with invalid categories"
 OTHER_NAME = "categories with another name than in the label map"
 CATEGORIES = "categories of the json's boxes that are not in the label map"
-NO_ANNOTATION = "jsons without any annotation"
 
 _LEFT_OUT = "conversion, training and evaluation leave the box out"
 
@@ -26,7 +25,6 @@ CONSEQUENCES = {
     BAD_CATEGORIES: "conversion stops, and so does every command with --label_map",
     OTHER_NAME: "the commands use the ids; give the dataset's own --label_map",
     CATEGORIES: "evaluation counts their boxes as missed; give --label_map",
-    NO_ANNOTATION: "every figure is -1",
     box_rules.NO_SIZE: _LEFT_OUT,
     box_rules.UNKNOWN_IMAGE: _LEFT_OUT,
     box_rules.UNKNOWN_CATEGORY: _LEFT_OUT,
@@ -78,8 +76,6 @@ def _faults_of_annotations(annotations, label_map):
     if areas < _LEAST_FILLED * boxes:
         text = f"all areas together are {areas:g}, those of the boxes {boxes:g}"
         yield SMALL_AREAS, text
-    if not annotations:
-        yield NO_ANNOTATION, "its list of annotations is empty"
 
 
 def _count(entries, name):

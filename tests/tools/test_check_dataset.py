@@ -177,9 +177,6 @@ FAULTS = {
         "val, record 4 (image 5): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.9]",
         "val, record 5 (image 6): its box [ymin 0.1, xmin nan, ymax 0.6, xmax 0.9]",
     ],
-    faults.BEYOND: [
-        "val, record 6 (image 7): its box [ymin 0.1, xmin 0.2, ymax 0.6, xmax 1.05]"
-    ],
     record_rules.NO_SIZE: [
         "val, record 7 (image 8): its box [ymin 0.1, xmin 0.2, ymax 0.1, xmax 0.9]"
     ],

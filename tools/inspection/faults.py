@@ -7,7 +7,6 @@ from dataset import json_faults, json_match, record_rules
 # Faults of a file or record, besides those of record_rules.
 CUT = "files that cannot be read to their end"
 UNDECODABLE = "images that cannot be decoded"
-BEYOND = "boxes that reach slightly out of their image"
 TURNED = "images whose EXIF orientation nothing applies"
 FLAT = "images that are nearly black or nearly white"
 
@@ -35,7 +34,6 @@ CONSEQUENCES = {
     UNDECODABLE: "training and evaluation stop when they decode the damaged part",
     json_match.OTHER_SIZE: "training uses the pixels, and evaluation stops if the json "
     "contradicts most images; the boxes may be wrong, see the contact sheet",
-    BEYOND: "training clips the box",
     TURNED: "training uses the stored pixels; if the boxes are of the turned image, "
     "convert the images again with tools/create_tf_record.py",
     FLAT: "training uses them as they are; their content may be lost, see the images",

@@ -14,7 +14,6 @@ import itertools
 import os
 from typing import NamedTuple, Optional
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dataset_parser
@@ -27,8 +26,6 @@ from inspection import faults
 
 # Bytes that TFRecord adds to each record: its length and two checksums.
 _FRAMING_BYTES = 16
-# Parts of the image's side; a box ends less than this outside because of rounding.
-_ROUNDING = 0.002
 # Records in memory per core, twice.
 _CHUNK = 16
 
@@ -141,8 +138,6 @@ class _Checker:
             return Record(place, None, problems, record_rules.Record(problems))
         content = record_rules.read_record(serialized)
         problems = list(content.problems)
-        if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
-            problems += _problems_of_boxes(content.boxes)
         for label in content.labels:
             if label not in self._label_map.names:
                 text = f"it has a box of category id {label}"
@@ -191,11 +186,3 @@ def _problems_of_exif(encoded, size, stated):
     if orientation != 1 and not is_told:
         text = f"its EXIF orientation is {orientation}; TensorFlow does not turn images"
         yield Problem(faults.TURNED, text)
-
-
-def _problems_of_boxes(boxes):
-    """Yields the Problems of boxes that training accepts."""
-    is_beyond = (np.abs(boxes - np.clip(boxes, 0, 1)) > _ROUNDING).any(axis=1)
-    for box in boxes[is_beyond]:
-        text = f"its box {record_rules.box_text(box)} reaches out of the image"
-        yield Problem(faults.BEYOND, text)

@@ -109,19 +109,19 @@ def create_coco(val_json_file):
       val_json_file: str, path of a COCO json with images, annotations, categories.
 
     Returns:
-      pycocotools COCO, see `index`.
+      pycocotools COCO, see `to_coco`.
 
     Raises:
-      ValueError: one line that names the file; it cannot be read, or see `index`.
+      ValueError: one line that names the file; it cannot be read, or see `to_coco`.
     """
     dataset = coco_json.load(val_json_file)
     try:
-        return index(dataset)
+        return to_coco(dataset)
     except ValueError as error:
         raise ValueError(f"{val_json_file}: {error}") from error
 
 
-def index(dataset):
+def to_coco(dataset):
     """Checks and completes the entries of a COCO json.
 
     Annotations that do not count are left out, see box_rules. The others get the "area"

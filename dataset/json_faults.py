@@ -40,7 +40,7 @@ def find(coco, label_map):
     """Finds the faults of a json whose entries are valid.
 
     Args:
-      coco: pycocotools COCO, see coco_metric.index.
+      coco: pycocotools COCO, see coco_metric.to_coco.
       label_map: categories.LabelMap.
 
     Yields:

@@ -7,7 +7,9 @@ import ntpath
 import os
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
+from console.errors import check
 from dataset import box_rules
 
 # Kinds of contradiction.
@@ -119,8 +121,20 @@ def group(found):
     return groups
 
 
-def summary(found):
-    """Returns one line with the number and the first text of each kind."""
-    return "; ".join(
-        f"{len(texts)} {kind} ({texts[0]})" for kind, texts in group(found).items()
-    )
+def check_all(found):
+    """Logs contradictions, or refuses a json if more than half of the images have one.
+
+    Args:
+      found: list with an entry for each compared image, see `contradiction`.
+
+    Raises:
+      UserError: no figure would mean anything.
+    """
+    groups = group(filter(None, found))
+    number = sum(map(len, groups.values()))
+    if not number:
+        return
+    text = f"--val_json_file contradicts {number} of {len(found)} compared images: "
+    text += "; ".join(f"{len(t)} {kind} ({t[0]})" for kind, t in groups.items())
+    check(2 * number <= len(found), "%s; do they belong together?", text)
+    tf.logging.warning("%s", text)

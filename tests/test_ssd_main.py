@@ -95,9 +95,8 @@ BAD_FILES = [
     ({"val_json_file": "list.json"}, "list.json is not a COCO"),
     (
         {"val_json_file": "other.json"},
-        "--val_json_file=other.json contradicts 1 of 1 compared records of "
-        "--validation_file_pattern=train: 1 ids that are not in the json (image 1); do "
-        "they belong together?",
+        "--val_json_file contradicts 1 of 1 compared images: 1 ids that are not in the "
+        "json (image 1); do they belong together?",
     ),
     (
         {"val_json_file": "unknown.json"},

@@ -99,9 +99,7 @@ def check_units(records):
 
 
 def compare_with_json(records, coco_gt):
-    """Compares evaluation records with the json.
-
-    Contradictions in more than half of the records are an error, fewer are logged.
+    """Compares evaluation records with the json, see json_match.check_all.
 
     Args:
       records: see `read_some`.
@@ -124,12 +122,4 @@ def compare_with_json(records, coco_gt):
         image = coco_gt.imgs.get(record.image_id)
         annotations = coco_gt.imgToAnns.get(record.image_id, [])
         found.append(json_match.contradiction(record, image, annotations))
-    found = list(filter(None, found))
-    text = (
-        f"--val_json_file={FLAGS.val_json_file} contradicts {len(found)} of "
-        f"{len(records)} compared records of --validation_file_pattern="
-        f"{FLAGS.validation_file_pattern}: {json_match.summary(found)}"
-    )
-    check(2 * len(found) <= len(records), "%s; do they belong together?", text)
-    if found:
-        tf.logging.warning("%s", text)
+    json_match.check_all(found)

@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from console.errors import UserError
 from dataset import json_match, record_rules
 
 # Of 80 x 60 pixels.
@@ -69,6 +70,13 @@ def test_a_record_contradicts_the_json_if_it_is_of_another_image(
     assert found == (kind and (kind, f"image 7{text}"))
 
 
-def test_a_summary_counts_each_kind_and_shows_its_first_example():
+def test_contradictions_are_logged_or_in_more_than_half_of_the_images_refused(caplog):
     found = [("ids", "image 5"), ("sizes", "image 6"), ("ids", "image 8")]
-    assert json_match.summary(found) == "2 ids (image 5); 1 sizes (image 6)"
+    line = (
+        "--val_json_file contradicts 3 of {} compared images: 2 ids (image 5); 1 sizes"
+    )
+    json_match.check_all(found + [None] * 3)
+    assert caplog.text.count(line.format(6)) == 1
+    with pytest.raises(UserError) as error:
+        json_match.check_all(found + [None] * 2)
+    assert str(error.value).startswith(line.format(5))

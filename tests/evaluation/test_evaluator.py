@@ -106,7 +106,7 @@ def test_one_and_two_ranks_evaluate_the_same(data, run, monkeypatch, caplog):
     assert run(*flags, folder=data.relative_to(data), model_dir=data / "one") == 0
     for message in (
         f"Restoring parameters from {data}/model/model.ckpt-12",
-        "left out 1 images that --val_json_file lacks; the first has id 4",
+        r"1 ids that are not in the json \(image 4\)",
         # --eval_samples allows for all images, so those without a record count.
         "no record holds 3 images of --val_json_file, .* the first has id 8",
         "evaluated 4 of 7 images",
@@ -193,10 +193,10 @@ def of_larger_pictures(dataset):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (of_other_ids, r"5 ids that are not in the json \(image 0\)"),
+        (of_other_ids, r"6 ids that are not in the json \(image 0\)"),
         (
             of_larger_pictures,
-            r"4 images of another size than stated \(image 0: it has 200 x 120 "
+            r"5 images of another size than stated \(image 0: it has 200 x 120 "
             r"pixels, 400 x 240 in the json\); 1 ids that are not in the json \(image",
         ),
     ],
@@ -212,12 +212,14 @@ def test_a_json_of_other_images_gets_no_figures(
     # The first records tell it before the start. The last record repeats the first.
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
-    assert re.search(r"contradicts [56] of 6 compared records .*do they belong", line)
+    assert re.search(r"contradicts [56] of 6 compared images: .*do they belong", line)
     # Without these, the evaluation tells it before the figures.
     monkeypatch.setattr(record_checks, "compare_with_json", lambda *args: None)
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
-    assert re.search("--val_json_file contradicts 5 of 5 images, .*" + message, line)
+    assert re.search(
+        "--val_json_file contradicts [56] of 6 compared images: " + message, line
+    )
     assert "Eval results" not in caplog.text
 
 

@@ -59,7 +59,7 @@ class Findings:
           dataset: dict, see coco_json.load.
         """
         try:
-            self._coco = coco_metric.index(dataset)
+            self._coco = coco_metric.to_coco(dataset)
         except ValueError as error:
             self._add_fault(faults.REFUSED, f"{path}: {error}")
             return

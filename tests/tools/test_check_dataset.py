@@ -401,14 +401,20 @@ def test_a_sound_dataset_has_no_fault_and_gets_a_sheet(tmp_path):
 
 
 @pytest.mark.slow
-def test_records_with_unusual_ids_have_a_row_in_the_sheet(tmp_path):
+def test_records_with_unusual_ids_have_a_row_in_the_sheet_and_broken_images_not(
+    tmp_path,
+):
     ids = ["2008_000008.jpg", "\u56fe\n\0\u7247", "x" * 3000000]
     cases = [record(number) for number in ids]
     cases.append(record(0, change=without("image/source_id")))
+    # The first table of Huffman codes claims more codes than there can be.
+    place = JPEG.index(b"\xff\xc4") + 5
+    cases.append(record(5, encoded=JPEG[:place] + b"\xff" * 4 + JPEG[place + 4 :]))
     records.write(tmp_path / "val", cases)
     result = check("val", cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "training leaves out 0 records" in result.stdout
+    assert f"1 {faults.UNDECODABLE}" in result.stdout
     assert len(result.stdout) < 3000
     with Image.open(str(tmp_path / "contact_sheet.png")) as sheet:
         assert sheet.size[1] == 4 * 348 + 8

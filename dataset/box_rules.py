@@ -34,9 +34,10 @@ LARGEST_FRACTION = 1.01
 _MIN_SIDE = 0.005
 # A larger number is a mistake, and so is one that is not finite.
 _LARGEST = 2**53
-# If more boxes than this reach out of their images, they have another form: corners
-# that are read as sizes, or pixels of larger images.
+# If more boxes than this share reach out of their images, they have another form:
+# corners that are read as sizes, or pixels of larger images. Fewer boxes tell nothing.
 _SHARE_OUTSIDE = 0.5
+_FEWEST_BOXES = 5
 
 
 def clip(box, size):
@@ -178,7 +179,7 @@ def check_units(boxes, sizes):
             "are fractions of the image; multiply them by its width and height"
         )
     is_outside = (ends > np.array(sizes) + 1).any(axis=1)
-    if is_outside.mean() > _SHARE_OUTSIDE:
+    if len(boxes) >= _FEWEST_BOXES and is_outside.mean() > _SHARE_OUTSIDE:
         raise ValueError(
             f"{is_outside.sum()} of {len(boxes)} boxes reach out of their images, such "
             f"as {list(boxes[int(is_outside.argmax())])}: give x, y, width, height in "

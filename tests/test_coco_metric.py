@@ -276,7 +276,7 @@ def in_fractions(dataset):
 
 
 def as_corners(dataset):
-    dataset["annotations"].pop()
+    dataset["annotations"].append(dict(dataset["annotations"][1], id=5))
     for annotation in dataset["annotations"]:
         x, y, width, height = annotation["bbox"]
         annotation["bbox"] = [x, y, x + width, y + height]
@@ -291,7 +291,7 @@ def as_corners(dataset):
         ),
         (
             as_corners,
-            "x.json: 2 of 3 boxes reach out of their images, such as",
+            "x.json: 3 of 5 boxes reach out of their images, such as",
         ),
         (set_all(iscrowd=1), "x.json: no box counts: there are 4 crowd boxes"),
         (set_all(bbox=[5, 5, 0, 9]), "no box counts: there are 4 boxes of no size"),

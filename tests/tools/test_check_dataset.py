@@ -137,7 +137,7 @@ def folder(tmp_path_factory):
     ]:
         records.write(folder / name, [record(20), record(21)])
         (folder / name).write_bytes(change((folder / name).read_bytes()))
-    numbers = list(range(2, 18)) + [1, 20, 55] + list(range(22, 28))
+    numbers = list(range(2, 18)) + [1, 20] + list(range(22, 28)) + [55]
     write_json(folder / "val.json", numbers, with_ring)
     return folder
 

@@ -14,7 +14,7 @@ import coco_metric
 import dataset_parser
 import ssd_model
 from console import atomic_file, paths
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from console.progress import progress_bar
 from dataset import json_match
 from dataset.bad_records import BadRecords
@@ -83,7 +83,7 @@ class Evaluator:
             cannot be written.
         """
         if self._device.rank == 0:
-            with blaming("--model_dir:", atomic_file.NotWritableError):
+            with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(self._folder)
         detections, sizes = self._detect(checkpoint_path)
         shares = self._device.ranks.gather(_pack(detections, sizes))
@@ -96,7 +96,7 @@ class Evaluator:
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
         _write_summary(judgement.figures, self._folder, step)
         try:
-            with blaming("--model_dir:", atomic_file.NotWritableError):
+            with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 report.write(
                     self._folder,
                     step,

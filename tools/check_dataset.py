@@ -29,7 +29,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from dataset import coco_json
 
 FLAGS = flags.FLAGS
@@ -66,7 +66,7 @@ def main(patterns):
         _check_sheet(FLAGS.sheet)
     dataset = None
     if FLAGS.json:
-        with blaming("--json:"):
+        with as_user_error("--json:"):
             dataset = coco_json.load(FLAGS.json)
     # These import TensorFlow, which takes seconds.
     from dataset import record_files
@@ -74,7 +74,7 @@ def main(patterns):
     from inspection import contact_sheet, findings, record_check
 
     model_file.quiet_tensorflow()
-    with blaming():
+    with as_user_error():
         paths = sorted({path for p in patterns for path in record_files.find(p)})
     label_map = model_file.read_label_map(FLAGS.label_map, *map(os.path.dirname, paths))
     found = findings.Findings(label_map, FLAGS.max_lines)
@@ -103,7 +103,7 @@ def _check_sheet(path):
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"--sheet={path}: cannot write to the folder {folder}")
     if os.path.exists(path):
-        with blaming("--sheet:", OSError), open(path, "rb") as file:
+        with as_user_error("--sheet:", OSError), open(path, "rb") as file:
             start = file.read(len(_PNG_START))
         if start not in (b"", _PNG_START):
             raise UserError(f"--sheet={path} exists and is not a PNG; name a new file")

@@ -33,7 +33,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command, paths
-from console.errors import MAX_LISTED, UserError, blaming
+from console.errors import MAX_LISTED, UserError, as_user_error
 from conversion import annotations, label_map, pascal_voc, shards, split, voc_folder
 from conversion.outputs import Outputs, prefix_of_validation
 from conversion.unusable import UnusableImages
@@ -162,7 +162,7 @@ def _without_garbage_collection():
 
 def _read_coco(unused_outputs, unused_unusable):
     """Returns (dataset, folder of the images, names of the categories, counts)."""
-    with blaming("--annotations:"), _without_garbage_collection():
+    with as_user_error("--annotations:"), _without_garbage_collection():
         dataset = coco_json.load(FLAGS.annotations)
     names = label_map.read_coco(dataset)
     image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
@@ -173,7 +173,7 @@ def _read_voc(outputs, unusable):
     """Returns the same as `_read_coco`."""
     own_map, complete_path = outputs.label_map, outputs.label_map_path
     if FLAGS.label_map:
-        with blaming("--label_map:"):
+        with as_user_error("--label_map:"):
             own_map, complete_path = categories.read_label_map(FLAGS.label_map), None
     folder = voc_folder.find(FLAGS.voc_dir)
     dataset, counts = pascal_voc.read(

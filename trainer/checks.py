@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 import coco_metric
 from console import atomic_file, paths
-from console.errors import blaming, check
+from console.errors import as_user_error, check
 from dataset import json_faults, json_match
 from trainer import checkpoints, initial_weights, record_checks, schedule
 from trainer import flags as settings
@@ -30,7 +30,7 @@ def check_flags():
         if isinstance(value, str):
             if flag.name not in _PATTERNS:
                 paths.check_local(flag.name, value)
-            with blaming(f"--{flag.name}: the path must be UTF-8:", UnicodeError):
+            with as_user_error(f"--{flag.name}: the path must be UTF-8:", UnicodeError):
                 value.encode()
         # NaN is refused as well.
         is_usable = not isinstance(value, (int, float)) or abs(value) <= _LARGEST_NUMBER
@@ -51,7 +51,7 @@ def check_flags():
 
 
 def _check_writable(flag):
-    with blaming(f"--{flag}:", atomic_file.NotWritableError):
+    with as_user_error(f"--{flag}:", atomic_file.NotWritableError):
         atomic_file.check_folder(FLAGS[flag].value)
 
 
@@ -69,7 +69,7 @@ def read_annotations(label_map):
     """
     records = record_checks.read_some("validation_file_pattern")
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
-    with blaming("--val_json_file:"):
+    with as_user_error("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
     record_checks.compare_with_json(records, coco_gt)
     _log_faults(coco_gt, label_map)

@@ -7,7 +7,7 @@ import json
 import os
 
 from console import atomic_file, paths
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from dataset import categories, data_folder, record_files
 from trainer.flags import FLAGS
 
@@ -64,7 +64,7 @@ def find_files(flag):
         "--%s is missing: give a glob pattern of TFRecord files, or --data_dir",
         flag,
     )
-    with blaming(f"--{flag}:"):
+    with as_user_error(f"--{flag}:"):
         return record_files.find(pattern)
 
 
@@ -90,7 +90,7 @@ def read_label_map():
         of_model.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
     folders = of_data + of_model if trains else of_model + of_data
     FLAGS.label_map = categories.find_label_map(FLAGS.label_map, *folders)
-    with blaming("--label_map:"):
+    with as_user_error("--label_map:"):
         label_map = categories.read_label_map(FLAGS.label_map)
         if trains:
             _check_model_dir(label_map)
@@ -127,5 +127,5 @@ def save_label_map(label_map):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
     text = json.dumps({"categories": label_map.entries()}, indent=1)
-    with blaming("--model_dir:", atomic_file.NotWritableError):
+    with as_user_error("--model_dir:", atomic_file.NotWritableError):
         atomic_file.write_atomically(path, text.encode())

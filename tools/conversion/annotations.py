@@ -8,7 +8,7 @@ A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner
 import collections
 import os
 
-from console.errors import UserError, blaming, refuse
+from console.errors import UserError, as_user_error, raise_all
 from conversion import image_file, shards
 from conversion.unusable import UnusableImages
 from dataset import box_rules, categories, image_header
@@ -49,7 +49,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0, unusable=None):
         the json has boxes but none of them can be used.
     """
     unusable = unusable or UnusableImages()
-    with blaming("--annotations:"):
+    with as_user_error("--annotations:"):
         names = categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
@@ -74,7 +74,7 @@ def plan(dataset: dict, image_dir: str, max_images: int = 0, unusable=None):
         len(group) for number, group in annotations.items() if number not in images
     )
     check_boxes("--annotations:", boxes.used, boxes.counts)
-    with blaming("--annotations:"):
+    with as_user_error("--annotations:"):
         box_rules.check_units(boxes.used, boxes.sizes)
     return _existing(entries, image_dir, unusable), boxes.counts
 
@@ -100,7 +100,7 @@ def _existing(entries, image_dir, unusable):
         text = f"--image_dir: {entry.path}, image {entry.image_id}, is missing"
         unusable.add(text, entry.image_id)
     if len(missing) == len(entries) > unusable.limit:
-        refuse(
+        raise_all(
             unusable.texts,
             f"none of the {len(entries)} images is in --image_dir={image_dir}; give "
             "the folder that has them",
@@ -128,7 +128,7 @@ class _Problems:
         Raises:
           UserError: there are some; they are listed.
         """
-        refuse(self._texts, "correct or remove it; nothing was written")
+        raise_all(self._texts, "correct or remove it; nothing was written")
 
 
 def _images_by_id(images, problems):

@@ -10,7 +10,7 @@ import collections
 import json
 import unicodedata
 
-from console.errors import blaming, refuse
+from console.errors import as_user_error, raise_all
 from dataset import categories
 
 # The other one of LABEL_MAP_FILES is only read.
@@ -29,7 +29,7 @@ def find(folder: str):
     path = categories.find_label_map(None, folder)
     if not path:
         return None, None
-    with blaming("--output_prefix:"):
+    with as_user_error("--output_prefix:"):
         return path, categories.read_label_map(path)
 
 
@@ -46,7 +46,7 @@ def check_agreement(names: dict, path, label_map):
     if path is None:
         return
     there = label_map.names
-    refuse(
+    raise_all(
         [
             f"--output_prefix: category {number} is {name!r}, but "
             + (f"{there[number]!r}" if number in there else "missing")
@@ -80,8 +80,8 @@ def read_coco(dataset: dict) -> dict:
             categories.read_names([entry])
         except ValueError as error:
             problems.append(f"--annotations: {error}")
-    refuse(problems, "correct the categories of the json")
-    with blaming("--annotations:"):
+    raise_all(problems, "correct the categories of the json")
+    with as_user_error("--annotations:"):
         names = categories.read_names(entries)
     groups = {str(entry.get("supercategory")) for entry in entries}
     unused = [
@@ -122,7 +122,7 @@ def check_alike(flag: str, names: list):
         # NFKC makes composed and decomposed letters the same.
         plain = unicodedata.normalize("NFKC", name).casefold()
         groups["".join(plain.split())].append(f"{name!r} ({place})")
-    refuse(
+    raise_all(
         [
             f"{flag} categories that differ only in case or spaces, or not at all: "
             + ", ".join(group)
@@ -151,7 +151,7 @@ def check_known(flag: str, image_of: dict, path: str, label_map):
       UserError: names are missing there.
     """
     known = set(label_map.names.values())
-    refuse(
+    raise_all(
         [
             f"{flag} {name!r} in {image_of[name]} is missing in {path}"
             for name in sorted(set(image_of) - known)

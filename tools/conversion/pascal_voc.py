@@ -26,7 +26,7 @@ from typing import NamedTuple, Optional
 from xml.etree import ElementTree
 
 from console import text_file
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from conversion import annotations, image_file, voc_folder
 from conversion import label_map as label_maps
 from conversion.unusable import UnusableImages
@@ -167,7 +167,7 @@ def _file_name(folder, name, annotation):
 
 def _size_of_file(folder, file_name, ignore_exif):
     path = os.path.join(folder.image_dir, file_name)
-    with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
+    with as_user_error(f"--voc_dir: {path}", (ValueError, OSError)):
         return image_file.load(path, ignore_exif=ignore_exif)[1]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that are missing or broken, and how many of them may be left out."""
 
-from console.errors import MAX_LISTED, refuse
+from console.errors import MAX_LISTED, raise_all
 
 
 class UnusableImages:
@@ -45,7 +45,7 @@ class UnusableImages:
             reason = "no image is left"
         else:
             return
-        refuse(sorted(self.texts), reason + "; nothing was written")
+        raise_all(sorted(self.texts), reason + "; nothing was written")
 
     def print_all(self):
         """Prints the images that were left out."""

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 import anchors
 import dataset_parser
 from console import atomic_file
-from console.errors import blaming
+from console.errors import as_user_error
 from dataset import augmentation
 from evaluation import drawing
 
@@ -66,7 +66,7 @@ def draw(samples, label_map, path):
             pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
     png = io.BytesIO()
     sheet.save(png, "PNG")
-    with blaming("--sheet:"):
+    with as_user_error("--sheet:"):
         atomic_file.write_atomically(path, png.getvalue())
 
 

@@ -109,59 +109,35 @@ def create_coco(val_json_file):
       val_json_file: str, path of a COCO json with images, annotations, categories.
 
     Returns:
-      pycocotools COCO; its annotations have no "segmentation", and those that do not
-      count are left out, see box_rules. It has two more attributes: left_out, see
-      `complete`; and without_area, a list of the annotations whose area was not
-      positive, and is now that of their box.
+      pycocotools COCO, see `to_coco`.
 
     Raises:
-      ValueError: the file cannot be read or is not a COCO json, or no box in it counts;
-        the message is one line that names it.
+      ValueError: one line that names the file; it cannot be read, or see `to_coco`.
     """
     dataset = coco_json.load(val_json_file)
     try:
-        left_out = complete(dataset)
-    except ValueError as error:
-        raise ValueError(
-            f"{val_json_file} is not a COCO instances json: {error}"
-        ) from error
-    counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
-    repeated = sorted(key for key, count in counts.items() if count > 1)
-    if repeated:
-        # pycocotools would keep only one of them, and AP would be far too low.
-        raise ValueError(
-            f"{val_json_file}: {len(repeated)} ids stand for several annotations, the "
-            f"first is {repeated[0]}; number all annotations from 1"
-        )
-    try:
-        box_rules.check_all(dataset, left_out)
+        return to_coco(dataset)
     except ValueError as error:
         raise ValueError(f"{val_json_file}: {error}") from error
-    coco = COCO()
-    coco.dataset, coco.left_out = dataset, left_out
-    coco.without_area = [a for a in dataset["annotations"] if not a["area"] > 0]
-    for annotation in coco.without_area:
-        _, _, width, height = annotation["bbox"]
-        annotation["area"] = width * height
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
 
 
-def complete(dataset):
-    """Checks the entries of a COCO json, and brings them into pycocotools' form.
+def to_coco(dataset):
+    """Checks and completes the entries of a COCO json.
 
-    Annotations that do not count are left out. The others get the "area" of their box
-    and an "iscrowd" of 0 if they have none.
+    Annotations that do not count are left out, see box_rules. The others get the "area"
+    of their box if they have none that is positive, and an "iscrowd" of 0 if they have
+    none.
 
     Args:
-      dataset: dict with lists of images, annotations and categories.
+      dataset: dict, see coco_json.load; it is changed.
 
     Returns:
-      dict from str, the reason, to the list of the annotations that were left out.
+      pycocotools COCO. It has one more attribute, faulty: defaultdict from str, the
+      kind of fault, to the list of its annotations: those that were left out, see
+      box_rules.LEFT_OUT, and those whose area is wrong.
 
     Raises:
-      ValueError: an entry is wrong; the message is one line.
+      ValueError: one line; an entry is wrong, or no box counts.
     """
     for section in ("images", "categories", "annotations"):
         for entry in dataset[section]:
@@ -172,22 +148,44 @@ def complete(dataset):
                     f"an entry of {section} is wrong: id {number!r:.80} is not a whole "
                     "number"
                 )
-    left_out = box_rules.sort_out(dataset)
+    faulty = box_rules.sort_out(dataset)
     for annotation in dataset["annotations"]:
-        _complete(annotation)
-    return left_out
+        fault = _complete(annotation)
+        if fault:
+            faulty[fault].append(annotation)
+    counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
+    repeated = sorted(key for key, count in counts.items() if count > 1)
+    if repeated:
+        # pycocotools would keep only one of them, and AP would be far too low.
+        raise ValueError(
+            f"{len(repeated)} ids stand for several annotations, the first is "
+            f"{repeated[0]}; number all annotations from 1"
+        )
+    box_rules.check_all(dataset, faulty)
+    coco = COCO()
+    coco.dataset, coco.faulty = dataset, faulty
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
 
 
 def _complete(annotation):
-    _, _, width, height = annotation["bbox"]
-    area = annotation.setdefault("area", width * height)
-    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
-        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
+    """Adds what an annotation lacks; returns the fault of its area, or None."""
     if annotation.setdefault("iscrowd", 0) not in (0, 1):
         raise ValueError(
             f"iscrowd {annotation['iscrowd']!r:.80} is neither 0 nor 1, in "
             f"{annotation!r:.200}"
         )
+    _, _, width, height = annotation["bbox"]
+    area = annotation.setdefault("area", width * height)
+    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
+        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
+    if area <= 0:
+        annotation["area"] = width * height
+        return box_rules.NO_AREA
+    # Outlines are rounded to whole pixels on each side.
+    is_large = area > (width + 1) * (height + 1)
+    return box_rules.LARGE_AREA if is_large else None
 
 
 def to_detections(prediction, label_map=categories.COCO):

@@ -30,7 +30,7 @@ from dataset.bad_records import BadRecords
 SHUFFLED_EXAMPLES = 1024
 # AUTOTUNE would prefetch hundreds of batches, 35 MB each, if the network is slow.
 PREFETCHED_BATCHES = 2
-# How many bad records each rank may leave out of its training data.
+# How many broken records each rank may leave out of its training data.
 MAX_BAD_RECORDS = 100
 
 # The source_id of the images that only fill up the last evaluation batch.
@@ -96,7 +96,7 @@ class SSDInputReader:
           For evaluation of {"image": likewise, "source_id": int64 [B], "raw_shape":
           int32 [B, 3], height, width and 3}; the last batch is filled up with
           images of source_id PADDING_ID.
-          The dataset ends early if there are more bad records than allowed, and in
+          The dataset ends early if there are more broken records than allowed, and in
           training also after an epoch in which no usable image has a box.
 
         Raises:
@@ -169,7 +169,7 @@ class SSDInputReader:
 
         Returns:
           tf.data.Dataset of examples, in training only of those that have a box. There
-          are no more once there are more bad records than allowed.
+          are no more once there are more broken records than allowed.
         """
 
         def parse(element):
@@ -186,7 +186,7 @@ class SSDInputReader:
         return dataset.map(lambda is_used, example: example)
 
     def _parse(self, path, index, position, serialized, is_end):
-        """Parses one element in Python, and counts it if it is a bad record.
+        """Parses one element in Python, and counts it if it is a broken record.
 
         Returns:
           list: whether the example is used, and its values.

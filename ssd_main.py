@@ -25,7 +25,7 @@ import sys
 from absl import app, flags
 
 import ssd_model
-from console.errors import UserError, blaming, check, describe
+from console.errors import UserError, as_user_error, check, describe
 from devices import selection
 from evaluation import evaluator, watch
 from trainer import checkpoints, checks, inputs, log, schedule, train
@@ -36,7 +36,7 @@ from trainer.flags import FLAGS
 def _run_mode():
     """Trains, evaluates, or does both, as --mode says."""
     trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
-    with blaming():
+    with as_user_error():
         device = selection.create(FLAGS.device, settings.device_options())
     if "SSD_CALLED_FROM" in os.environ:
         FLAGS.model_dir = device.folder_of_rank(FLAGS.model_dir)
@@ -47,7 +47,7 @@ def _run_mode():
     coco_gt = checks.read_annotations(label_map) if evaluates else None
     start = checks.check_training(params, label_map) if trains else None
     with contextlib.ExitStack() as stack:
-        with blaming():
+        with as_user_error():
             stack.enter_context(device)
         model_dir = device.shared_model_dir(FLAGS.model_dir)
         is_trained = True
@@ -79,7 +79,7 @@ def _evaluate(device, params, model_dir, label_map, coco_gt):
     if FLAGS.checkpoint_path:
         # Ranks work in folders of their own.
         named = device.ranks.broadcast(os.path.abspath(FLAGS.checkpoint_path).encode())
-        with blaming("--checkpoint_path:"):
+        with as_user_error("--checkpoint_path:"):
             step, path = checkpoints.find(named.decode())
             checkpoints.check_classes(path, params["num_classes"])
     else:

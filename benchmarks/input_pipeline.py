@@ -117,7 +117,7 @@ class _Child:
         if not answer:
             sys.exit(
                 f"input_pipeline.py: --pattern={FLAGS.pattern} cannot be measured; "
-                "tools/check_dataset.py finds bad records"
+                "tools/check_dataset.py finds broken records"
             )
         return json.loads(answer.decode())
 
@@ -293,7 +293,7 @@ def _checked_dataset():
 
 
 def _unchecked_dataset():
-    """The same with TensorFlow's parser, which does not look for bad records."""
+    """The same with TensorFlow's parser, which does not look for broken records."""
     files = tf.data.Dataset.from_tensor_slices(record_files.find(FLAGS.pattern))
     together = record_files.FILES_READ_TOGETHER
     dataset = files.shuffle(together).interleave(

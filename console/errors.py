@@ -27,7 +27,7 @@ def check(ok, message, *values):
 
 
 @contextlib.contextmanager
-def blaming(flag="", error_class=ValueError):
+def as_user_error(flag="", error_class=ValueError):
     """Turns an error of another module into a UserError that starts with the flag.
 
     Args:
@@ -59,7 +59,7 @@ def describe(error):
     return text
 
 
-def refuse(problems, remedy):
+def raise_all(problems, remedy):
     """Raises a UserError if there are any problems, and prints the others.
 
     Args:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from console.errors import blaming, check
+from console.errors import as_user_error, check
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def create(flag, path):
     Raises:
       UserError: the folder has files, or it cannot be written.
     """
-    with blaming(f"--{flag}={path}:", OSError):
+    with as_user_error(f"--{flag}={path}:", OSError):
         check(
             not os.path.lexists(path) or not os.listdir(path),
             "--%s=%s is not empty; name a new folder, or move its files away",

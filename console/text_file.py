@@ -106,19 +106,16 @@ def decode_xml(data):
         return decode(data)
     codec = _WINDOWS_ENCODINGS.get(declared, declared)
     try:
-        if _is_utf_8_instead(data, codec):
-            raise ValueError(
-                f"it declares the encoding {declared}, but its text is UTF-8; "
-                "correct its first line"
-            )
-        return data.decode(codec)
+        if not _is_utf_8_instead(data, codec):
+            return data.decode(codec)
     except LookupError as error:
         raise ValueError(f"it declares an unknown encoding, {declared}") from error
-    except UnicodeError as error:
-        raise ValueError(
-            f"it declares the encoding {declared}, but its text has another one; "
-            "save it as UTF-8"
-        ) from error
+    except UnicodeError:
+        pass
+    raise ValueError(
+        f"it declares the encoding {declared}, but its text has another one; save it "
+        "as UTF-8, and declare that"
+    )
 
 
 def _is_utf_8_instead(data, codec):

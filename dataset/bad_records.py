@@ -51,7 +51,7 @@ class BadRecords:
                 self.error = f"{place}: {problem}"
                 return
             tf.logging.warning(
-                "left out bad record %d of at most %d: %s: %s",
+                "left out broken record %d of at most %d: %s: %s",
                 self.count,
                 self._limit,
                 place,

@@ -21,19 +21,23 @@ _ANY_SIZE = math.inf, math.inf
 NO_SIZE = "boxes of no size or outside their image"
 UNKNOWN_IMAGE = "boxes of an image that the json does not list"
 UNKNOWN_CATEGORY = "boxes of a category that is not listed"
+LEFT_OUT = (NO_SIZE, UNKNOWN_IMAGE, UNKNOWN_CATEGORY)
+
+# Faults of the areas of boxes that count. COCO's areas are those of the outlines.
+NO_AREA = "areas that are not positive"
+LARGE_AREA = "areas that are larger than their boxes"
+
+# Boxes in pixels that all end before this are fractions of the image.
+LARGEST_FRACTION = 1.01
 
 # Pixels. COCO rounds to 0.01; the float32 fractions in records are more exact.
 _MIN_SIDE = 0.005
 # A larger number is a mistake, and so is one that is not finite.
 _LARGEST = 2**53
-# Boxes in fractions of the image end here, with some rounding.
-_LARGEST_FRACTION = 1.01
-# Outlines fill at least this share of their boxes; in COCO it is about 0.6.
-_LEAST_FILLED = 0.1
-# From this many boxes on, boxes that would all be right as corners are no accident,
-_FEWEST_CORNERS = 5
-# if more than this share of them reaches out of the image.
-_SHARE_OUTSIDE = 0.1
+# If more boxes than this share reach out of their images, they have another form:
+# corners that are read as sizes, or pixels of larger images. Fewer boxes tell nothing.
+_SHARE_OUTSIDE = 0.5
+_FEWEST_BOXES = 5
 
 
 def clip(box, size):
@@ -98,7 +102,7 @@ def sort_out(dataset):
       dataset: dict, see coco_json.load; its "annotations" become those that count.
 
     Returns:
-      dict from each reason that occurs, see above, to the list of its annotations.
+      defaultdict from each reason, see LEFT_OUT, to the list of its annotations.
 
     Raises:
       ValueError: one line; an annotation is not valid.
@@ -114,7 +118,7 @@ def sort_out(dataset):
             raise ValueError(f"{text}: {error}") from error
         (left_out[reason] if reason else kept).append(annotation)
     dataset["annotations"] = kept
-    return dict(left_out)
+    return left_out
 
 
 def _reason(annotation, sizes, category_ids):
@@ -131,20 +135,20 @@ def _reason(annotation, sizes, category_ids):
     return None if clipped else NO_SIZE
 
 
-def check_all(dataset, left_out):
+def check_all(dataset, faulty):
     """Checks that boxes count at all, and that they are in pixels.
 
     Args:
       dataset: dict, after `sort_out`.
-      left_out: dict, the result of `sort_out`.
+      faulty: dict, the result of `sort_out`.
 
     Raises:
       ValueError: one line; no box counts, or all are in other units or orders.
     """
     annotations = dataset["annotations"]
     num_crowd = sum(bool(annotation.get("iscrowd")) for annotation in annotations)
-    if num_crowd == len(annotations) and (annotations or left_out):
-        counts = {reason: len(entries) for reason, entries in left_out.items()}
+    if num_crowd == len(annotations) and (annotations or faulty):
+        counts = {reason: len(faulty[reason]) for reason in LEFT_OUT}
         counts["crowd boxes, which evaluation ignores"] = num_crowd
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n)
         raise ValueError(f"no box counts: there are {reasons}")
@@ -163,58 +167,21 @@ def check_units(boxes, sizes):
       sizes: list of (width, height), the size of the image of each box.
 
     Raises:
-      ValueError: one line; they look like fractions of the image, or like corners.
+      ValueError: one line; they are fractions of the image, or most reach out of it.
     """
     if not boxes:
         return
     x, y, width, height = np.array(boxes, np.float64).T
-    image_width, image_height = np.array(sizes, np.float64).T
-    if max((x + width).max(), (y + height).max()) <= _LARGEST_FRACTION:
+    ends = np.stack([x + width, y + height], axis=1)
+    if ends.max() <= LARGEST_FRACTION:
         raise ValueError(
             f"all {len(boxes)} boxes lie within 0..1, such as {list(boxes[0])}: they "
             "are fractions of the image; multiply them by its width and height"
         )
-    are_corners = (width > x) & (height > y)
-    are_corners &= (width <= image_width + 1) & (height <= image_height + 1)
-    is_outside = (x + width > image_width + 1) | (y + height > image_height + 1)
-    if (
-        len(boxes) >= _FEWEST_CORNERS
-        and are_corners.all()
-        and is_outside.mean() > _SHARE_OUTSIDE
-    ):
+    is_outside = (ends > np.array(sizes) + 1).any(axis=1)
+    if len(boxes) >= _FEWEST_BOXES and is_outside.mean() > _SHARE_OUTSIDE:
         raise ValueError(
-            f"{is_outside.sum()} of {len(boxes)} boxes reach out of their images, and "
-            f"all would fit as corners, such as {list(boxes[int(is_outside.argmax())])}"
-            ": give x, y, width, height"
+            f"{is_outside.sum()} of {len(boxes)} boxes reach out of their images, such "
+            f"as {list(boxes[int(is_outside.argmax())])}: give x, y, width, height in "
+            "pixels, not corners"
         )
-
-
-def problem_of_area(annotation):
-    """Checks the area of a box that counts, which COCO takes from its outline.
-
-    Args:
-      annotation: dict with "area" and "bbox".
-
-    Returns:
-      str, what is wrong with the area; None if it can be right.
-    """
-    area, (_, _, width, height) = annotation["area"], annotation["bbox"]
-    if not area > 0:
-        return f"its area {area:g} is not positive"
-    # Outlines are rounded to whole pixels on each side.
-    if area > (width + 1) * (height + 1):
-        return f"its area {area:g} is larger than its box of {width:g} x {height:g}"
-    return None
-
-
-def problem_of_areas(annotations):
-    """Checks all areas of a json together.
-
-    Returns:
-      str, what is wrong with them; None if they can be right.
-    """
-    total = sum(annotation["area"] for annotation in annotations)
-    boxes = sum(a["bbox"][2] * a["bbox"][3] for a in annotations)
-    if total >= _LEAST_FILLED * boxes:
-        return None
-    return f"all areas together are {total:g}, those of the boxes {boxes:g}"

@@ -12,25 +12,12 @@ Anything may follow in the names, such as the year in train2017 and instances_va
 import glob
 import os
 import re
-from typing import NamedTuple
 
 TRAINING = ("train",)
 VALIDATION = ("val", "test")
 
 _SHARD = re.compile(r"(.+?)(-\d{5}-of-(\d{5}))?(\.tfrecords?|\.record)?")
 _JSON = re.compile(r"instances_(.+)\.json")
-
-
-class Shards(NamedTuple):
-    """The files of one set of records.
-
-    Attributes:
-      pattern: str, a glob pattern that matches these files only.
-      name: str, the part of their names in front of the numbers.
-    """
-
-    pattern: str
-    name: str
 
 
 def find_shards(folder, starts):
@@ -42,36 +29,28 @@ def find_shards(folder, starts):
         no shards that start with an earlier one.
 
     Returns:
-      Shards.
+      (pattern, name): str, a glob pattern that matches these files only; and str, the
+      part of their names in front of the numbers.
 
     Raises:
       ValueError: one line; there are none, there are several sets of shards, or the
         folder cannot be read.
     """
-    sets = {shards for shards in map(_shards_of, _files(folder)) if shards}
+    names = {}
+    for file_name in _files(folder):
+        name, numbers, total, ending = _SHARD.fullmatch(file_name).groups()
+        if numbers or ending:
+            middle = f"-?????-of-{total}" if numbers else ""
+            names[glob.escape(name) + middle + (ending or "")] = name
     for start in starts:
-        found = sorted(s for s in sets if s.name.lower().startswith(start))
+        found = sorted(p for p in names if names[p].lower().startswith(start))
+        if len(found) > 1:
+            patterns = ", ".join(found)
+            raise ValueError(f"{folder} has several sets of TFRecord files: {patterns}")
         if found:
-            return _only_one(folder, found)
+            return os.path.join(folder, found[0]), names[found[0]]
     wanted = " or ".join(f"{start}*" for start in starts)
     raise ValueError(f"{folder} has no TFRecord files {wanted}")
-
-
-def _shards_of(name):
-    """Returns the Shards of a file name, without the folder; None for other files."""
-    prefix, numbers, total, ending = _SHARD.fullmatch(name).groups()
-    if not numbers and not ending:
-        return None
-    middle = f"-?????-of-{total}" if numbers else ""
-    return Shards(glob.escape(prefix) + middle + (ending or ""), prefix)
-
-
-def _only_one(folder, sets):
-    """Returns the only one of a list of Shards, with the folder in its pattern."""
-    if len(sets) > 1:
-        patterns = ", ".join(shards.pattern for shards in sets)
-        raise ValueError(f"{folder} has several sets of TFRecord files: {patterns}")
-    return sets[0]._replace(pattern=os.path.join(folder, sets[0].pattern))
 
 
 def find_annotations(folder, name=None):

@@ -2,62 +2,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares records with the images and boxes of a COCO json of the same dataset."""
 
+import collections
 import ntpath
 import os
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
+from console.errors import check
 from dataset import box_rules
 
 # Kinds of contradiction.
 NO_ID = "ids that are not in the json"
-OTHER_SIZE = "images of another size than in the json"
+OTHER_SIZE = "images of another size than stated"
 OTHER_IMAGE = "images with none of the boxes that the json has for them"
-# This one alone may be harmless, because files are renamed.
-OTHER_NAME = "images of another file name than in the json"
 
 # Pixels by which the sides of equal boxes may differ: Pascal VOC counts from 1, and its
 # converters do not agree about it.
 _TOLERANCE = 2.0
 
 
-def problem_of_size(height_width, image):
+def problem_of_size(size, stated, source):
     """Compares the size of an image.
 
     Args:
-      height_width: (height, width) of the image in pixels.
-      image: dict, the json's entry.
+      size: (width, height) of the image in pixels.
+      stated: (width, height), or None.
+      source: str, what states it, such as "in the json".
 
     Returns:
-      str, how they differ; None if they do not, or if the json tells no size.
+      str, how they differ; None if they do not, or if nothing is stated.
     """
-    height, width = height_width
-    stated = box_rules.size_of(image)
-    if stated in (None, (width, height)):
+    if stated in (None, size):
         return None
-    hint = " (exchanged)" if stated == (height, width) else ""
-    return "{} x {} pixels, {} x {} in the json{}".format(width, height, *stated, hint)
-
-
-def problem_of_name(record, image):
-    """Compares the names of the files, without folder and extension.
-
-    Args:
-      record: record_rules.Record.
-      image: dict, the json's entry.
-
-    Returns:
-      str, how they differ; None if they do not. None if either has no name.
-    """
-    own, stated = record.file_name, image.get("file_name")
-    if not own or not isinstance(stated, str) or _stem(own) == _stem(stated):
-        return None
-    return f"its file name is {own!r:.80}, {stated!r:.80} in the json"
-
-
-def _stem(path):
-    # ntpath knows both kinds of slash.
-    return os.path.splitext(ntpath.basename(path))[0].casefold()
+    hint = " (exchanged)" if stated == size[::-1] else ""
+    return "it has {} x {} pixels, {} x {} {}{}".format(*size, *stated, source, hint)
 
 
 def problem_of_boxes(record, annotations):
@@ -68,10 +47,8 @@ def problem_of_boxes(record, annotations):
       annotations: list of dict, those of the image that count, see box_rules.
 
     Returns:
-      str, how they differ; None if they do not, or if the record has no box.
+      str, how they differ; None if they do not.
     """
-    if not record.labels:
-        return None
     is_same = _are_near(record, annotations)
     category_ids = np.array([a["category_id"] for a in annotations], np.float64)
     is_same &= np.equal.outer(np.array(record.labels, np.float64), category_ids)
@@ -109,54 +86,55 @@ def contradiction(record, image, annotations):
     Returns:
       (kind, text), the kind as above; None if there is no contradiction.
     """
-    where = f"image {record.image_id}"
+    found = contradiction_of_size(record.image_id, record.height_width, image)
+    if found or not record.labels:
+        return found
+    own, stated = record.file_name, str(image.get("file_name") or "")
+    has_same_name = own and _stem(own) == _stem(stated)
+    if has_same_name or _are_near(record, annotations).any():
+        return None
+    names = f"the record's file is {own!r:.80}, the json's {stated!r:.80}"
+    return OTHER_IMAGE, f"image {record.image_id}: {names}"
+
+
+def _stem(path):
+    """Returns the name of a file without folder and extension, in lower case."""
+    # ntpath knows both kinds of slash.
+    return os.path.splitext(ntpath.basename(path))[0].casefold()
+
+
+def contradiction_of_size(image_id, height_width, image):
+    """Compares only the id and the size of an image, see `contradiction`."""
+    where = f"image {image_id}"
     if image is None:
         return NO_ID, where
-    problem = problem_of_size(record.height_width, image)
-    if problem:
-        return OTHER_SIZE, f"{where} has {problem}"
-    name_problem = problem_of_name(record, image)
-    if not record.labels:
-        return (OTHER_NAME, f"{where}: {name_problem}") if name_problem else None
-    is_name_same = record.file_name and image.get("file_name") and not name_problem
-    if is_name_same or _are_near(record, annotations).any():
-        return None
-    return OTHER_IMAGE, f"{where}: {name_problem or 'none of its boxes is there'}"
+    height, width = height_width
+    problem = problem_of_size((width, height), box_rules.size_of(image), "in the json")
+    return (OTHER_SIZE, f"{where}: {problem}") if problem else None
 
 
-def contradictions_of_sizes(sizes, images):
-    """Compares the sizes of many images.
-
-    Args:
-      sizes: dict from image id to (height, width) in pixels.
-      images: dict from image id to the json's entry.
-
-    Returns:
-      list of (kind, text), see `contradiction`, of the images whose id is not in the
-      json, or whose size differs.
-    """
-    found = []
-    for image_id, size in sorted(sizes.items()):
-        where, image = f"image {image_id}", images.get(image_id)
-        problem = image and problem_of_size(size, image)
-        if image is None:
-            found.append((NO_ID, where))
-        elif problem:
-            found.append((OTHER_SIZE, f"{where} has {problem}"))
-    return found
-
-
-def summary(found):
-    """Describes contradictions in one line.
-
-    Args:
-      found: list of (kind, text).
-
-    Returns:
-      str, the count and the first example of each kind.
-    """
-    first = {}
+def group(found):
+    """Groups pairs of (kind, text); returns a dict from each kind to its texts."""
+    groups = collections.defaultdict(list)
     for kind, text in found:
-        first.setdefault(kind, text)
-    counts = {kind: sum(kind == other for other, _ in found) for kind in first}
-    return "; ".join(f"{counts[kind]} {kind} ({text})" for kind, text in first.items())
+        groups[kind].append(text)
+    return groups
+
+
+def check_all(found):
+    """Logs contradictions, or refuses a json if more than half of the images have one.
+
+    Args:
+      found: list with an entry for each compared image, see `contradiction`.
+
+    Raises:
+      UserError: no figure would mean anything.
+    """
+    groups = group(filter(None, found))
+    number = sum(map(len, groups.values()))
+    if not number:
+        return
+    text = f"--val_json_file contradicts {number} of {len(found)} compared images: "
+    text += "; ".join(f"{len(t)} {kind} ({t[0]})" for kind, t in groups.items())
+    check(2 * number <= len(found), "%s; do they belong together?", text)
+    tf.logging.warning("%s", text)

@@ -15,7 +15,22 @@ from google.protobuf import (
     text_format,
 )
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
+# The fields that are needed here. Others are skipped.
+_SCHEMA = """
+name: "label_map.proto"
+message_type {
+  name: "Item"
+  field { number: 1 name: "name" type: TYPE_STRING label: LABEL_OPTIONAL }
+  field { number: 2 name: "id" type: TYPE_INT64 label: LABEL_OPTIONAL }
+  field { number: 3 name: "display_name" type: TYPE_STRING label: LABEL_OPTIONAL }
+}
+message_type {
+  name: "LabelMap"
+  field {
+    number: 1 name: "item" type: TYPE_MESSAGE type_name: "Item" label: LABEL_REPEATED
+  }
+}
+"""
 
 
 def parse(text):
@@ -32,26 +47,20 @@ def parse(text):
     Raises:
       ValueError: one line; the text is not a label map.
     """
+    label_map = _message_class()()
     try:
-        items = text_format.Parse(
-            text.lstrip("\ufeff"), _message_class()(), allow_unknown_field=True
-        ).item
-    except RecursionError:
-        raise ValueError("its items are nested too deeply") from None
+        text_format.Parse(text.lstrip("\ufeff"), label_map, allow_unknown_field=True)
     except text_format.ParseError as error:
         # The text has the whole line, which may be long.
-        reason = f"{error!s:.200}"
-        if "codec can't decode" in str(error):
-            reason = f"{error.GetLine()}: a name is not UTF-8"
         raise ValueError(
-            f"line {reason}; the items of a label map are like "
+            f"line {error!s:.200}; the items of a label map are like "
             'item { id: 1 name: "cat" }'
         ) from error
-    if not items:
+    if not label_map.item:
         raise ValueError('it has no items like item { id: 1 name: "cat" }')
     entries = [
         {"id": item.id if item.HasField("id") else None, "name": _name(item)}
-        for item in items
+        for item in label_map.item
     ]
     return [e for e in entries if e != {"id": 0, "name": "background"}]
 
@@ -64,27 +73,8 @@ def _name(item):
 
 
 def _message_class():
-    """Returns the class of a StringIntLabelMap, as far as it is needed here."""
-    file = descriptor_pb2.FileDescriptorProto(name="label_map.proto")
-    fields = (
-        (1, "name", _FIELD.TYPE_STRING, _FIELD.LABEL_OPTIONAL),
-        (2, "id", _FIELD.TYPE_INT64, _FIELD.LABEL_OPTIONAL),
-        (3, "display_name", _FIELD.TYPE_STRING, _FIELD.LABEL_OPTIONAL),
-        # Parsers of older versions refuse lists in fields that they do not know.
-        (5, "ancestor_ids", _FIELD.TYPE_INT64, _FIELD.LABEL_REPEATED),
-        (6, "descendant_ids", _FIELD.TYPE_INT64, _FIELD.LABEL_REPEATED),
-    )
-    item = file.message_type.add(name="Item")
-    for number, name, kind, label in fields:
-        item.field.add(number=number, name=name, type=kind, label=label)
-    label_map = file.message_type.add(name="LabelMap")
-    label_map.field.add(
-        number=1,
-        name="item",
-        type=_FIELD.TYPE_MESSAGE,
-        label=_FIELD.LABEL_REPEATED,
-        type_name="Item",
-    )
+    """Returns the class of a StringIntLabelMap."""
+    file = text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     descriptor = pool.FindMessageTypeByName("LabelMap")

@@ -15,6 +15,7 @@ An element is a dict that says where a record is and holds it:
 import concurrent.futures
 import contextlib
 import functools
+import math
 import os
 import re
 import struct
@@ -64,24 +65,18 @@ def find(pattern):
     found = _expand(pattern)
     files = [path for path in found if _may_hold_records(path, path == pattern)]
     others = sorted(set(found) - set(files))
-    names = ", ".join(map(os.path.basename, others[:_MAX_NAMED]))
-    if len(others) > _MAX_NAMED:
-        names += ", ..."
+    text = f"{pattern} matches no TFRecord file"
+    if others:
+        names = ", ".join(map(os.path.basename, others[:_MAX_NAMED]))
+        more = ", ..." if len(others) > _MAX_NAMED else ""
+        text = (
+            f"{pattern}: passed over {len(others)} of {len(found)} matches that cannot "
+            f"be TFRecord files: {names}{more}"
+        )
     if not files:
-        text = f"{pattern} matches no file"
-        if others:
-            text = (
-                f"{pattern} matches no TFRecord file; passed over ({len(others)}): "
-                f"{names}"
-            )
-        elif paths.is_remote(pattern):
-            text += f"; {paths.COPY_OR_MOUNT}"
         raise ValueError(text)
     if others:
-        _warn_once(
-            f"{pattern}: passed over what cannot be TFRecord files, {len(others)} of "
-            f"{len(found)} matches: {names}"
-        )
+        _warn_once(text)
     return files
 
 
@@ -106,7 +101,6 @@ def _may_hold_records(path, is_meant):
     is_passed_over = _PASSED_OVER.fullmatch(name) and not is_meant
     if is_passed_over or tf.gfile.IsDirectory(path):
         return False
-    is_meant = is_meant or _SHARD_NAME.fullmatch(name)
     try:
         with tf.gfile.Open(path, "rb") as file:
             size, start = file.size(), file.read(_BYTES_OF_START)
@@ -115,24 +109,23 @@ def _may_hold_records(path, is_meant):
         raise ValueError(
             f"{path} cannot be read: {reason}; change its permissions or move it away"
         ) from error
-    fits = _starts_with_record(start, size)
+    if _first_length(start) <= size - _FRAMING_BYTES:
+        return True
     # 47: the format of GZIP or ZLIB.
     with contextlib.suppress(zlib.error):
-        unpacked = zlib.decompressobj(47).decompress(start, 8)
-        if not fits and _starts_with_record(unpacked, _LARGEST_RECORD):
+        unpacked = zlib.decompressobj(47).decompress(start, _LENGTH.size)
+        if _first_length(unpacked) < _LARGEST_RECORD:
             raise ValueError(
                 f"{path} is compressed; store the records without compression: gunzip "
                 "< COMPRESSED > NEW_FILE"
             )
-    return bool(fits or not size or is_meant)
+    return bool(not size or is_meant or _SHARD_NAME.fullmatch(name))
 
 
-def _starts_with_record(start, size):
-    """Returns whether bytes are the start of a TFRecord file of a size."""
-    if len(start) < _LENGTH.size:
-        return False
-    (length,) = _LENGTH.unpack(start[: _LENGTH.size])
-    return length <= size - _FRAMING_BYTES
+def _first_length(start):
+    """Returns the length in front of the first record; infinity if there is none."""
+    length = start[: _LENGTH.size]
+    return _LENGTH.unpack(length)[0] if len(length) == _LENGTH.size else math.inf
 
 
 def shard_records(

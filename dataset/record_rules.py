@@ -224,19 +224,25 @@ def _shown(text):
     return " ".join(shown.split())
 
 
-def named_categories(feature):
-    """Returns the categories that a record names, in the form of a COCO json.
+def categories_of(serialized):
+    """Returns the categories of a record's boxes, in the form of a COCO json.
 
     Args:
-      feature: `features.feature` of a tf.train.Example.
+      serialized: bytes.
 
     Returns:
-      list of {"id": int, "name": str}; empty where there are no names.
+      list of {"id": int, "name": str}, by id, without "name" if the record names none;
+      empty if it is not valid.
     """
+    try:
+        feature = tf.train.Example.FromString(serialized).features.feature
+    except message.DecodeError:
+        return []
     ids = feature[LABEL_FEATURE].int64_list.value
     names = feature[_NAME_FEATURE].bytes_list.value
-    pairs = dict(zip(ids, names)) if len(ids) == len(names) else {}
+    if len(ids) != len(names):
+        return [{"id": number} for number in sorted(set(ids))]
     return [
         {"id": number, "name": name.decode(errors="replace")}
-        for number, name in pairs.items()
+        for number, name in sorted(dict(zip(ids, names)).items())
     ]

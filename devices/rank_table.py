@@ -29,7 +29,7 @@ import socket
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from console import atomic_file, text_file
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 
 # The server_id of a table whose only server is the machine that reads it.
 _THIS_MACHINE = "0.0.0.0"
@@ -201,7 +201,7 @@ def write(path: str, content: Dict[str, Any]):
       UserError: the file cannot be written.
     """
     text = json.dumps(content, indent=4) + "\n"
-    with blaming(error_class=atomic_file.NotWritableError):
+    with as_user_error(error_class=atomic_file.NotWritableError):
         atomic_file.write_atomically(path, text.encode())
 
 

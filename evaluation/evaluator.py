@@ -14,7 +14,7 @@ import coco_metric
 import dataset_parser
 import ssd_model
 from console import atomic_file, paths
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from console.progress import progress_bar
 from dataset import json_match
 from dataset.bad_records import BadRecords
@@ -83,7 +83,7 @@ class Evaluator:
             cannot be written.
         """
         if self._device.rank == 0:
-            with blaming("--model_dir:", atomic_file.NotWritableError):
+            with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(self._folder)
         detections, sizes = self._detect(checkpoint_path)
         shares = self._device.ranks.gather(_pack(detections, sizes))
@@ -96,7 +96,7 @@ class Evaluator:
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
         _write_summary(judgement.figures, self._folder, step)
         try:
-            with blaming("--model_dir:", atomic_file.NotWritableError):
+            with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 report.write(
                     self._folder,
                     step,
@@ -176,14 +176,13 @@ class Evaluator:
                 repeated_ids[0],
             )
         image_ids = set(self._coco_gt.getImgIds())
-        self._check_images({d.image_id: size for d, size in zip(detections, sizes)})
-        unknown = sorted(set(found) - image_ids)
-        if unknown:
-            tf.logging.warning(
-                "left out %d images that --val_json_file lacks; the first has id %d",
-                len(unknown),
-                unknown[0],
-            )
+        images = self._coco_gt.imgs
+        image_sizes = zip((d.image_id for d in detections), sizes)
+        contradictions = [
+            json_match.contradiction_of_size(image_id, size, images.get(image_id))
+            for image_id, size in sorted(image_sizes)
+        ]
+        json_match.check_all(contradictions)
         missing = sorted(image_ids - set(found))
         if missing and not self._only_predicted:
             tf.logging.warning(
@@ -195,26 +194,6 @@ class Evaluator:
         found = {i: d for i, d in found.items() if i in image_ids}
         tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
         return found, set(repeated_ids)
-
-    def _check_images(self, sizes):
-        """Compares the sizes of the images with coco_gt, and logs which differ.
-
-        Args:
-          sizes: dict from image id to (height, width) in pixels.
-
-        Raises:
-          UserError: coco_gt contradicts more than half of the images.
-        """
-        found = json_match.contradictions_of_sizes(sizes, self._coco_gt.imgs)
-        if 2 * len(found) > len(sizes):
-            raise UserError(
-                f"--val_json_file contradicts {len(found)} of {len(sizes)} images, so "
-                f"that no figure would mean anything: {json_match.summary(found)}"
-            )
-        # A line of its own tells the ids that coco_gt lacks.
-        found = [entry for entry in found if entry[0] == json_match.OTHER_SIZE]
-        if found:
-            tf.logging.warning("%s", json_match.summary(found))
 
 
 def _pack(detections, sizes):

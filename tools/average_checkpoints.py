@@ -26,7 +26,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import atomic_file, new_folder
 from console.command import run
-from console.errors import blaming, check
+from console.errors import as_user_error, check
 from console.paths import without_wildcards
 from dataset import categories
 from detection import model_file
@@ -71,7 +71,7 @@ def main(arguments):
 def _find(name):
     """Lists (step, prefix) of the checkpoints that an argument stands for."""
     if not tf.gfile.IsDirectory(name):
-        with blaming():
+        with as_user_error():
             return [checkpoints.find(name)]
     found, limit = [], None
     while len(found) < FLAGS.last:
@@ -93,7 +93,7 @@ def _label_map(checkpoint_paths):
     folders = {os.path.dirname(path): None for path in checkpoint_paths}
     files = [categories.find_label_map(None, folder) for folder in folders]
     files = [file for file in files if file]
-    with blaming():
+    with as_user_error():
         label_maps = [categories.read_label_map(file) for file in files]
     for file, label_map in zip(files, label_maps):
         check(

@@ -18,6 +18,7 @@ faults, 1 with faults, and 2 for a wrong flag or a file that cannot be opened.
 """
 
 import contextlib
+import heapq
 import os
 import random
 import sys
@@ -28,7 +29,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from dataset import coco_json
 
 FLAGS = flags.FLAGS
@@ -65,7 +66,7 @@ def main(patterns):
         _check_sheet(FLAGS.sheet)
     dataset = None
     if FLAGS.json:
-        with blaming("--json:"):
+        with as_user_error("--json:"):
             dataset = coco_json.load(FLAGS.json)
     # These import TensorFlow, which takes seconds.
     from dataset import record_files
@@ -73,7 +74,7 @@ def main(patterns):
     from inspection import contact_sheet, findings, record_check
 
     model_file.quiet_tensorflow()
-    with blaming():
+    with as_user_error():
         paths = sorted({path for p in patterns for path in record_files.find(p)})
     label_map = model_file.read_label_map(FLAGS.label_map, *map(os.path.dirname, paths))
     found = findings.Findings(label_map, FLAGS.max_lines)
@@ -82,14 +83,15 @@ def main(patterns):
     sample = _Sample(FLAGS.sheet_images, FLAGS.seed)
     checked = record_check.check_all(record_check.read_all(paths), label_map)
     with contextlib.closing(checked):
-        for record, facts in checked:
-            found.add(record, facts)
-            sample.offer(record, facts)
+        for record in checked:
+            found.add(record)
+            sample.offer(record)
     found.finish()
     found.print(paths)
-    if FLAGS.sheet and sample.chosen:
-        contact_sheet.draw(sample.chosen, label_map, FLAGS.sheet)
-        print(f"{FLAGS.sheet}: {len(sample.chosen)} records as the network sees them")
+    chosen = sample.chosen()
+    if FLAGS.sheet and chosen:
+        contact_sheet.draw(chosen, label_map, FLAGS.sheet)
+        print(f"{FLAGS.sheet}: {len(chosen)} records as the network sees them")
     elif FLAGS.sheet:
         print("no contact sheet: no record has a box to train on")
     return 1 if found.counts else 0
@@ -101,38 +103,35 @@ def _check_sheet(path):
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"--sheet={path}: cannot write to the folder {folder}")
     if os.path.exists(path):
-        with blaming("--sheet:", OSError), open(path, "rb") as file:
+        with as_user_error("--sheet:", OSError), open(path, "rb") as file:
             start = file.read(len(_PNG_START))
         if start not in (b"", _PNG_START):
             raise UserError(f"--sheet={path} exists and is not a PNG; name a new file")
 
 
 class _Sample:
-    """A random sample of the records that are trained on.
-
-    Attributes:
-      chosen: list of (title, serialized) for contact_sheet.draw.
-    """
+    """A random sample of the records that are trained on."""
 
     def __init__(self, size, seed):
         self._size, self._random = size, random.Random(seed)
-        self._seen = 0
-        self.chosen = []
+        # Those with the largest random numbers.
+        self._heap = []
 
-    def offer(self, record, facts):
+    def offer(self, record):
         """Considers one more record."""
-        if facts.is_left_out or not facts.has_known_box:
+        # The size is None if the image cannot be decoded.
+        if record.is_left_out or not record.has_known_box or not record.size:
             return
-        # Reservoir sampling: every record seen so far is equally likely to be chosen.
-        self._seen += 1
-        index = self._random.randrange(self._seen)
-        if len(self.chosen) < self._size:
-            index = len(self.chosen)
-            self.chosen.append(None)
-        if index < self._size:
-            title = "image {}, {} x {}".format(facts.id_text or "?", *facts.size)
-            place = os.path.basename(record.place)
-            self.chosen[index] = f"{title} ({place})", record.serialized
+        id_text, place = record.content.id_text or "?", os.path.basename(record.place)
+        title = "image {}, {} x {} ({})".format(id_text, *record.size, place)
+        entry = self._random.random(), title, record.serialized
+        heapq.heappush(self._heap, entry)
+        if len(self._heap) > self._size:
+            heapq.heappop(self._heap)
+
+    def chosen(self):
+        """Returns the list of (title, serialized) for contact_sheet.draw."""
+        return [entry[1:] for entry in sorted(self._heap)]
 
 
 if __name__ == "__main__":

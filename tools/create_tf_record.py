@@ -31,7 +31,7 @@ from absl import flags
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from conversion import (
     annotations,
     label_map,
@@ -181,10 +181,10 @@ def _read(map_path, unusable):
         )
     else:
         image_dir = FLAGS.image_dir or os.path.dirname(FLAGS.annotations) or "."
-        with blaming("--annotations:"):
+        with as_user_error("--annotations:"):
             dataset = coco_json.load(FLAGS.annotations)
         label_map.check_coco(dataset)
-    with blaming("--annotations:"):
+    with as_user_error("--annotations:"):
         names = categories.read_names(dataset["categories"])
     if map_path:
         label_map.check_agreement(names, map_path)

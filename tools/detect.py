@@ -40,7 +40,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import coco_metric
 from console import atomic_file, command
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from console.paths import expand
 from detection import model_file, picture_stream
 from devices import base
@@ -100,12 +100,12 @@ def main(arguments):
     check(arguments, "no pictures are named; give files, folders or glob patterns")
     paths = find_pictures(arguments)
     targets = output_paths(paths, FLAGS.output_dir) if FLAGS.draw else {}
-    with blaming("--output_dir:", atomic_file.NotWritableError):
+    with as_user_error("--output_dir:", atomic_file.NotWritableError):
         atomic_file.check_folder(FLAGS.output_dir)
     config = model_file.session_config(FLAGS.device, FLAGS.precision_mode)
     network = model_file.open_model(FLAGS.model, FLAGS.label_map, config)
     start = time.time()
-    with blaming("--output_dir:", atomic_file.NotWritableError):
+    with as_user_error("--output_dir:", atomic_file.NotWritableError):
         results, skipped = _detect_all(network, paths, targets)
         json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
         lines = ",\n".join(map(json.dumps, results))
@@ -133,7 +133,7 @@ def find_pictures(arguments):
     paths = {}
     for argument in arguments:
         if os.path.isdir(argument):
-            with blaming(f"{argument}:", OSError):
+            with as_user_error(f"{argument}:", OSError):
                 names = sorted(filter(_is_picture, os.listdir(argument)))
             found = [os.path.join(argument, name) for name in names]
         elif os.path.lexists(argument):

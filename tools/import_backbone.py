@@ -31,7 +31,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import resnet
 from console import new_folder
 from console.command import run
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from detection import model_file
 from trainer import initial_weights
 from weights import checkpoint_file, safetensors_file, torch_file
@@ -59,7 +59,7 @@ def main(_):
     model_file.quiet_tensorflow()
     for name in ("weights", "output_dir"):
         check(FLAGS[name].value, "--%s is missing", name)
-    with blaming(f"--weights={FLAGS.weights}:", (ValueError, OSError)):
+    with as_user_error(f"--weights={FLAGS.weights}:", (ValueError, OSError)):
         values = _read(FLAGS.weights)
     with new_folder.create("output_dir", FLAGS.output_dir) as partial:
         checkpoint_file.write(os.path.join(partial, _NAME), values)

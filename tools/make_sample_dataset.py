@@ -25,7 +25,7 @@ from PIL import Image
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from conversion import annotations, shards
 from dataset import categories
 
@@ -194,7 +194,7 @@ def main(_):
     if os.path.isfile(folder) or os.path.isdir(folder) and os.listdir(folder):
         _check_finished(folder, settings)
         return
-    with blaming(f"--output_dir={folder}:", OSError):
+    with as_user_error(f"--output_dir={folder}:", OSError):
         _make(folder, settings)
 
 

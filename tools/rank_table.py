@@ -23,7 +23,7 @@ from typing import Any, Dict, List
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import paths, text_file
-from console.errors import UserError, blaming, check, refuse
+from console.errors import UserError, as_user_error, check, raise_all
 from devices import rank_table
 from devices.rank_table import Rank
 
@@ -91,7 +91,7 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
         for server_id, path in zip(servers, hccn_files)
         for device_id, address in sorted(_read_hccn(path, problems).items())
     ]
-    refuse(
+    raise_all(
         problems,
         "a device's line is like address_0=192.168.100.101, one line per device; "
         "correct or delete the others, or set addresses with hccn_tool first",
@@ -102,7 +102,7 @@ def _number_devices(servers: List[str], hccn_files: List[str]) -> List[Rank]:
 def _read_hccn(path: str, problems: List[str]) -> Dict[int, str]:
     """Returns {device id: address} of a server, from its /etc/hccn.conf."""
     addresses: Dict[int, str] = {}
-    with blaming("--hccn:"), text_file.naming(path):
+    with as_user_error("--hccn:"), text_file.naming(path):
         # Comments may be in another encoding; addresses contain only ASCII.
         text = text_file.read_text(path, errors="replace")
     num_problems = len(problems)

@@ -6,8 +6,9 @@ import tensorflow.compat.v1 as tf
 
 import coco_metric
 from console import atomic_file, paths
-from console.errors import UserError, blaming, check
-from trainer import checkpoints, initial_weights, inputs, json_checks, schedule
+from console.errors import as_user_error, check
+from dataset import json_faults, json_match
+from trainer import checkpoints, initial_weights, record_checks, schedule
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -29,7 +30,7 @@ def check_flags():
         if isinstance(value, str):
             if flag.name not in _PATTERNS:
                 paths.check_local(flag.name, value)
-            with blaming(f"--{flag.name}: the path must be UTF-8:", UnicodeError):
+            with as_user_error(f"--{flag.name}: the path must be UTF-8:", UnicodeError):
                 value.encode()
         # NaN is refused as well.
         is_usable = not isinstance(value, (int, float)) or abs(value) <= _LARGEST_NUMBER
@@ -50,36 +51,8 @@ def check_flags():
 
 
 def _check_writable(flag):
-    with blaming(f"--{flag}:", atomic_file.NotWritableError):
+    with as_user_error(f"--{flag}:", atomic_file.NotWritableError):
         atomic_file.check_folder(FLAGS[flag].value)
-
-
-def _first_file(flag):
-    """Returns the first file that a flag's pattern matches and that is not empty.
-
-    A dataset with fewer images than files has empty ones.
-    """
-    files = inputs.find_files(flag)
-    filled = [path for path in files if tf.gfile.Stat(path).length]
-    check(
-        filled,
-        "--%s=%s: every file is empty, such as %s",
-        flag,
-        FLAGS[flag].value,
-        files[0],
-    )
-    return filled[0]
-
-
-def _first_record(flag):
-    """Returns the first record of the files that a flag's pattern matches."""
-    path = _first_file(flag)
-    try:
-        return next(tf.python_io.tf_record_iterator(path))
-    except (tf.errors.OpError, StopIteration) as error:
-        # StopIteration has no text.
-        reason = str(error).partition("\n")[0] or "it is too short"
-        raise UserError(f"--{flag}: {path} is not a TFRecord file: {reason}") from error
 
 
 def read_annotations(label_map):
@@ -94,53 +67,36 @@ def read_annotations(label_map):
     Raises:
       UserError: the file cannot be used, or is not of the records.
     """
-    _first_record("validation_file_pattern")
+    records = record_checks.read_some("validation_file_pattern")
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
-    with blaming("--val_json_file:"):
+    with as_user_error("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
-    json_checks.check_records(
-        _first_file("validation_file_pattern"),
-        coco_gt,
-        f"--validation_file_pattern={FLAGS.validation_file_pattern}",
-        f"--val_json_file={FLAGS.val_json_file}",
-    )
-    _warn_about_annotations(coco_gt, label_map)
+    record_checks.compare_with_json(records, coco_gt)
+    _log_faults(coco_gt, label_map)
     return coco_gt
 
 
-def _warn_about_annotations(coco_gt, label_map):
-    """Logs annotations that the evaluation ignores or counts as missed."""
-    label_flag = f"--label_map={FLAGS.label_map or '(COCO)'}"
-    problems = json_checks.problems_of(coco_gt)
-    if 0 in coco_gt.anns:
-        problems.append(
-            "has an annotation with id 0: pycocotools counts its detections as false "
-            "positives, and AP is too low; number all annotations from 1"
-        )
+def _log_faults(coco_gt, label_map):
+    """Logs the faults of the json, unless they leave no box to evaluate."""
     boxes = [a for a in coco_gt.dataset["annotations"] if not a["iscrowd"]]
-    numbers = [annotation["category_id"] for annotation in boxes]
-    unknown = [number for number in numbers if number not in label_map.names]
-    if unknown:
-        check(
-            len(unknown) < len(numbers),
-            "--val_json_file=%s: no box counts: all %d are of categories that are not "
-            "in %s, the first is %s",
+    check(
+        not boxes or any(a["category_id"] in label_map.names for a in boxes),
+        "--val_json_file=%s: no box counts: --label_map=%s has none of their "
+        "categories, such as id %s",
+        FLAGS.val_json_file,
+        FLAGS.label_map or "(COCO)",
+        boxes and boxes[0]["category_id"],
+    )
+    found = json_faults.find(coco_gt, label_map)
+    for kind, texts in json_match.group(found).items():
+        tf.logging.warning(
+            "--val_json_file=%s: %d %s (%s): %s",
             FLAGS.val_json_file,
-            len(unknown),
-            label_flag,
-            unknown[0],
+            len(texts),
+            kind,
+            texts[0],
+            json_faults.CONSEQUENCES[kind],
         )
-        problems.append(
-            f"has {len(unknown)} annotations of categories that are not in "
-            f"{label_flag} (the first is {unknown[0]}): they count as missed"
-        )
-    others = label_map.other_names(coco_gt.dataset["categories"])
-    if others:
-        problems.append(
-            f"names {len(others)} categories differently than {label_flag}: {others[0]}"
-        )
-    for problem in problems:
-        tf.logging.warning("--val_json_file=%s %s", FLAGS.val_json_file, problem)
 
 
 def check_training(params, label_map):
@@ -159,12 +115,9 @@ def check_training(params, label_map):
         or the records contradict the label map.
     """
     if not FLAGS.synthetic_data:
-        _first_record("training_file_pattern")
-        inputs.check_categories(label_map)
-        json_checks.check_units(
-            _first_file("training_file_pattern"),
-            f"--training_file_pattern={FLAGS.training_file_pattern}",
-        )
+        records = record_checks.read_some("training_file_pattern")
+        record_checks.check_categories(records, label_map)
+        record_checks.check_units(records)
     schedule.check_steps(params)
     schedule.log_plan(params, label_map)
     _check_writable("model_dir")

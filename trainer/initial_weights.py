@@ -18,7 +18,7 @@ import anchors
 import resnet
 import ssd_architecture
 from console import paths
-from console.errors import blaming, check
+from console.errors import as_user_error, check
 from dataset import categories
 from trainer import checkpoints
 from trainer.flags import FLAGS
@@ -71,10 +71,10 @@ def from_flags(label_map):
     if FLAGS.init_checkpoint:
         if FLAGS.resnet_checkpoint:
             tf.logging.info("--resnet_checkpoint is ignored: --init_checkpoint wins")
-        with blaming("--init_checkpoint:"):
+        with as_user_error("--init_checkpoint:"):
             return of_detector(FLAGS.init_checkpoint, label_map)
     if FLAGS.resnet_checkpoint:
-        with blaming("--resnet_checkpoint:"):
+        with as_user_error("--resnet_checkpoint:"):
             return of_backbone(FLAGS.resnet_checkpoint)
     return None
 

@@ -3,22 +3,13 @@
 """The input files that the flags name: --data_dir, records and the label map."""
 
 import contextlib
-import itertools
 import json
 import os
 
-import tensorflow.compat.v1 as tf
-from google.protobuf import message
-
 from console import atomic_file, paths
-from console.errors import UserError, blaming, check
-from dataset import categories, data_folder, record_files, record_rules
+from console.errors import UserError, as_user_error, check
+from dataset import categories, data_folder, record_files
 from trainer.flags import FLAGS
-
-# The categories are compared in this number of training records of all files together,
-# and in no more files than this.
-_COMPARED_RECORDS = 256
-_COMPARED_FILES = 16
 
 
 def use_data_dir():
@@ -40,23 +31,23 @@ def use_data_dir():
     if FLAGS.mode != "train":
         name = _find_shards("validation_file_pattern", data_folder.VALIDATION)
         if not FLAGS.val_json_file:
-            with _choosing("val_json_file"):
-                FLAGS.val_json_file = data_folder.find_annotations(folder, name)
+            FLAGS.val_json_file = _find(
+                "val_json_file", data_folder.find_annotations, name
+            )
 
 
 def _find_shards(flag, starts):
     """Sets a flag unless it is given; returns the name of the shards, or None."""
     if FLAGS[flag].value:
         return None
-    with _choosing(flag):
-        FLAGS[flag].value, name = data_folder.find_shards(FLAGS.data_dir, starts)
+    FLAGS[flag].value, name = _find(flag, data_folder.find_shards, starts)
     return name
 
 
-@contextlib.contextmanager
-def _choosing(flag):
+def _find(flag, find, *arguments):
+    """Calls a function of data_folder; its errors name the flag that helps."""
     try:
-        yield
+        return find(FLAGS.data_dir, *arguments)
     except ValueError as error:
         raise UserError(f"--data_dir: {error}; choose with --{flag}") from error
 
@@ -73,7 +64,7 @@ def find_files(flag):
         "--%s is missing: give a glob pattern of TFRecord files, or --data_dir",
         flag,
     )
-    with blaming(f"--{flag}:"):
+    with as_user_error(f"--{flag}:"):
         return record_files.find(pattern)
 
 
@@ -99,7 +90,7 @@ def read_label_map():
         of_model.insert(0, path if os.path.isdir(path) else os.path.dirname(path))
     folders = of_data + of_model if trains else of_model + of_data
     FLAGS.label_map = categories.find_label_map(FLAGS.label_map, *folders)
-    with blaming("--label_map:"):
+    with as_user_error("--label_map:"):
         label_map = categories.read_label_map(FLAGS.label_map)
         if trains:
             _check_model_dir(label_map)
@@ -136,43 +127,5 @@ def save_label_map(label_map):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
     text = json.dumps({"categories": label_map.entries()}, indent=1)
-    with blaming("--model_dir:", atomic_file.NotWritableError):
+    with as_user_error("--model_dir:", atomic_file.NotWritableError):
         atomic_file.write_atomically(path, text.encode())
-
-
-def check_categories(label_map):
-    """Compares the label map with the categories of some records of several files.
-
-    Args:
-      label_map: categories.LabelMap.
-
-    Raises:
-      UserError: a record has a category that is not in the label map, or that has
-        another name there.
-    """
-    files = find_files("training_file_pattern")
-    # Evenly spaced from the last file on, because records may be sorted by category.
-    chosen = files[:: len(files) // -_COMPARED_FILES]
-    for path in chosen:
-        for entries in _categories(path, _COMPARED_RECORDS // len(chosen)):
-            found = label_map.contradictions(entries)
-            check(
-                not found,
-                "--training_file_pattern: in %s %s (%s); give the --label_map of the "
-                "dataset",
-                path,
-                "; ".join(found[:1]),
-                FLAGS.label_map or "COCO's, because no --label_map is given or found",
-            )
-
-
-def _categories(path, count):
-    """Yields the categories of each of a file's first records, as in a COCO json."""
-    records = tf.python_io.tf_record_iterator(path)
-    # The training itself skips and names broken records.
-    with contextlib.suppress(tf.errors.OpError, message.DecodeError):
-        for record in itertools.islice(records, count):
-            feature = tf.train.Example.FromString(record).features.feature
-            named = {e["id"]: e for e in record_rules.named_categories(feature)}
-            ids = set(feature[record_rules.LABEL_FEATURE].int64_list.value)
-            yield [named.get(number, {"id": number}) for number in sorted(ids)]

@@ -42,53 +42,50 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         # TensorFlow saves the graph as well.
         size += tf.get_default_graph().as_graph_def().ByteSize()
         # Those of step 0 and of the last step as well.
-        count = 1 + -(-self._total_steps // self._every_steps)
-        kept = min(count, self._max_kept)
+        kept = min(1 + -(-self._total_steps // self._every_steps), self._max_kept)
         os.makedirs(self._folder, exist_ok=True)
         free = shutil.disk_usage(self._folder).free
         # One more, because the oldest is deleted after the newest is saved.
         missing = kept + 1 - len(checkpoints.steps(self._folder))
-        text = (
-            f"checkpoints: every {self._every_steps} steps, about {kept} of "
-            f"{size / _MEGABYTE:.0f} MB each are kept in {self._folder}, "
-            f"{kept * size / _GIGABYTE:.1f} GB together; its disk has "
-            f"{free / _GIGABYTE:.1f} GB free"
+        is_enough = missing * size <= free
+        log = tf.logging.info if is_enough else tf.logging.warning
+        log(
+            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
+            "%.1f GB together; its disk has %.1f GB free%s",
+            self._every_steps,
+            kept,
+            size / _MEGABYTE,
+            self._folder,
+            kept * size / _GIGABYTE,
+            free / _GIGABYTE,
+            "" if is_enough else ": too little; lower --keep_checkpoint_max",
         )
-        if missing * size <= free:
-            tf.logging.info("%s", text)
-        else:
-            remedy = "free some, or lower --keep_checkpoint_max"
-            tf.logging.warning("%s, which is not enough; %s", text, remedy)
 
     def after_create_session(self, session, coord):
         """Reads the step at which the training starts. See the base class."""
         del coord
-        self._last_step = self._run_step = _step(session)
+        self._read_step(session)
+        self._find_next()
 
     def after_run(self, run_context, run_values):
         """Saves a checkpoint if a multiple has been reached. See the base class."""
         del run_values
-        self._run_step += self._steps_per_run
-        if not self._is_due(self._run_step):
+        self._step += self._steps_per_run
+        if self._step < self._next:
             return
-        # Read from the session, because loss scaling skips a step whose gradients
-        # overflow in float16.
-        step = self._run_step = _step(run_context.session)
-        if self._is_due(step):
-            self._last_step = step
-            self._save(run_context.session, step)
+        session = run_context.session
+        # Loss scaling skips a step whose gradients overflow in float16.
+        self._read_step(session)
+        if self._next <= self._step < self._total_steps:
+            self._find_next()
+            path = os.path.join(self._folder, "model.ckpt")
+            tf.logging.info("Saving checkpoints for %d into %s.", self._step, path)
+            # The Estimator's own, which deletes the oldest checkpoints.
+            (saver,) = session.graph.get_collection(tf.GraphKeys.SAVERS)
+            saver.save(session, path, global_step=self._step)
 
-    def _is_due(self, step):
-        multiples = step // self._every_steps - self._last_step // self._every_steps
-        return multiples > 0 and step < self._total_steps
+    def _read_step(self, session):
+        self._step = int(session.run(tf.train.get_global_step(session.graph)))
 
-    def _save(self, session, step):
-        path = os.path.join(self._folder, "model.ckpt")
-        tf.logging.info("Saving checkpoints for %d into %s.", step, path)
-        # The Estimator's own, which deletes the oldest checkpoints.
-        (saver,) = session.graph.get_collection(tf.GraphKeys.SAVERS)
-        saver.save(session, path, global_step=step)
-
-
-def _step(session):
-    return int(session.run(tf.train.get_global_step(session.graph)))
+    def _find_next(self):
+        self._next = (self._step // self._every_steps + 1) * self._every_steps

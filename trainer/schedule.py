@@ -56,25 +56,16 @@ def _examples_per_epoch(label_map):
     if FLAGS.mode == "eval" and not FLAGS.watch:
         # There is no schedule.
         return published
-    if FLAGS.synthetic_data:
-        reason = "the published number, because --synthetic_data has no records"
-    elif FLAGS.mode == "eval" and not pattern:
-        reason = "the published number, because no --training_file_pattern is given"
-    elif pattern and paths.is_remote(pattern):
-        reason = "the published number, because remote records are not counted"
+    if FLAGS.synthetic_data or not pattern or paths.is_remote(pattern):
+        number, reason = published, "the published number; no local file has records"
     else:
-        count = record_files.count_records(inputs.find_files("training_file_pattern"))
-        is_coco = label_map.names == categories.COCO.names and count in _COCO_RECORDS
-        if not is_coco:
-            tf.logging.info(
-                "--num_examples_per_epoch=%d: the number of records in %s",
-                count,
-                pattern,
-            )
-            return count
-        reason = f"the published number for COCO; the files have {count} records"
-    tf.logging.info("--num_examples_per_epoch=%d: %s", published, reason)
-    return published
+        number = record_files.count_records(inputs.find_files("training_file_pattern"))
+        reason = f"the number of records in {pattern}"
+        if label_map.names == categories.COCO.names and number in _COCO_RECORDS:
+            reason = f"the published number for COCO; the files have {number} records"
+            number = published
+    tf.logging.info("--num_examples_per_epoch=%d: %s", number, reason)
+    return number
 
 
 def check_steps(params):
@@ -132,8 +123,5 @@ def save_steps(params):
     if FLAGS.save_checkpoints_steps:
         return FLAGS.save_checkpoints_steps
     steps = max(ssd_model.total_steps(params) // _CHECKPOINTS, 1)
-    for unit in (100, 10):
-        if steps >= unit:
-            steps -= steps % unit
-            break
-    return min(steps, _LONGEST_SAVE_STEPS)
+    unit = 100 if steps >= 100 else 10 if steps >= 10 else 1
+    return min(steps - steps % unit, _LONGEST_SAVE_STEPS)

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 import dataset_parser
 import ssd_model
 from console import paths
-from console.errors import UserError, blaming, check
+from console.errors import UserError, as_user_error, check
 from dataset.bad_records import BadRecords
 from trainer import (
     checkpoints,
@@ -56,7 +56,7 @@ def train(device, params, model_dir, label_map, start=None):
         return True
     inputs.save_label_map(label_map)
     save_steps = schedule.save_steps(params)
-    with blaming():
+    with as_user_error():
         loop = device.iterations_per_loop(total, steps_left, save_steps)
     model_fn = _model_fn(device, label_map, path, start)
     bad_records = BadRecords(FLAGS.max_bad_records)
@@ -121,7 +121,7 @@ def newest_checkpoint(device, params, model_dir, limit=None):
     Raises:
       UserError: a rank has lost its checkpoints, or the classes differ.
     """
-    with blaming("--model_dir:"):
+    with as_user_error("--model_dir:"):
         step, path = checkpoints.newest_common(
             model_dir, device, schedule.save_steps(params), limit
         )
@@ -134,7 +134,7 @@ def _model_fn(device, label_map, resumed_path, start):
     """Returns ssd_model_fn with the optimizer of the device and the start weights."""
     if resumed_path:
         start = None
-        with blaming("--model_dir:"):
+        with as_user_error("--model_dir:"):
             initial_weights.check_resumable(resumed_path, FLAGS.freeze)
         if FLAGS.init_checkpoint:
             tf.logging.info("--init_checkpoint is ignored: the training resumes")

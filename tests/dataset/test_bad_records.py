@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Training leaves bad records and damaged files out and names them; evaluation ends."""
+"""Training leaves out and names broken records and damaged files; evaluation ends."""
 
 import logging
 
@@ -76,12 +76,12 @@ def test_training_leaves_bad_records_out_and_names_each_once(tmp_path, jpeg, log
     assert set(classes) == {1, 2, 5}  # training needs no id
     assert found.count == 3 and found.error is None
     assert log() == [
-        f"left out bad record 1 of at most 100: {path}, record 1 (image 8): its box "
+        f"left out broken record 1 of at most 100: {path}, record 1 (image 8): its box "
         "[ymin 0.5, xmin 0.5, ymax 0.4, xmax 0.6] ends before it starts",
-        f"left out bad record 2 of at most 100: {path}, record 3: it is not a valid "
+        f"left out broken record 2 of at most 100: {path}, record 3: it is not a valid "
         "tf.train.Example",
-        f"left out bad record 3 of at most 100: {path}, record 4 (image 9): its image "
-        "is cut off: it has no end marker",
+        f"left out broken record 3 of at most 100: {path}, record 4 (image 9): its "
+        "image is cut off: it has no end marker",
     ]
 
 

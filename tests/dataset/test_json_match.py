@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 
+from console.errors import UserError
 from dataset import json_match, record_rules
 
 # Of 80 x 60 pixels.
@@ -21,6 +22,7 @@ BOXES = [
     {"category_id": 3, "bbox": [8, 6, 32, 24]},
     {"category_id": 18, "bbox": [20, 30, 40, 30]},
 ]
+FILES = ": the record's file is '{}', the json's 'b.jpg'"
 OTHERS = [{"category_id": 3, "bbox": [50, 6, 20, 24]}]
 OTHER_NAME = dict(IMAGE, file_name="b.jpg")
 NO_BOXES = RECORD._replace(boxes=np.zeros([0, 4], np.float32), labels=[])
@@ -28,80 +30,53 @@ NO_NAME = RECORD._replace(file_name="")
 
 
 @pytest.mark.parametrize(
-    "record, image, annotations, expected",
+    "record, image, annotations, kind, text",
     [
-        (RECORD, IMAGE, BOXES, None),
-        (RECORD, OTHER_NAME, BOXES[1:], None),  # a renamed file
-        (RECORD, IMAGE, OTHERS, None),  # corrected boxes
-        (NO_BOXES, IMAGE, BOXES, None),
-        (NO_BOXES._replace(file_name=""), OTHER_NAME, BOXES, None),
-        (NO_NAME, OTHER_NAME, BOXES[:1], None),
-        (RECORD, {"id": 7}, BOXES, None),
-        (RECORD, dict(IMAGE, width="80", height=0), BOXES, None),
-        (RECORD, None, [], (json_match.NO_ID, "image 7")),
-        (
-            RECORD,
-            dict(IMAGE, width=160),
-            BOXES,
-            (
-                json_match.OTHER_SIZE,
-                "image 7 has 80 x 60 pixels, 160 x 60 in the json",
-            ),
-        ),
+        (RECORD, IMAGE, BOXES, None, None),
+        (RECORD, OTHER_NAME, BOXES[1:], None, None),  # a renamed file
+        (RECORD, IMAGE, OTHERS, None, None),  # corrected boxes
+        (NO_BOXES, OTHER_NAME, BOXES, None, None),
+        (NO_NAME, OTHER_NAME, BOXES[:1], None, None),
+        (RECORD, {"id": 7}, BOXES, None, None),
+        (RECORD, dict(IMAGE, width="80", height=0), BOXES, None, None),
+        (RECORD, None, [], json_match.NO_ID, ""),
         (
             RECORD,
             dict(IMAGE, width=60, height=80),
             BOXES,
-            (
-                json_match.OTHER_SIZE,
-                "image 7 has 80 x 60 pixels, 60 x 80 in the json (exchanged)",
-            ),
+            json_match.OTHER_SIZE,
+            ": it has 80 x 60 pixels, 60 x 80 in the json (exchanged)",
         ),
         (
             RECORD,
             OTHER_NAME,
             OTHERS,
-            (
-                json_match.OTHER_IMAGE,
-                "image 7: its file name is 'set/A.jpg', 'b.jpg' in the json",
-            ),
-        ),
-        (
-            NO_BOXES,
-            OTHER_NAME,
-            [],
-            (
-                json_match.OTHER_NAME,
-                "image 7: its file name is 'set/A.jpg', 'b.jpg' in the json",
-            ),
-        ),
-        (
-            NO_NAME,
-            IMAGE,
-            OTHERS,
-            (json_match.OTHER_IMAGE, "image 7: none of its boxes is there"),
+            json_match.OTHER_IMAGE,
+            FILES.format("set/A.jpg"),
         ),
         (
             NO_NAME,
             IMAGE,
             [],
-            (json_match.OTHER_IMAGE, "image 7: none of its boxes is there"),
+            json_match.OTHER_IMAGE,
+            FILES.format("").replace("b.jpg", "a.jpg"),
         ),
     ],
 )
 def test_a_record_contradicts_the_json_if_it_is_of_another_image(
-    record, image, annotations, expected
+    record, image, annotations, kind, text
 ):
-    assert json_match.contradiction(record, image, annotations) == expected
+    found = json_match.contradiction(record, image, annotations)
+    assert found == (kind and (kind, f"image 7{text}"))
 
 
-def test_a_summary_counts_each_kind_and_shows_its_first_example():
-    found = [
-        (json_match.NO_ID, "image 5"),
-        (json_match.OTHER_SIZE, "image 6 has 1 x 2 pixels, 3 x 4 in the json"),
-        (json_match.NO_ID, "image 8"),
-    ]
-    assert json_match.summary(found) == (
-        "2 ids that are not in the json (image 5); 1 images of another size than in "
-        "the json (image 6 has 1 x 2 pixels, 3 x 4 in the json)"
+def test_contradictions_are_logged_or_in_more_than_half_of_the_images_refused(caplog):
+    found = [("ids", "image 5"), ("sizes", "image 6"), ("ids", "image 8")]
+    line = (
+        "--val_json_file contradicts 3 of {} compared images: 2 ids (image 5); 1 sizes"
     )
+    json_match.check_all(found + [None] * 3)
+    assert caplog.text.count(line.format(6)) == 1
+    with pytest.raises(UserError) as error:
+        json_match.check_all(found + [None] * 2)
+    assert str(error.value).startswith(line.format(5))

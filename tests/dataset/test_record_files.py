@@ -3,7 +3,6 @@
 """Which files of a pattern are taken for TFRecord files, and counting records."""
 
 import gzip
-import logging
 import zlib
 
 import pytest
@@ -14,24 +13,13 @@ from dataset import record_files
 RECORD = records.record(1, records.black_png(9), [[0, 0, 1, 1]], [1])
 
 
-@pytest.fixture
-def warnings():
-    """List of the warnings that are logged."""
-    lines = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logging.getLogger("tensorflow").addHandler(handler)
-    yield lines
-    logging.getLogger("tensorflow").removeHandler(handler)
-
-
 def write(folder, *names):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         records.write(folder / name, [RECORD])
 
 
-def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, warnings):
+def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, caplog):
     shards = ["val-00000-of-00002", "val.tfrecord", "val2", "val[3]"]
     write(tmp_path, *shards)
     (tmp_path / "val").mkdir()
@@ -50,21 +38,12 @@ def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, warnin
     expected = [f"{tmp_path}/{name}" for name in sorted(shards + ["val-empty"])]
     for _ in range(2):
         assert record_files.find(f"{tmp_path}/val*") == expected
-    assert warnings == [
-        f"{tmp_path}/val*: passed over what cannot be TFRecord files, 9 of 14 matches: "
+    assert caplog.messages == [
+        f"{tmp_path}/val*: passed over 9 of 14 matches that cannot be TFRecord files: "
         "val, val.json, val.tar.gz, val.zip, val2.crc, ..."
     ]
     # Wildcards do not match hidden files, but other patterns do.
     assert record_files.find(f"{tmp_path}/[.v]*") == expected
-
-
-@pytest.mark.parametrize("folder", ["run [1]", "a*b", "c?", "back\\slash", "-x 'é\"数"])
-def test_folders_may_have_wildcards_in_their_names(tmp_path, folder):
-    write(tmp_path / folder, "t-0", "t-1")
-    write(tmp_path / "run 1", "t-9")
-    write(tmp_path / "axb", "t-9")
-    expected = [f"{tmp_path}/{folder}/t-0", f"{tmp_path}/{folder}/t-1"]
-    assert record_files.find(f"{tmp_path}/{folder}/t*") == expected
 
 
 @pytest.mark.parametrize(
@@ -100,8 +79,8 @@ def test_a_pattern_without_a_tfrecord_file_is_one_line(tmp_path):
     (tmp_path / "train.zip").write_bytes(b"PK\3\4\x14\0\0\0\x08\0" + bytes(5000))
     (tmp_path / "gone.tfrecord").symlink_to(tmp_path / "nowhere")
     for pattern, message in (
-        ("none*", "none* matches no file"),
-        ("train*", "train* matches no TFRecord file; passed over (2): train, train."),
+        ("none*", "none* matches no TFRecord file"),
+        ("train*", "2 of 2 matches that cannot be TFRecord files: train, train.zip"),
         ("gone*", "gone.tfrecord cannot be read: "),
         ("obs://a/b*", "obs://a/b*: File system scheme"),
     ):

@@ -5,12 +5,11 @@
 import json
 
 import pytest
-import tensorflow.compat.v1 as tf
 from absl.testing import flagsaver
 
 import records
 from console.errors import UserError
-from dataset import categories, record_rules
+from dataset import categories
 from trainer import inputs
 from trainer.flags import FLAGS
 
@@ -24,7 +23,7 @@ def dataset(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for name in (TRAIN, VAL):
-        records.write(folder / name, [record((1, b"red cell"))])
+        records.write(folder / name, [])
     (folder / "instances_val2020.json").write_text("{}")
     write_label_map(folder, CELLS)
     return folder
@@ -38,17 +37,6 @@ def flags(tmp_path):
     (tmp_path / "model").mkdir()
     with flagsaver.flagsaver(model_dir=str(tmp_path / "model")):
         yield
-
-
-def record(*objects):
-    """A record with objects, pairs of category id and name; None: without names."""
-    ids = [number for number, _ in objects]
-    serialized = records.record(1, b"", [[0, 0, 1, 1]] * len(ids), ids)
-    example = tf.train.Example.FromString(serialized)
-    names = [name for _, name in objects if name is not None]
-    feature = example.features.feature["image/object/class/text"]
-    feature.bytes_list.value.extend(names)
-    return example.SerializeToString()
 
 
 def write_label_map(folder, names):
@@ -126,22 +114,18 @@ def test_the_label_map_is_found_beside_the_records_and_in_model_dir(
 ):
     (dataset / "label_map.json").unlink()
     (tmp_path / "given").mkdir()
-    folders = {"data": in_data, "model": in_model, "given": given}
-    for name, names in folders.items():
+    for name, names in (("data", in_data), ("model", in_model), ("given", given)):
         if names:
             write_label_map(tmp_path / name, names)
     path = str(tmp_path / "given" / "label_map.json") if given else None
     with flagsaver.flagsaver(data_dir=str(dataset), mode=mode, label_map=path):
         inputs.use_data_dir()
         assert inputs.read_label_map().names == expected
-
-
-def test_a_checkpoint_that_is_named_has_its_label_map_beside_it(tmp_path):
-    write_label_map(tmp_path, CELLS)
-    write_label_map(tmp_path / "model", {1: "x"})
-    for path in (str(tmp_path), str(tmp_path / "model.ckpt-5")):
-        with flagsaver.flagsaver(mode="eval", checkpoint_path=path, label_map=None):
-            assert inputs.read_label_map().names == CELLS
+        # A checkpoint that is named has its label map beside it.
+        write_label_map(tmp_path, {9: "y"})
+        FLAGS.checkpoint_path, FLAGS.label_map = str(tmp_path / "model.ckpt-5"), path
+        if mode == "eval" and not given:
+            assert inputs.read_label_map().names == {9: "y"}
 
 
 @pytest.mark.parametrize(
@@ -165,50 +149,10 @@ def test_training_refuses_a_model_dir_of_another_label_map(
 
 
 def test_training_leaves_the_label_map_in_model_dir(tmp_path):
+    path = tmp_path / "model" / "label_map.json"
     inputs.save_label_map(categories.LabelMap(CELLS))
-    path = categories.find_label_map(None, FLAGS.model_dir)
-    assert path == str(tmp_path / "model" / "label_map.json")
-    assert categories.read_label_map(path).names == CELLS
+    assert categories.read_label_map(str(path)).names == CELLS
     # A second training leaves the file as it is.
-    (tmp_path / "model" / "label_map.json").write_text("as it is")
+    path.write_text("as it is")
     inputs.save_label_map(categories.LabelMap(CELLS))
-    assert (tmp_path / "model" / "label_map.json").read_text() == "as it is"
-
-
-@pytest.mark.parametrize(
-    "objects, contradiction",
-    [
-        ([(1, b"Red-Cell"), (2, b"white cell")], None),
-        ([(1, None), (2, None)], None),
-        ([], None),
-        ([(1, b"red cell"), (2, b"platelet")], "category 2 is 'platelet' there, 'wh"),
-        ([(1, None), (3, None)], "category 3 is not in the label map"),
-        ([(0, b"red cell")], "category 0 is not in the label map"),
-    ],
-)
-def test_records_that_contradict_the_label_map_are_refused(
-    tmp_path, objects, contradiction
-):
-    # Any of many files may have the contradiction; the last is always looked at.
-    for number in range(40):
-        content = record(*objects) if number == 39 else record((1, b"red cell"))
-        records.write(tmp_path / f"train-{number:02}", [content] * 2)
-    label_map = categories.LabelMap(CELLS)
-    with flagsaver.flagsaver(training_file_pattern=f"{tmp_path}/train-*"):
-        if contradiction is None:
-            inputs.check_categories(label_map)
-            return
-        with pytest.raises(UserError) as told:
-            inputs.check_categories(label_map)
-    line = f"--training_file_pattern: in {tmp_path}/train-39 {contradiction}"
-    assert str(told.value).startswith(line)
-    assert "give the --label_map of the dataset" in str(told.value)
-
-
-def test_broken_records_are_left_to_the_training(tmp_path):
-    assert record_rules.read_record(b"\xff").problems
-    records.write(tmp_path / "train", [b"\xff"])
-    with open(str(tmp_path / "train"), "ab") as file:
-        file.write(b"cut off")
-    with flagsaver.flagsaver(training_file_pattern=f"{tmp_path}/train"):
-        inputs.check_categories(categories.LabelMap(CELLS))
+    assert path.read_text() == "as it is"

@@ -53,7 +53,7 @@ def test_a_run_of_several_steps_saves_the_first_step_past_a_multiple(train):
     "free, level, end",
     [
         (6e4, "INFO", "its disk has 0.0 GB free"),
-        (9e3, "WARNING", "which is not enough; free some, or lower --keep_checkpoint_"),
+        (9e3, "WARNING", "its disk has 0.0 GB free: too little; lower --keep"),
     ],
 )
 def test_the_start_tells_what_the_checkpoints_take_of_the_disk(

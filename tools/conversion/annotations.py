@@ -8,7 +8,7 @@ A COCO box is [x, y, width, height] in pixels; x and y are its upper left corner
 import collections
 import os
 
-from console.errors import UserError, blaming, refuse
+from console.errors import UserError, as_user_error, raise_all
 from conversion import shards
 from dataset import box_rules, categories, image_header
 
@@ -51,7 +51,7 @@ def plan(
     """
     unusable = unusable or shards.UnusableImages()
     flag = "--voc_dir:" if is_voc else "--annotations:"
-    with blaming(flag):
+    with as_user_error(flag):
         names = categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
@@ -88,7 +88,7 @@ def _read_images(images, root, flag):
             by_id[image["id"]] = image
         except ValueError as error:
             problems.append(f"{flag} image {image!r:.200} is wrong: {error}")
-    refuse(problems, _REMEDY)
+    raise_all(problems, _REMEDY)
     if not by_id:
         raise UserError(f"{flag} the list of images is empty")
     return by_id
@@ -137,14 +137,14 @@ def _read_boxes(annotations, images, used_ids, names, flag, is_voc):
                 sizes.append((image["width"], image["height"]))
         except ValueError as error:
             problems.append(f"{flag} annotation {annotation!r:.200} is wrong: {error}")
-    refuse(problems, _REMEDY)
+    raise_all(problems, _REMEDY)
     reasons = [f"{counts[reason]} {reason}" for reason in LEFT_OUT if counts[reason]]
     if reasons and not used:
         raise UserError(
             f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
             "or their numbers"
         )
-    with blaming(flag):
+    with as_user_error(flag):
         box_rules.check_units(used, sizes)
     return boxes, counts
 

@@ -9,7 +9,7 @@ the same ids. The first conversion into a folder writes it, the others must agre
 import collections
 import unicodedata
 
-from console.errors import blaming, refuse
+from console.errors import as_user_error, raise_all
 from dataset import categories
 
 
@@ -24,9 +24,9 @@ def check_agreement(names: dict, path: str):
       UserError: the label map cannot be read; or a category has another name there,
         or is not there.
     """
-    with blaming("--output_prefix:"):
+    with as_user_error("--output_prefix:"):
         there = categories.read_label_map(path).names
-    refuse(
+    raise_all(
         [
             f"--output_prefix: category {number} is {name!r}, but "
             + (f"{there[number]!r}" if number in there else "missing")
@@ -58,7 +58,7 @@ def check_coco(dataset: dict):
             categories.read_names([entry])
         except ValueError as error:
             problems.append(f"--annotations: {error}")
-    refuse(problems, "correct the categories of the json")
+    raise_all(problems, "correct the categories of the json")
     groups = {str(entry.get("supercategory")) for entry in entries}
     used_ids = {str(box.get("category_id")) for box in dataset["annotations"]}
     dataset["categories"] = []
@@ -90,7 +90,7 @@ def check_alike(flag: str, names: list):
         # NFKC makes composed and decomposed letters the same.
         plain = unicodedata.normalize("NFKC", name).casefold()
         groups["".join(plain.split())].append(f"{name!r} ({place})")
-    refuse(
+    raise_all(
         [
             f"{flag} categories that differ only in case or spaces, or not at all: "
             + ", ".join(group)

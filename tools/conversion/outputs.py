@@ -23,7 +23,7 @@ import os
 import random
 import tempfile
 
-from console.errors import UserError, blaming, refuse
+from console.errors import UserError, as_user_error, raise_all
 from conversion import shards
 from dataset import categories, coco_json
 
@@ -80,7 +80,7 @@ def check_free(output_prefix, num_shards, annotations, is_split):
     path = output_prefix + ".txt"
     if is_split and os.path.lexists(path) and not _is_own_list(output_prefix):
         reasons[path] = "exists and was not written by this tool"
-    refuse(
+    raise_all(
         [f"--output_prefix={output_prefix}: {p} {reasons[p]}" for p in reasons],
         "move it away",
     )
@@ -100,7 +100,7 @@ def _has_mark(path, mark=_MARK):
     """Returns whether this tool wrote a json, in a run with --val_fraction or not."""
     if not os.path.isfile(path):
         return False
-    with blaming("--output_prefix:", OSError), open(path, "rb") as file:
+    with as_user_error("--output_prefix:", OSError), open(path, "rb") as file:
         return mark.encode() in file.read(_MARK_BYTES)
 
 
@@ -109,7 +109,7 @@ def _is_own_list(output_prefix):
     path = _json_path(output_prefix)
     if not _has_mark(path, _MARK_OF_SPLIT):
         return False
-    with blaming("--output_prefix:", (OSError, ValueError)):
+    with as_user_error("--output_prefix:", (OSError, ValueError)):
         with open(output_prefix + ".txt", "rb") as file:
             lines = file.read()
         images = coco_json.load(path)["images"]
@@ -179,7 +179,7 @@ def all_or_none(output_prefix):
     while not os.path.exists(path):
         new_folders.append(path)
         path = os.path.dirname(path) or "."
-    with blaming("--output_prefix: cannot write", OSError):
+    with as_user_error("--output_prefix: cannot write", OSError):
         os.makedirs(folder, exist_ok=True)
         try:
             with tempfile.TemporaryDirectory(

@@ -25,7 +25,7 @@ import re
 from xml.etree import ElementTree
 
 from console import text_file
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from conversion import image_file, voc_folder
 from conversion.label_map import check_alike
 from dataset import categories
@@ -105,7 +105,7 @@ def _complete(xml, folder, name, ignore_exif):
         file_name = found[0]
     if size is None:
         path = os.path.join(folder.image_dir, file_name)
-        with blaming(f"--voc_dir: {path}", (ValueError, OSError)):
+        with as_user_error(f"--voc_dir: {path}", (ValueError, OSError)):
             _, size, _ = image_file.load(path, ignore_exif=ignore_exif)
     return file_name, size, objects
 
@@ -114,7 +114,7 @@ def _category_ids(folder, xml_of, label_map, map_path):
     """Returns a dict from name to id, after comparing the names."""
     listed = {}
     if label_map or map_path:
-        with blaming("--label_map:" if label_map else "--output_prefix:"):
+        with as_user_error("--label_map:" if label_map else "--output_prefix:"):
             listed = categories.read_label_map(label_map or map_path).names
     category_ids = {name: number for number, name in listed.items()}
     others = sorted(set(xml_of).difference(category_ids))
@@ -170,10 +170,10 @@ def read_xml(path: str):
     Raises:
       UserError: one line that names the file.
     """
-    with blaming("--voc_dir: cannot read", OSError), open(path, "rb") as file:
+    with as_user_error("--voc_dir: cannot read", OSError), open(path, "rb") as file:
         data = file.read(_MAX_XML_BYTES + 1)
     errors = (ValueError, ElementTree.ParseError)
-    with blaming(f"--voc_dir: {path} is not a VOC annotation:", errors):
+    with as_user_error(f"--voc_dir: {path} is not a VOC annotation:", errors):
         if len(data) > _MAX_XML_BYTES:
             raise ValueError(f"it has more than {_MAX_XML_BYTES} bytes")
         text = text_file.decode_xml(data)

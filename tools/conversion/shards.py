@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from console import progress
-from console.errors import MAX_LISTED, UserError, blaming, refuse
+from console.errors import MAX_LISTED, UserError, as_user_error, raise_all
 from conversion import image_file
 
 # The names of the shards have five digits.
@@ -59,7 +59,7 @@ class UnusableImages:
           UserError: there are more; all of them are listed, up to MAX_LISTED.
         """
         if len(self.texts) > self._limit or not are_others_left:
-            refuse(
+            raise_all(
                 sorted(self.texts),
                 "add or repair it, or leave up to N out with --skip_unusable=N, but "
                 "not all images; nothing was written",
@@ -83,7 +83,7 @@ def serialize(entry: Entry, names: dict, ignore_exif: bool = False):
     """
     import tensorflow.compat.v1 as tf
 
-    with blaming("cannot read", OSError), blaming(entry.path):
+    with as_user_error("cannot read", OSError), as_user_error(entry.path):
         encoded, _, changes = image_file.load(entry.path, entry.size, ignore_exif)
     example = tf.train.Example()
     feature = example.features.feature

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from console import text_file
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 
 # Folders that may lie beside the images.
 _OTHER_FOLDERS = ("annotations", "imagesets")
@@ -82,7 +82,7 @@ def find(path: str) -> VocFolder:
 
 def _list(path):
     """Returns the names in a folder, sorted, without hidden ones ("._a.jpg")."""
-    with blaming(f"--voc_dir={path}: cannot read the folder", OSError):
+    with as_user_error(f"--voc_dir={path}: cannot read the folder", OSError):
         return sorted(name for name in os.listdir(path) if not name.startswith("."))
 
 
@@ -128,7 +128,7 @@ def _names_in_list(folder, image_set, unusable):
     path = os.path.join(folder.path, "ImageSets", image_set + ".txt")
     if not os.path.isfile(path):
         path = os.path.join(folder.path, "ImageSets", "Main", image_set + ".txt")
-    with blaming(f"--image_set={image_set}:"), text_file.naming(path):
+    with as_user_error(f"--image_set={image_set}:"), text_file.naming(path):
         lines = [line.strip() for line in text_file.read_text(path).splitlines()]
     lines = list(dict.fromkeys(filter(None, lines)))
     if not lines:

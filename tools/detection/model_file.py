@@ -18,7 +18,7 @@ import tensorflow.compat.v1 as tf
 import anchors
 import ssd_model
 from console import paths
-from console.errors import UserError, blaming
+from console.errors import UserError, as_user_error
 from dataset import categories
 from devices import base, selection
 from trainer import checkpoints
@@ -70,7 +70,7 @@ def session_config(device="auto", precision_mode=base.PRECISION_MODES[0]):
             return selection.create("gpu", options).session_config()
         except ValueError:
             device = "cpu"
-    with blaming():
+    with as_user_error():
         return selection.create(device, options).session_config()
 
 
@@ -132,7 +132,7 @@ def find_checkpoint(path, allowed=CHECKPOINTS):
     Raises:
       UserError: there is no checkpoint, or it (in a folder: every one) is damaged.
     """
-    with blaming(f"--model must be {allowed}:"):
+    with as_user_error(f"--model must be {allowed}:"):
         return checkpoints.find(path)[1]
 
 
@@ -157,7 +157,7 @@ def restore(session, checkpoint_path, label_map):
                 f"--model={checkpoint_path} is not a checkpoint of SSD-ResNet34: it "
                 f"lacks {len(missing)} variables, the first is {missing[0]}"
             )
-        with blaming("--model:"):
+        with as_user_error("--model:"):
             checkpoints.check_classes(checkpoint_path, label_map.num_classes)
         tf.train.Saver(variables).restore(session, path)
 
@@ -237,7 +237,7 @@ def read_label_map(flag_value, *folders):
       UserError: the file cannot be used.
     """
     path = categories.find_label_map(flag_value, *folders)
-    with blaming("--label_map:"):
+    with as_user_error("--label_map:"):
         return categories.read_label_map(path)
 
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws a contact sheet (PNG): records as the network sees them during training.
 
-Each record has one row with five panels of 300 x 300 pixels: the whole image with its
-ground truth boxes; then, for each of two random augmentations, the network's input with
-the target boxes, and again with the default boxes that are matched to them. Input and
+Each record has one row with panels of 300 x 300 pixels: the whole image with its ground
+truth boxes; then, for each of two random augmentations, the network's input with the
+target boxes and, in thin lines, the default boxes that are matched to them. Input and
 targets come from the training's own functions; the targets are decoded back to boxes. A
 target box and its default boxes have the same color.
 
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 import anchors
 import dataset_parser
 from console import atomic_file
-from console.errors import blaming
+from console.errors import as_user_error
 from dataset import augmentation
 from evaluation import drawing
 
@@ -34,8 +34,8 @@ TEXT = 20
 _FONT = 13
 _BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
 _EMPTY = (225, 225, 225)
-# Largest difference, due to rounding, between the decoded targets of one box.
-_SAME_BOX = 1e-3
+# Decimal digits to which the decoded targets of one box are equal.
+_DIGITS = 3
 
 
 def draw(samples, label_map, path):
@@ -50,22 +50,23 @@ def draw(samples, label_map, path):
     Raises:
       UserError: the file cannot be written.
     """
-    columns = 1 + 2 * AUGMENTATIONS
     row_height = SIDE + 2 * TEXT + GAP
-    size = columns * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
+    size = (1 + AUGMENTATIONS) * (SIDE + GAP) + GAP, len(samples) * row_height + GAP
     sheet = Image.new("RGB", size, _BACKGROUND)
     pen, font = ImageDraw.Draw(sheet), drawing.font_of(_FONT)
     rows = _inputs([serialized for _, serialized in samples], label_map)
-    for number, ((title, _), row) in enumerate(zip(samples, rows)):
+    for number, ((title, _), (record, augmented)) in enumerate(zip(samples, rows)):
         top = number * row_height + GAP
         pen.text((GAP, top), drawing.drawable(title, font), _INK, font)
-        for column, (panel, caption) in enumerate(_panels(*row, label_map)):
+        panels = [_record_panel(record, label_map)]
+        panels += [_input_panel(example, label_map) for example in augmented]
+        for column, (panel, caption) in enumerate(panels):
             left = GAP + column * (SIDE + GAP)
             sheet.paste(panel, (left, top + TEXT))
             pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
     png = io.BytesIO()
     sheet.save(png, "PNG")
-    with blaming("--sheet:"):
+    with as_user_error("--sheet:"):
         atomic_file.write_atomically(path, png.getvalue())
 
 
@@ -93,15 +94,8 @@ def _inputs(records, label_map):
             )
 
 
-def _panels(record, augmented, label_map):
-    """Yields (PIL image of SIDE x SIDE pixels, caption)."""
-    yield _record_panel(record, label_map)
-    for example in augmented:
-        yield from _input_panels(example, label_map)
-
-
 def _record_panel(record, label_map):
-    """Returns the whole image, in its own aspect ratio, with its boxes."""
+    """Returns the whole image, in its aspect ratio, with its boxes; and a caption."""
     image = Image.fromarray(record["pixels"])
     scale = SIDE / max(image.size)
     size = [max(int(side * scale), 1) for side in image.size]
@@ -112,45 +106,20 @@ def _record_panel(record, label_map):
     return panel, f"the record; boxes: {len(labels)}"
 
 
-def _input_panels(augmented, label_map):
-    """Yields the network's input with the target boxes, and with the default boxes."""
+def _input_panel(augmented, label_map):
+    """Returns the network's input with target and default boxes, and a caption."""
     image = Image.fromarray(np.uint8(np.clip(augmented["image"], 0, 1) * 255 + 0.5))
     positive = np.flatnonzero(augmented["classes"])
     classes, boxes = augmented["classes"][positive], augmented["boxes"][positive]
-    owners = group_boxes(boxes, classes)
-    # For each target box, the row of its first default box.
-    rows = [owners.index(number) for number in range(max(owners) + 1)]
-    labels = [_label(classes[row], label_map) for row in rows]
-    yield (
-        _with_boxes(image, boxes[rows], labels, range(len(rows))),
-        f"the network's input; target boxes: {len(rows)}",
-    )
+    # Default boxes with equal rounded targets are matched to the same box. For each of
+    # these, the first row; for each default box, the number of its target.
+    targets = np.column_stack([classes, boxes.round(_DIGITS)])
+    _, rows, owners = np.unique(targets, axis=0, return_index=True, return_inverse=True)
+    labels = [_label(number, label_map) for number in classes[rows]]
     default_boxes = anchors.DefaultBoxes()("ltrb")[positive]
-    yield (
-        _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1),
-        f"default boxes matched to them: {len(owners)}",
-    )
-
-
-def group_boxes(boxes, classes):
-    """Groups the default boxes that are matched to the same target box.
-
-    Args:
-      boxes: float32 [P, 4], ltrb, decoded targets.
-      classes: int [P].
-
-    Returns:
-      list of int [P], the target box of each row, numbered from 0 in the order of
-      their first rows.
-    """
-    owners, firsts = [], []
-    for row in range(len(boxes)):
-        same = np.abs(boxes[firsts] - boxes[row]).max(axis=1) < _SAME_BOX
-        same &= classes[firsts] == classes[row]
-        owners.append(int(np.argmax(same)) if same.any() else len(firsts))
-        if not same.any():
-            firsts.append(row)
-    return owners
+    image = _with_boxes(image, default_boxes, [""] * len(owners), owners, width=1)
+    image = _with_boxes(image, boxes[rows], labels, range(len(rows)))
+    return image, f"input; target boxes: {len(rows)}, default boxes: {len(owners)}"
 
 
 def _with_boxes(image, boxes, labels, numbers, width=None):

@@ -6,17 +6,14 @@ import collections
 
 import coco_metric
 import dataset_parser
-from dataset import box_rules, json_match
+from dataset import box_rules, json_faults, json_match
 from dataset.record_rules import Problem
-from inspection import faults, json_check, record_check
+from inspection import faults
 
 # COCO's limits between small, medium and large boxes, in square pixels.
 _SMALL, _LARGE = 32**2, 96**2
 # Image sizes that are listed.
 _COMMON_SIZES = 3
-# Pixels. If no box of the dataset ends farther from the origin, all are fractions that
-# were divided by the size of the image.
-_ONE_PIXEL = 1.01
 
 
 class Findings:
@@ -37,14 +34,10 @@ class Findings:
         self.counts = collections.Counter()
         # Kind of fault: its first places.
         self._places = collections.defaultdict(list)
-        # Image id: its entry in the json; None without a json.
-        self._json_images = None
-        # Image id: its annotations in the json that count.
-        self._annotations = collections.defaultdict(list)
-        # Image id: (path, index) of its first record.
+        # pycocotools COCO; None without a json, or with one that is refused.
+        self._coco = None
+        # Image id: the place of its first record.
         self._first_places = {}
-        # Files from which a record was read.
-        self._used_paths = set()
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
         # Index of the size class (0 small, 1 medium, 2 large): boxes.
         self._areas = collections.Counter()
@@ -58,103 +51,87 @@ class Findings:
     def add_json(self, path, dataset):
         """Checks a COCO json, and keeps its image ids to compare the records with.
 
-        If an entry is invalid, that is the only fault reported, and no ids are
-        compared: evaluation would stop there as well.
+        If evaluation would refuse the json, that is the only fault reported, and no ids
+        are compared.
 
         Args:
           path: str, path of the json.
           dataset: dict, see coco_json.load.
         """
         try:
-            left_out = coco_metric.complete(dataset)
+            self._coco = coco_metric.to_coco(dataset)
         except ValueError as error:
             self._add_fault(faults.REFUSED, f"{path}: {error}")
             return
-        self._json_images = {image["id"]: image for image in dataset["images"]}
-        for annotation in dataset["annotations"]:
-            self._annotations[annotation["image_id"]].append(annotation)
-        for problem in json_check.faults_of_json(dataset, left_out, self._label_map):
-            self._add_fault(problem.kind, f"{path}: {problem.text}")
+        for kind, text in json_faults.find(self._coco, self._label_map):
+            self._add_fault(kind, f"{path}: {text}")
 
-    def add(self, record, facts):
-        """Adds one record.
-
-        Args:
-          record: record_check.Record.
-          facts: record_check.Facts.
-        """
-        image = f" (image {facts.id_text})" if facts.id_text else ""
-        where = record.place + image
-        for problem in facts.problems + self._problems_of_id(record, facts):
+    def add(self, record):
+        """Adds one record_check.Record."""
+        where, id_text = record.place, record.content.id_text
+        if id_text:
+            where += f" (image {id_text})"
+        for problem in record.problems + self._problems_of_id(record):
             self._add_fault(problem.kind, f"{where}: {problem.text}")
-        self._totals["left_out"] += facts.is_left_out
+        self._totals["left_out"] += record.is_left_out
         if record.serialized is not None:
-            self._used_paths.add(record.path)
-            self._add_counts(facts)
+            self._add_counts(record)
 
-    def _problems_of_id(self, record, facts):
+    def _problems_of_id(self, record):
         """Compares a record with the records before it and with the json."""
-        number = facts.image_id
+        number = record.content.image_id
         if number is None:
             return []
         problems = []
-        place = record.path, record.index
-        first = self._first_places.setdefault(number, place)
-        if first != place:
-            text = "it has the id of {}, record {}".format(*first)
-            problems.append(Problem(faults.REPEATED, text))
-        if self._json_images is None:
-            return problems
-        if number not in self._json_images:
-            return problems + [Problem(json_match.NO_ID, "it is not in the json")]
-        return problems + self._compare(facts, self._json_images[number])
-
-    def _compare(self, facts, image):
-        """Compares a record with the json's entry of its id."""
-        problems = []
-        stated = box_rules.size_of(image)
-        if facts.size and stated:
-            problems = record_check.compare_sizes(facts.size, stated, "in the json")
-        text = json_match.problem_of_name(facts.content, image)
-        if text:
-            problems.append(Problem(faults.OTHER_FILE, text))
-        text = json_match.problem_of_boxes(
-            facts.content, self._annotations[image["id"]]
-        )
-        if text and not facts.is_left_out:
-            problems.append(Problem(faults.OTHER_BOXES, text))
+        first = self._first_places.setdefault(number, record.place)
+        if first != record.place:
+            problems.append(Problem(faults.REPEATED, f"it has the id of {first}"))
+        if self._coco and number not in self._coco.imgs:
+            problems.append(Problem(json_match.NO_ID, "it is not in the json"))
+        elif self._coco:
+            problems += self._compare(record, self._coco.imgs[number])
         return problems
+
+    def _compare(self, record, image):
+        """Compares a record with the json's entry of its id."""
+        stated = record.size and box_rules.size_of(image)
+        size = json_match.problem_of_size(record.size, stated, "in the json")
+        problems = [Problem(json_match.OTHER_SIZE, size)]
+        if not record.is_left_out:
+            annotations = self._coco.imgToAnns[image["id"]]
+            boxes = json_match.problem_of_boxes(record.content, annotations)
+            problems.append(Problem(faults.OTHER_BOXES, boxes))
+        return [problem for problem in problems if problem.text]
 
     def _add_fault(self, kind, text):
         self.counts[kind] += 1
         if len(self._places[kind]) < self._max_places:
             self._places[kind].append(" ".join(text.split()))
 
-    def _add_counts(self, facts):
+    def _add_counts(self, record):
         self._totals["records"] += 1
-        self._totals["boxless"] += not (facts.has_known_box or facts.is_left_out)
-        labels = facts.labels.tolist()
-        self._boxes.update(labels)
-        self._images.update(set(labels))
-        if facts.size is None:
+        self._totals["boxless"] += not (record.has_known_box or record.is_left_out)
+        self._boxes.update(record.content.labels)
+        self._images.update(set(record.content.labels))
+        if record.size is None:
             return
-        self._sizes[facts.size] += 1
-        if not facts.is_left_out:
-            width, height = facts.size
-            sides = facts.boxes[:, 2:] - facts.boxes[:, :2]
-            for area in (sides[:, 0] * sides[:, 1] * width * height).tolist():
+        self._sizes[record.size] += 1
+        if not record.is_left_out:
+            width, height = record.size
+            boxes = record.content.boxes * [height, width, height, width]
+            for area in (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).tolist():
                 self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
-            ends = (facts.boxes[:, 2:] * [height, width]).max(initial=0)
-            self._farthest = max(self._farthest, ends)
+            self._farthest = max(self._farthest, boxes[:, 2:].max(initial=0))
 
     def finish(self):
         """Adds the faults that only all records together show."""
         if not self._totals["records"]:
             self._add_fault(faults.NO_RECORDS, "none of the files has a record")
-        if self._areas and self._farthest <= _ONE_PIXEL:
+        if self._areas and self._farthest <= box_rules.LARGEST_FRACTION:
             text = f"none of {sum(self._areas.values())} boxes is larger"
             self._add_fault(faults.ONE_PIXEL, text)
-        for number in sorted(set(self._json_images or ()) - set(self._first_places)):
+        known_ids = self._coco.imgs if self._coco else ()
+        for number in sorted(set(known_ids) - set(self._first_places)):
             self._add_fault(faults.NO_RECORD, f"image {number}")
 
     def print(self, paths):
@@ -169,9 +146,6 @@ class Findings:
                 **self._totals, files=len(paths), boxes=sum(self._boxes.values())
             )
         )
-        unused = [path for path in paths if path not in self._used_paths]
-        if unused:
-            print(f"{len(unused)} files without a record, the first is {unused[0]}")
         self._print_sizes()
         self._print_categories()
         self._print_faults()

@@ -14,84 +14,55 @@ import itertools
 import os
 from typing import NamedTuple, Optional
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dataset_parser
 from console import progress
 from console.errors import UserError
 from conversion import image_file, pixels
-from dataset import augmentation, record_rules
+from dataset import augmentation, json_faults, json_match, record_rules
 from dataset.record_rules import Problem
 from inspection import faults
 
 # Bytes that TFRecord adds to each record: its length and two checksums.
 _FRAMING_BYTES = 16
-# Parts of the image's side; a box ends less than this outside because of rounding.
-_ROUNDING = 0.002
 # Records in memory per core, twice.
 _CHUNK = 16
 
 
-class Facts(NamedTuple):
-    """The content of one record, as far as it can be read.
+class Record(NamedTuple):
+    """What is known about one record, or about the unreadable rest of a file.
 
     Attributes:
-      problems: list of Problem.
-      id_text: the id as messages show it, "" if there is none.
-      image_id: the id as an int, or None if there is no valid one.
-      boxes: float32 [G, 4], ltrb.
-      labels: int64 [G], category ids.
+      place: str, the file and the index of the record in it.
+      serialized: bytes; None for the rest of a file.
+      problems: list of Problem, those of the content among them.
+      content: record_rules.Record.
       size: (width, height) of the decoded image in pixels, or None.
       has_known_box: whether there is a box of a category in the label map.
-      content: the record_rules.Record.
     """
 
+    place: str
+    serialized: Optional[bytes]
     problems: list
-    id_text: str = ""
-    image_id: Optional[int] = None
-    boxes: np.ndarray = np.zeros([0, 4], np.float32)
-    labels: np.ndarray = np.zeros([0], np.int64)
+    content: record_rules.Record
     size: Optional[tuple] = None
     has_known_box: bool = False
-    content: record_rules.Record = record_rules.Record([])
 
     @property
     def is_left_out(self):
         """Whether training counts the record as broken."""
-        kinds = {problem.kind for problem in self.problems}
-        return not kinds.isdisjoint(faults.LEFT_OUT)
-
-
-class Record(NamedTuple):
-    """A record, or the unreadable rest of a file (serialized is None).
-
-    Attributes:
-      path: of its file.
-      index: in the file, from 0.
-      serialized: bytes.
-      problem: Problem of the file, or None.
-    """
-
-    path: str
-    index: int
-    serialized: Optional[bytes]
-    problem: Optional[Problem] = None
-
-    @property
-    def place(self):
-        """The file and index as messages show them."""
-        return f"{self.path}, record {self.index}"
+        return self.content.problem(is_training=True) is not None
 
 
 def read_all(paths):
-    """Reads files, with a progress display over their bytes.
+    """Reads files as far as training can, with a progress display over their bytes.
 
     Args:
       paths: list of str.
 
     Yields:
-      Record; see `read`.
+      (place, serialized), see `Record`; or (place, Problem) for the rest of a file.
 
     Raises:
       UserError: a file cannot be opened.
@@ -99,50 +70,38 @@ def read_all(paths):
     total = sum(os.path.getsize(path) for path in paths)
     with progress.progress_bar(total, "byte", unit_scale=True) as bar:
         for path in paths:
-            for record in read(path):
-                yield record
-                bar.update(len(record.serialized or b"") + _FRAMING_BYTES)
+            for index, content in enumerate(_read(path)):
+                yield f"{path}, record {index}", content
+                bar.update(len(content) + _FRAMING_BYTES)
 
 
-def read(path):
-    """Reads one file, as far as training can read it.
-
-    Args:
-      path: str.
-
-    Yields:
-      Record; the last one has a problem if the rest of the file cannot be read.
-
-    Raises:
-      UserError: the file cannot be opened.
-    """
-    position = index = 0
+def _read(path):
+    position = 0
     reason = "TensorFlow finds no more records"
     try:
         size = os.path.getsize(path)
         for serialized in tf.python_io.tf_record_iterator(path):
-            yield Record(path, index, serialized)
+            yield serialized
             position += len(serialized) + _FRAMING_BYTES
-            index += 1
     except tf.errors.DataLossError as error:
         reason = error.message.splitlines()[0]
     except (OSError, tf.errors.OpError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if position < size:
         text = f"the file's last {size - position} bytes cannot be read: {reason}"
-        yield Record(path, index, None, Problem(faults.CUT, text))
+        yield Problem(faults.CUT, text)
 
 
 def check_all(records, label_map):
     """Checks records on all cores.
 
     Args:
-      records: generator of Record, which is closed in the end; at most two chunks of
-        its records are in memory at a time.
+      records: generator, see `read_all`, which is closed in the end; at most two chunks
+        of its records are in memory at a time.
       label_map: categories.LabelMap.
 
     Yields:
-      (Record, Facts), in order.
+      Record, in order.
     """
     check = _Checker(label_map)
     workers = dataset_parser.num_cores()
@@ -165,46 +124,34 @@ class _Checker:
 
     def __init__(self, label_map):
         self._label_map = label_map
-        self._known_ids = np.array(list(label_map.names), np.int64)
         with tf.Graph().as_default() as graph:
             self._encoded = tf.placeholder(tf.string, [])
             image = augmentation.decode(self._encoded)
             self._facts = tf.shape(image), tf.reduce_min(image), tf.reduce_max(image)
         self._session = tf.Session(graph=graph)
 
-    def __call__(self, record):
-        """Returns the Record with its Facts."""
-        if record.serialized is None:
-            return record, Facts([record.problem])
-        content = record_rules.read_record(record.serialized)
+    def __call__(self, place_and_serialized):
+        """Returns the Record."""
+        place, serialized = place_and_serialized
+        if isinstance(serialized, Problem):
+            problems = [serialized]
+            return Record(place, None, problems, record_rules.Record(problems))
+        content = record_rules.read_record(serialized)
         problems = list(content.problems)
-        labels = np.array(content.labels, np.int64)
-        if not any(problem.kind in record_rules.BOX_PROBLEMS for problem in problems):
-            problems += _problems_of_boxes(content.boxes)
-        is_known = np.isin(labels, self._known_ids)
-        for label in labels[~is_known]:
-            text = f"it has a box of category id {label}"
-            problems.append(Problem(record_rules.UNKNOWN, text))
+        for label in content.labels:
+            if label not in self._label_map.names:
+                text = f"it has a box of category id {label}"
+                problems.append(Problem(record_rules.UNKNOWN, text))
         size = None
         if content.encoded:
-            feature = tf.train.Example.FromString(record.serialized).features.feature
-            names = record_rules.named_categories(feature)
+            names = record_rules.categories_of(serialized)
             for text in self._label_map.other_names(names):
-                problems.append(Problem(faults.OTHER_NAME, text))
-            size = self._check_image(content, feature, problems)
-        facts = Facts(
-            problems,
-            id_text=content.id_text,
-            image_id=content.image_id,
-            boxes=content.boxes,
-            labels=labels,
-            size=size,
-            has_known_box=bool(is_known.any()),
-            content=content,
-        )
-        return record, facts
+                problems.append(Problem(json_faults.OTHER_NAME, text))
+            size = self._check_image(content, serialized, problems)
+        has_known_box = any(n in self._label_map.names for n in content.labels)
+        return Record(place, serialized, problems, content, size, has_known_box)
 
-    def _check_image(self, content, feature, problems):
+    def _check_image(self, content, serialized, problems):
         """Returns (width, height), or None if the image cannot be decoded."""
         if not content.height_width[0]:
             return None
@@ -217,11 +164,13 @@ class _Checker:
             problems.append(Problem(faults.UNDECODABLE, text))
             return None
         size = int(shape[1]), int(shape[0])
+        feature = tf.train.Example.FromString(serialized).features.feature
         width = feature["image/width"].int64_list.value
         height = feature["image/height"].int64_list.value
         stated = (width[0], height[0]) if width and height else None
-        if stated:
-            problems += compare_sizes(size, stated, "in its features")
+        text = json_match.problem_of_size(size, stated, "in its features")
+        if text:
+            problems.append(Problem(json_match.OTHER_SIZE, text))
         if brightest < pixels.DARK_BELOW or darkest > pixels.BRIGHT_ABOVE:
             text = f"all its pixels have values from {darkest} to {brightest}"
             problems.append(Problem(faults.FLAT, text))
@@ -237,29 +186,3 @@ def _problems_of_exif(encoded, size, stated):
     if orientation != 1 and not is_told:
         text = f"its EXIF orientation is {orientation}; TensorFlow does not turn images"
         yield Problem(faults.TURNED, text)
-
-
-def compare_sizes(size, stated, source):
-    """Compares an image's size with the size that something else states.
-
-    Args:
-      size: (width, height) of the decoded image in pixels.
-      stated: (width, height).
-      source: str, what states it, for example "in its features".
-
-    Returns:
-      list of at most one Problem.
-    """
-    if stated == size:
-        return []
-    kind = faults.EXCHANGED if stated == size[::-1] else faults.OTHER_SIZE
-    text = "it has {} x {} pixels, {} x {} {}".format(*size, *stated, source)
-    return [Problem(kind, text)]
-
-
-def _problems_of_boxes(boxes):
-    """Yields the Problems of boxes that training accepts."""
-    is_beyond = (np.abs(boxes - np.clip(boxes, 0, 1)) > _ROUNDING).any(axis=1)
-    for box in boxes[is_beyond]:
-        text = f"its box {record_rules.box_text(box)} reaches out of the image"
-        yield Problem(faults.BEYOND, text)

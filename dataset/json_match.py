@@ -3,11 +3,10 @@
 """Compares records with the images and boxes of a COCO json of the same dataset."""
 
 import collections
-import ntpath
-import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from pycocotools import mask
 
 from console.errors import check
 from dataset import box_rules
@@ -15,11 +14,12 @@ from dataset import box_rules
 # Kinds of contradiction.
 NO_ID = "ids that are not in the json"
 OTHER_SIZE = "images of another size than stated"
-OTHER_IMAGE = "images with none of the boxes that the json has for them"
+OTHER_BOXES = "images with other boxes or categories"
 
 # Pixels by which the sides of equal boxes may differ: Pascal VOC counts from 1, and its
 # converters do not agree about it.
 _TOLERANCE = 2.0
+_LEAST_IOU = 0.5
 
 
 def problem_of_size(size, stated, source):
@@ -75,8 +75,8 @@ def _are_near(record, annotations):
 def contradiction(record, image, annotations):
     """Tells whether the json's entry of a record's id is of another image.
 
-    Renamed files and corrected boxes are not a contradiction: either the name of the
-    file or one of the boxes must agree, if the record has boxes.
+    Corrected boxes are not a contradiction: half of the record's boxes, if it has any,
+    must have an IoU of 0.5 with one of the json of their category.
 
     Args:
       record: record_rules.Record that can be used.
@@ -89,18 +89,20 @@ def contradiction(record, image, annotations):
     found = contradiction_of_size(record.image_id, record.height_width, image)
     if found or not record.labels:
         return found
-    own, stated = record.file_name, str(image.get("file_name") or "")
-    has_same_name = own and _stem(own) == _stem(stated)
-    if has_same_name or _are_near(record, annotations).any():
+    height, width = record.height_width
+    corners = record.boxes[:, [1, 0, 3, 2]] * [width, height, width, height]
+    own = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    # pycocotools reads the memory row by row, whatever the order is.
+    own = np.ascontiguousarray(own)
+    stated = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
+    overlaps = np.reshape(mask.iou(own, stated, [0] * len(stated)), (len(own), -1))
+    category_ids = np.array([a["category_id"] for a in annotations], np.float64)
+    is_same = np.equal.outer(np.array(record.labels, np.float64), category_ids)
+    count = (is_same & (overlaps >= _LEAST_IOU)).any(axis=1).sum()
+    if 2 * count >= len(own):
         return None
-    names = f"the record's file is {own!r:.80}, the json's {stated!r:.80}"
-    return OTHER_IMAGE, f"image {record.image_id}: {names}"
-
-
-def _stem(path):
-    """Returns the name of a file without folder and extension, in lower case."""
-    # ntpath knows both kinds of slash.
-    return os.path.splitext(ntpath.basename(path))[0].casefold()
+    text = f"image {record.image_id}: the json has {count} of the {len(own)} boxes"
+    return OTHER_BOXES, text
 
 
 def contradiction_of_size(image_id, height_width, image):

@@ -12,6 +12,7 @@ An element is a dict that says where a record is and holds it:
     reading stopped. `problem_at_end` compares that with the size of the file.
 """
 
+import collections
 import concurrent.futures
 import contextlib
 import functools
@@ -37,8 +38,9 @@ _SHARD_NAME = re.compile(r".*(-\d+-of-\d+|\.tfrecords?|\.tfrec|\.record)", re.I 
 # Hidden files, macOS's copies of attributes among them, and files that other programs
 # are writing or have kept.
 _PASSED_OVER = re.compile(
-    r"\..*|.*(~|\.tmp|\.part|\.partial|\.crdownload|\.crc)", re.I | re.S
+    r"\..*|.*(~|\.(tmp|part|partial|crdownload|crc|bak|old|orig|swp))", re.I | re.S
 )
+_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d{1,6})(.*)", re.S)
 _BYTES_OF_START = 1024
 _LARGEST_RECORD = 2**31
 _MAX_NAMED = 5
@@ -77,7 +79,25 @@ def find(pattern):
         raise ValueError(text)
     if others:
         _warn_once(text)
+    _warn_of_missing_shards(files)
     return files
+
+
+def _warn_of_missing_shards(files):
+    """Logs if a file NAME-00000-of-00004 lacks some of the others."""
+    sets = collections.defaultdict(set)
+    for path in files:
+        match = _NUMBERED.fullmatch(path)
+        if match:
+            start, number, total, end = match.groups()
+            sets[start, int(total), end].add(int(number))
+    for (start, total, end), numbers in sets.items():
+        missing = sorted(set(range(total)) - numbers)
+        if missing:
+            _warn_once(
+                f"{len(missing)} of {total} files {start}-*{end} are missing, number "
+                f"{missing[0]} first"
+            )
 
 
 def _expand(pattern):
@@ -98,8 +118,10 @@ def _warn_once(text):
 def _may_hold_records(path, is_meant):
     """Returns whether a path is a file that is meant to have, or may have, records."""
     name = os.path.basename(path.rstrip("/"))
-    is_passed_over = _PASSED_OVER.fullmatch(name) and not is_meant
-    if is_passed_over or tf.gfile.IsDirectory(path):
+    # Not a pipe, which would be waited for, and not a link that leads nowhere.
+    is_file = os.path.isfile(path) or paths.is_remote(path)
+    is_passed_over = _PASSED_OVER.fullmatch(name) or not is_file
+    if (is_passed_over and not is_meant) or tf.gfile.IsDirectory(path):
         return False
     try:
         with tf.gfile.Open(path, "rb") as file:

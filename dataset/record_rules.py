@@ -22,7 +22,6 @@ _LOWEST, _HIGHEST = float(np.float32(-0.1)), float(np.float32(1.1))
 
 IMAGE_FEATURE = "image/encoded"
 ID_FEATURE = "image/source_id"
-_FILE_NAME_FEATURE = "image/filename"
 BOX_FEATURES = tuple("image/object/bbox/" + n for n in ("ymin", "xmin", "ymax", "xmax"))
 LABEL_FEATURE = "image/object/class/label"
 _NAME_FEATURE = "image/object/class/text"
@@ -75,7 +74,6 @@ class Record(NamedTuple):
       id_text: str, the image id as messages show it, "" if there is none.
       boxes: float32 [G, 4], ltrb, in 0..1; those that count, see box_rules.
       labels: G ints, the category ids.
-      file_name: str, the name of the image's file, "" if there is none.
     """
 
     problems: list
@@ -85,7 +83,6 @@ class Record(NamedTuple):
     id_text: str = ""
     boxes: np.ndarray = np.zeros([0, 4], np.float32)
     labels: Sequence[int] = ()
-    file_name: str = ""
 
     def problem(self, is_training):
         """Returns the text of the first problem that matters, or None.
@@ -127,7 +124,6 @@ def read_record(serialized):
         text = f"its {ID_FEATURE} {source_id[:_SHOWN_ID]!r} is not a number"
         problems.append(Problem(BAD_ID, f"{text} of at most 18 digits"))
     boxes, labels = _read_boxes(feature, height_width, problems)
-    names = feature[_FILE_NAME_FEATURE].bytes_list.value
     return Record(
         problems,
         encoded or b"",
@@ -136,7 +132,6 @@ def read_record(serialized):
         _shown(source_id or b""),
         boxes,
         labels,
-        names[0].decode(errors="replace") if names else "",
     )
 
 

@@ -71,8 +71,8 @@ def read_annotations(label_map):
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
     with as_user_error("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
-    record_checks.compare_with_json(records, coco_gt)
     _log_faults(coco_gt, label_map)
+    record_checks.compare_with_json(records, coco_gt)
     return coco_gt
 
 

@@ -3,6 +3,7 @@
 """Which files of a pattern are taken for TFRecord files, and counting records."""
 
 import gzip
+import os
 import zlib
 
 import pytest
@@ -20,7 +21,7 @@ def write(folder, *names):
 
 
 def test_files_beside_the_shards_are_passed_over_and_named_once(tmp_path, caplog):
-    shards = ["val-00000-of-00002", "val.tfrecord", "val2", "val[3]"]
+    shards = ["val-00000-of-00001", "val.tfrecord", "val2", "val[3]"]
     write(tmp_path, *shards)
     (tmp_path / "val").mkdir()
     content = (tmp_path / "val2").read_bytes()
@@ -81,7 +82,7 @@ def test_a_pattern_without_a_tfrecord_file_is_one_line(tmp_path):
     for pattern, message in (
         ("none*", "none* matches no TFRecord file"),
         ("train*", "2 of 2 matches that cannot be TFRecord files: train, train.zip"),
-        ("gone*", "gone.tfrecord cannot be read: "),
+        ("gone.tfrecord", "gone.tfrecord cannot be read: "),
         ("obs://a/b*", "obs://a/b*: File system scheme"),
     ):
         if "://" not in pattern:
@@ -101,3 +102,14 @@ def test_records_are_counted_by_their_lengths(tmp_path):
     content = (tmp_path / "c").read_bytes()
     (tmp_path / "c").write_bytes(content[:-1])
     assert record_files.count_records(files + [str(tmp_path / "none")]) == 7
+
+
+def test_missing_shards_are_named(tmp_path, caplog):
+    write(tmp_path, "train-00000-of-00003.tfrecord", "train-00001-of-00003.tfrecord")
+    os.mkfifo(str(tmp_path / "train.fifo"))
+    assert len(record_files.find(f"{tmp_path}/train-*")) == 2
+    assert caplog.messages == [
+        f"1 of 3 files {tmp_path}/train-*.tfrecord are missing, number 2 first"
+    ]
+    # Opening a pipe would wait for a writer.
+    assert len(record_files.find(f"{tmp_path}/train*")) == 2

@@ -337,3 +337,21 @@ def test_json_of_the_user_is_never_replaced(tmp_path):
     write_coco(tmp_path / "other.json", ["cat"], [(1, 1, BOX), (2, 1, BOX)])
     errors = fail(tmp_path, "--annotations=other.json", flags[1])
     assert "instances_train.json exists and was not written by this tool" in errors
+
+
+def test_split_does_not_replace_sets_that_were_made_without_it(tmp_path):
+    write_coco(tmp_path / "own" / "all.json", ["cat"], [(n, 1, BOX) for n in (1, 2, 3)])
+    source = "--annotations=own/all.json"
+    succeed(tmp_path, source, "--output_prefix=data/val")
+    before = files_of(tmp_path / "data")
+    errors = fail(tmp_path, source, "--output_prefix=data/train", "--val_fraction=0.4")
+    assert "data/instances_val.json is of a set that was made without" in errors
+    assert files_of(tmp_path / "data") == before
+
+
+def test_set_without_a_box_that_counts_is_told(tmp_path):
+    write_coco(tmp_path / "own" / "all.json", ["cat"], [(1, 1, BOX)])
+    path = tmp_path / "own" / "all.json"
+    path.write_text(path.read_text().replace('"bbox"', '"iscrowd": 1, "bbox"'))
+    output = succeed(tmp_path, "--annotations=own/all.json", "--output_prefix=o/train")
+    assert "no box counts: training or evaluation will refuse this set" in output

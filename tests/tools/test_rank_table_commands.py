@@ -139,8 +139,12 @@ def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding
     "text, message",
     [
         (
+            "adress_0=10.0.0.1\naddress_1=10.0.0.2\n",
+            "device 0 has no address; a device's line is like ",
+        ),
+        (
             "netmask_0=255.0.0.0\n",
-            "has no address of a device; a device's line is like ",
+            "device 0 has no address; a device's line is like ",
         ),
         ("address_0=1.2.3\n", "line 1: 'address_0=1.2.3' is not a device's address; a"),
         ("address_0=1.2.3.4\n" * 2, "line 2: 'address_0=1.2.3.4' repeats a device; a"),

@@ -204,6 +204,8 @@ def print_set(output_prefix: str, entries: list, changes: dict):
         f"{output_prefix}: {len(entries)} images, {len(boxes)} boxes, {num_crowd} of "
         "them crowd"
     )
+    if all(box["iscrowd"] for box in boxes):
+        print("  no box counts: training or evaluation will refuse this set")
     num_without_box = sum(not entry.boxes for entry in entries)
     print(f"  {num_without_box} images without a box (evaluated, not trained on)")
     if num_difficult:

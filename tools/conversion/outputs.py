@@ -77,6 +77,9 @@ def check_free(output_prefix, num_shards, annotations, is_split):
         reasons[json_path] = "is --annotations"
     elif not is_source and os.path.lexists(json_path) and not _has_mark(json_path):
         reasons[json_path] = "exists and was not written by this tool"
+    elif is_split and os.path.basename(output_prefix).startswith("val"):
+        if _has_mark(json_path) and not _has_mark(json_path, _MARK_OF_SPLIT):
+            reasons[json_path] = "is of a set that was made without --val_fraction"
     path = output_prefix + ".txt"
     if is_split and os.path.lexists(path) and not _is_own_list(output_prefix):
         reasons[path] = "exists and was not written by this tool"

@@ -320,9 +320,10 @@ def _unchecked_dataset():
 
 
 def _evaluation_dataset():
-    pattern = [FLAGS.pattern] * _EVALUATION_READS
-    reader = dataset_parser.SSDInputReader(pattern, is_training=False)
-    return reader({"batch_size": FLAGS.batch_size})
+    files = record_files.find(FLAGS.pattern) * _EVALUATION_READS
+    reader = dataset_parser.SSDInputReader(FLAGS.pattern, is_training=False)
+    with mock.patch.object(record_files, "find", lambda pattern: files):
+        return reader({"batch_size": FLAGS.batch_size})
 
 
 _DATASETS = {

@@ -103,7 +103,7 @@ def test_images_that_may_have_lost_their_content_are_counted_and_named(
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     for start, name in (
-        ("2 images that are nearly black or nearly white", "dark0.png"),
+        ("2 images that are nearly black, white or gray", "dark0.png"),
         ("1 images with transparent pixels, whose stored colors", "dark2.png"),
     ):
         end = f"convert again), for example {folder}/{name}"

@@ -346,6 +346,8 @@ INT32 = columns(0, 200, kind=np.int32)
         (tiff(FLOATS, {339: 3, 341: 1.0}), [0, 64, 128, 255], []),
         (tiff(FLOATS * 2 - 1, {339: 3, 340: -1.0, 341: 1.0}), [0, 64, 128, 255], []),
         (tiff(SIGNED, {339: 2, 340: -100.0, 341: 100.0}), [0, 128, 192, 255], []),
+        # Few of the 65536 numbers are used, as by scanners and thermal cameras.
+        (tiff(columns(30000, 31000, 32000), {}), [117, 121, 125], [LOSS]),
         # MaxSampleValue, which may only be the brightest pixel.
         (tiff(TWELVE, {281: 4095}), [0, 18, 243, 255], []),
         (tiff(TWELVE // 2, {281: 2047}), [0, 18, 243, 255], []),

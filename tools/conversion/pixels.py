@@ -19,13 +19,15 @@ TRANSPARENT = (
     "the visible ones, put the images onto a background, and convert again)"
 )
 DARK_OR_BRIGHT = (
-    "images that are nearly black or nearly white after the conversion to 8 bits (if "
+    "images that are nearly black, white or gray after the conversion to 8 bits (if "
     "the numbers in the files use only a part of their bits, such as 12 of 16, scale "
     "them to all bits, and convert again)"
 )
 # The brightest pixel of 14 bits in a file of 16 becomes 63.
 DARK_BELOW = 64
 BRIGHT_ABOVE = 239
+# An image of more than 8 bits that has fewer levels of gray after its conversion.
+_FEWEST_LEVELS = 32
 
 # Tags of a TIFF.
 _BITS, _PHOTOMETRIC, _MAXIMUM, _SMALLEST, _LARGEST = 258, 262, 281, 340, 341
@@ -47,7 +49,8 @@ def to_8_bits(image, encoded):
       ValueError: one line; the file does not tell which of its pixels are white.
     """
     losses = []
-    if image.mode[0] in "FI":
+    is_scaled = image.mode[0] in "FI"
+    if is_scaled:
         result = _scale(image, encoded)
     else:
         if _is_transparent(image):
@@ -57,7 +60,8 @@ def to_8_bits(image, encoded):
         result = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     # A pair for each channel.
     extrema = np.reshape(result.getextrema(), (-1, 2))
-    if extrema.max() < DARK_BELOW or extrema.min() > BRIGHT_ABOVE:
+    is_flat = is_scaled and extrema.max() - extrema.min() < _FEWEST_LEVELS
+    if is_flat or extrema.max() < DARK_BELOW or extrema.min() > BRIGHT_ABOVE:
         losses.append(DARK_OR_BRIGHT)
     return result, losses
 

@@ -366,7 +366,8 @@ INT32 = columns(0, 200, kind=np.int32)
         (gray(INT32, "TIFF"), [0, 0], [LOSS]),
     ],
     ids=(
-        "12_bits white_is_zero largest floats below_0 signed low_contrast maximum 11_bits brightest "
+        "12_bits white_is_zero largest floats below_0 signed low_contrast maximum "
+        "11_bits brightest "
         "sbit sbit_scaled sbit_scaled_dark unknown unknown_png 14_bits 15_bits bright "
         "8_bits 32_bits"
     ).split(),

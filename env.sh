@@ -99,8 +99,8 @@ _ssd_use_venv() {
     local files
     read -ra files <<<"requirements.txt ${SSD_REQUIREMENTS:-}"
     _ssd_is_installed "${files[@]}" || (
-        # The second of two launchers waits, and then finds everything installed. Other
-        # statuses than 1: there is no flock, or the file system has no locks.
+        # The second of two launchers waits, and then finds everything installed. Status
+        # 1: another launcher has the lock. Any other status: locks do not work here.
         flock -n 9 2>/dev/null
         if (($? == 1)); then
             _ssd_say "waiting for another launcher, which installs packages"

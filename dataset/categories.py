@@ -62,7 +62,7 @@ class LabelMap:
           category_id: int.
 
         Returns:
-          int, 1..C-1, or 0 if there is no such category.
+          int, 1..C-1; 0 for a category that is not in the label map.
         """
         return self._classes.get(category_id, 0)
 

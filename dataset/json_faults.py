@@ -16,7 +16,7 @@ CATEGORIES = "categories of the json's boxes that are not in the label map"
 
 _LEFT_OUT = "conversion, training and evaluation leave the box out"
 
-# What the commands do about each kind.
+# How training, evaluation and tools treat each kind of fault.
 CONSEQUENCES = {
     IMAGE_IDS: "conversion stops; evaluation takes the images for one",
     ID_0: "evaluation never matches it; number all annotations from 1",

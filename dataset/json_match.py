@@ -73,7 +73,7 @@ def _are_near(record, annotations):
 
 
 def contradiction(record, image, annotations):
-    """Tells whether the json's entry of a record's id is of another image.
+    """Compares a record with the image of the same id in the json.
 
     Corrected boxes are not a contradiction: half of the record's boxes, if it has any,
     must have an IoU of 0.5 with one of the json of their category.

@@ -108,11 +108,13 @@ def damaged_outside(jpeg, serialized, source):
 
 
 def test_damaged_images_are_refused_decoded_or_named_by_tensorflow(jpeg, source):
+    # The share is about 0.27; among 150 images it exceeds a third by chance.
+    num_examples = max(EXAMPLES, 1500)
     with tf.Graph().as_default(), tf.Session() as session:
         encoded = tf.placeholder(tf.string, [])
         shape = tf.shape(augmentation.decode(encoded))
         counts = {"refused": 0, "decoded": 0, "undecodable": 0}
-        for _ in range(EXAMPLES):
+        for _ in range(num_examples):
             content = damaged(jpeg, source)
             found = record_rules.read_record(records.record(1, content))
             if found.problems:
@@ -124,9 +126,8 @@ def test_damaged_images_are_refused_decoded_or_named_by_tensorflow(jpeg, source)
                 counts["decoded"] += 1
             except tf.errors.InvalidArgumentError:
                 counts["undecodable"] += 1
-    # Most of the bytes of this small image are tables of its header, which the check of
-    # the header does not read.
-    assert counts["undecodable"] < EXAMPLES / 2, counts
+    # Most of the bytes of this small image are tables of its header.
+    assert counts["undecodable"] < num_examples / 3, counts
 
 
 def test_damaged_files_are_read_as_far_as_they_can_be(tmp_path, jpeg, source):

@@ -110,7 +110,7 @@ class SSDInputReader:
             dataset = self._training_batches(files, params)
         else:
             dataset = self._evaluation_batches(files, params)
-        return dataset.prefetch(PREFETCHED_BATCHES)
+        return dataset.prefetch(PREFETCHED_BATCHES).with_options(_threads())
 
     def _training_batches(self, files, params):
         is_deterministic = params.get("deterministic", False)
@@ -248,6 +248,21 @@ def num_cores():
     return os.cpu_count() or 1
 
 
+def _threads():
+    """Returns tf.data.Options: one thread per core, each working on its own image.
+
+    Sharing each operation among threads, TensorFlow's default, makes the training input
+    a quarter slower on two cores with TensorFlow 1.15.
+    """
+    options = tf.data.Options()
+    # TensorFlow 2 has a new name for it, and warns of the old one.
+    renamed = hasattr(options, "threading")
+    threads = options.threading if renamed else options.experimental_threading
+    threads.private_threadpool_size = num_cores()
+    threads.max_intra_op_parallelism = 1
+    return options
+
+
 def synthetic_batches(batch_size, color_on="host"):
     """Creates training batches that cost the host nothing: one batch, repeated.
 
@@ -354,8 +369,7 @@ def _encode_labels(boxes, classes):
 
 def _evaluation_example(example):
     pixels = augmentation.decode(example["encoded"])
-    # Resizing uint8 pixels would take twice as long.
-    resized = tf.image.resize_images(tf.cast(pixels, tf.float32), _IMAGE_SHAPE[:2])
+    resized = tf.image.resize_images(pixels, _IMAGE_SHAPE[:2])
     return {
         "image": resized / 255.0,
         "source_id": example["source_id"],

@@ -186,8 +186,7 @@ def decode_window(encoded, height_width, window, is_flipped):
         lambda: decode(encoded)[top : bottom + 1, left : right + 1],
     )
     resized = tf.image.resize_bilinear(
-        # Resizing uint8 pixels would take twice as long.
-        tf.expand_dims(tf.cast(pixels, tf.float32), 0),
+        tf.expand_dims(pixels, 0),
         [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
         align_corners=True,
     )[0]

@@ -155,7 +155,6 @@ def _make_split(folder, split, image_ids, seed):
     """Draws the pictures of one split; writes them, their json and their TFRecords."""
     image_dir = os.path.join(folder, "images", split)
     os.makedirs(image_dir)
-    names = categories.COCO.names.items()
     images, boxes = [], []
     random = np.random.RandomState(seed)
     for image_id in image_ids:
@@ -171,7 +170,7 @@ def _make_split(folder, split, image_ids, seed):
     dataset = {
         "images": images,
         "annotations": boxes,
-        "categories": [{"id": number, "name": name} for number, name in names],
+        "categories": categories.COCO.entries(),
     }
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)

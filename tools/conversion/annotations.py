@@ -22,19 +22,12 @@ _LARGEST = 2**53
 _ROUNDING = 0.02
 
 
-def plan(
-    dataset: dict,
-    image_dir: str,
-    max_images: int = 0,
-    unusable=None,
-    is_voc: bool = False,
-):
+def plan(dataset: dict, image_dir: str, unusable=None, is_voc: bool = False):
     """Brings images and boxes together, and checks that all image files exist.
 
     Args:
       dataset: the json, as dataset.coco_json.load returns it.
       image_dir: folder of the images.
-      max_images: number of images to use, in the order of their ids; 0 for all.
       unusable: UnusableImages, to which images whose file is missing are added; None
         to allow none.
       is_voc: whether the boxes were given as corners, and messages name --voc_dir.
@@ -55,11 +48,9 @@ def plan(
     if not os.path.isdir(root):
         raise UserError(f"--image_dir={image_dir}: there is no such folder")
     images = _read_images(dataset["images"], root, flag)
-    used_ids = sorted(images)[: max_images or None]
-    boxes, counts = _read_boxes(dataset, images, used_ids, flag, is_voc)
+    boxes, counts = _read_boxes(dataset, images, flag, is_voc)
     entries = []
-    for image_id in used_ids:
-        image = images[image_id]
+    for image_id, image in sorted(images.items()):
         path = os.path.join(root, image["file_name"])
         if os.path.isfile(path):
             size = (image["width"], image["height"])
@@ -106,8 +97,8 @@ def _check_image(image, root):
         raise ValueError(f"the file name leaves {root}")
 
 
-def _read_boxes(dataset, images, used_ids, flag, is_voc):
-    """Reads the boxes of the images that are used.
+def _read_boxes(dataset, images, flag, is_voc):
+    """Reads the boxes of all images.
 
     Returns:
       (boxes, counts): dict from image id to list of boxes, see shards.Entry; and the
@@ -115,22 +106,15 @@ def _read_boxes(dataset, images, used_ids, flag, is_voc):
     """
     faulty, problems = box_rules.sort_out(dataset)
     raise_all([f"{flag} {text}" for text in problems], _REMEDY)
-    boxes = {image_id: [] for image_id in used_ids}
-    unused_ids = set(images).difference(boxes)
-    counts = collections.Counter(
-        kind
-        for kind, annotations in faulty.items()
-        for annotation in annotations
-        if annotation["image_id"] not in unused_ids
-    )
     with as_user_error(flag):
         box_rules.check_any(dataset, faulty)
         # VOC's corners cannot be mistaken for sizes.
         box_rules.check_units(dataset, may_reach_out=is_voc)
+    counts = collections.Counter({kind: len(found) for kind, found in faulty.items()})
+    boxes = {image_id: [] for image_id in images}
     for annotation in dataset["annotations"]:
         image_id = annotation["image_id"]
-        if image_id in boxes:
-            boxes[image_id].append(_to_box(annotation, images[image_id], counts))
+        boxes[image_id].append(_to_box(annotation, images[image_id], counts))
     return boxes, counts
 
 

@@ -33,15 +33,14 @@ SIZE = {"height": 90, "width": 120}
 
 def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, change=None, **size):
     """A record that states its image's size; change is a function of its features."""
-    example = tf.train.Example.FromString(
-        records.record(number, encoded, list(boxes), list(labels))
-    )
-    feature = example.features.feature
-    for name, value in dict(SIZE, **size).items():
-        feature["image/" + name].int64_list.value[:] = [value]
-    if change:
-        change(feature)
-    return example.SerializeToString()
+
+    def change_all(feature):
+        for name, value in dict(SIZE, **size).items():
+            feature["image/" + name].int64_list.value.append(value)
+        if change:
+            change(feature)
+
+    return records.record(number, encoded, boxes, labels, change_all)
 
 
 def without(name):

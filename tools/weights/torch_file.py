@@ -98,16 +98,15 @@ def read(path, names):
 
     Raises:
       ValueError: one line; the file is damaged, or holds something else than tensors.
-      OSError: it cannot be read.
     """
     try:
         if not zipfile.is_zipfile(path):
             return _read_legacy(path, names)
         with zipfile.ZipFile(path) as archive:
             return _read_zip(archive, names)
-    except (OSError, ValueError):
+    except ValueError:
         raise
-    # Unpickling a damaged file raises errors of many classes.
+    # A damaged file raises errors of many classes.
     except Exception as error:
         raise ValueError(f"it is damaged: {error!r}") from error
 

@@ -44,7 +44,7 @@ def read_ids(pattern, **params):
 @pytest.mark.parametrize("is_training", [False, True])
 @pytest.mark.parametrize(
     "records_per_file, num_ranks",
-    [([5], 1), ([5], 3), ([3, 4, 2], 2), ([3, 4, 2, 6], 2), ([1, 0, 7], 8)],
+    [([5], 1), ([5], 3), ([3, 4, 2], 2), ([3, 4, 2, 6], 2), ([1, 0, 7], 5)],
 )
 def test_every_record_belongs_to_exactly_one_rank(
     tmp_path, jpeg, records_per_file, num_ranks, is_training
@@ -84,7 +84,7 @@ def test_eval_samples_takes_the_same_images_with_any_number_of_ranks(
 ):
     pattern = write_numbered(tmp_path, jpeg, sizes)
     found = []
-    for num_ranks in (1, 3):
+    for num_ranks in (1, 2):
         ids = []
         for rank in range(num_ranks):
             ids += read_ids(

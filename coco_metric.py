@@ -124,17 +124,15 @@ def create_coco(val_json_file):
 def to_coco(dataset):
     """Checks and completes the entries of a COCO json.
 
-    Annotations that do not count are left out, see box_rules. The others get the "area"
-    of their box if they have none that is positive, and an "iscrowd" of 0 if they have
-    none.
+    Annotations that do not count are left out, and the others completed, see
+    box_rules.sort_out.
 
     Args:
       dataset: dict, see coco_json.load; it is changed.
 
     Returns:
       pycocotools COCO. It has one more attribute, faulty: defaultdict from str, the
-      kind of fault, to the list of its annotations: those that were left out, see
-      box_rules.LEFT_OUT, and those whose area is wrong.
+      kind of fault, to the list of its annotations, see box_rules.sort_out.
 
     Raises:
       ValueError: one line; an entry is wrong, or no box counts.
@@ -148,12 +146,11 @@ def to_coco(dataset):
                     f"an entry of {section} is wrong: id {number!r:.80} is not a whole "
                     "number"
                 )
-    faulty = box_rules.sort_out(dataset)
-    for annotation in dataset["annotations"]:
-        fault = _complete(annotation)
-        if fault:
-            faulty[fault].append(annotation)
-    counts = collections.Counter(entry["id"] for entry in dataset["annotations"])
+    faulty, problems = box_rules.sort_out(dataset)
+    if problems:
+        raise ValueError(problems[0])
+    annotations = dataset["annotations"]
+    counts = collections.Counter(entry["id"] for entry in annotations)
     repeated = sorted(key for key, count in counts.items() if count > 1)
     if repeated:
         # pycocotools would keep only one of them, and AP would be far too low.
@@ -161,31 +158,14 @@ def to_coco(dataset):
             f"{len(repeated)} ids stand for several annotations, the first is "
             f"{repeated[0]}; number all annotations from 1"
         )
-    box_rules.check_all(dataset, faulty)
+    num_crowd = sum(annotation["iscrowd"] for annotation in annotations)
+    box_rules.check_any(dataset, faulty, num_crowd)
+    box_rules.check_units(dataset)
     coco = COCO()
     coco.dataset, coco.faulty = dataset, faulty
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def _complete(annotation):
-    """Adds what an annotation lacks; returns the fault of its area, or None."""
-    if annotation.setdefault("iscrowd", 0) not in (0, 1):
-        raise ValueError(
-            f"iscrowd {annotation['iscrowd']!r:.80} is neither 0 nor 1, in "
-            f"{annotation!r:.200}"
-        )
-    _, _, width, height = annotation["bbox"]
-    area = annotation.setdefault("area", width * height)
-    if not isinstance(area, (int, float)) or not abs(area) < _LARGEST_ID:
-        raise ValueError(f"area {area!r:.80} is not a size, in {annotation!r:.200}")
-    if area <= 0:
-        annotation["area"] = width * height
-        return box_rules.NO_AREA
-    # Outlines are rounded to whole pixels on each side.
-    is_large = area > (width + 1) * (height + 1)
-    return box_rules.LARGE_AREA if is_large else None
 
 
 def to_detections(prediction, label_map=categories.COCO):

@@ -11,7 +11,7 @@ Takes three minutes on two cores, six with --stages. It prints:
     images per core-second of processor time, and the cores that 4474 images/s need;
   peak memory;
   the rates of training and of decoding alone on one core and on two;
-  with --stages the cost of each stage alone, and the cost of checking the records.
+  with --stages the cost of each stage alone.
 
 Each kind is measured in a process of its own, pinned to as many cores as its line says;
 all stages share one process. The processes take turns, because the speed of a machine
@@ -37,7 +37,7 @@ sys.path.insert(0, ROOT)
 
 import anchors
 import dataset_parser
-from dataset import augmentation, color, record_files, record_rules
+from dataset import augmentation, color, record_files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("pattern", None, "Glob of TFRecord files.", required=True)
@@ -76,8 +76,6 @@ def main(_):
     kinds = [(kind, cores) for kind in ("decode", "evaluation", "training")]
     kinds += [("training", 1), ("training", min(2, cores))]
     kinds += [("decode", 1), ("decode", min(2, cores))]
-    if FLAGS.stages:
-        kinds += [("checked", 1), ("unchecked", 1)]
     answers = _ask_in_turns(kinds)
     _print_rates(answers, cores)
     if cores > 1:
@@ -86,7 +84,6 @@ def main(_):
     if FLAGS.stages:
         with _Child("stages", 1) as child:
             _print_stages(child.ask())
-        _print_check(*(answers[k, 1] for k in ("training", "checked", "unchecked")))
 
 
 class _Child:
@@ -202,22 +199,6 @@ def _print_stages(milliseconds):
         print(f"  {name:34} {value:6.3f} ms per image")
 
 
-def _print_check(training, checked, unchecked):
-    whole, checked, unchecked = (
-        1e3 / _median("per_core_second", answers)
-        for answers in (training, checked, unchecked)
-    )
-    cost = checked - unchecked
-    print(
-        f"checking the records: {cost:.3f} of {whole:.3f} ms per image, "
-        f"{100 * cost / (whole - cost):.1f} % more"
-    )
-
-
-def _peak_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
 class _Run:
     """A dataset of batches, and a session that runs it."""
 
@@ -244,7 +225,7 @@ class _Run:
         return {
             "rate": images / (time.time() - start),
             "per_core_second": images / (time.process_time() - busy),
-            "memory": _peak_memory(),
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         }
 
     def _run(self, seconds):
@@ -280,45 +261,6 @@ def _training_dataset():
     return reader({"batch_size": FLAGS.batch_size, "color_on": FLAGS.color_on})
 
 
-def _parsed_only(example, color_on="host"):
-    """Replaces training_example, whose time varies more than a check takes."""
-    del color_on
-    return tf.size(example["boxes"])
-
-
-@mock.patch.object(dataset_parser, "training_example", _parsed_only)
-def _checked_dataset():
-    """Training up to the parsed records."""
-    return _training_dataset()
-
-
-def _unchecked_dataset():
-    """The same with TensorFlow's parser, which does not look for broken records."""
-    files = tf.data.Dataset.from_tensor_slices(record_files.find(FLAGS.pattern))
-    together = record_files.FILES_READ_TOGETHER
-    dataset = files.shuffle(together).interleave(
-        tf.data.TFRecordDataset, together, num_parallel_calls=_AUTOTUNE
-    )
-    features = {
-        name: tf.VarLenFeature(tf.float32) for name in record_rules.BOX_FEATURES
-    }
-    features[record_rules.LABEL_FEATURE] = tf.VarLenFeature(tf.int64)
-    features[record_rules.IMAGE_FEATURE] = tf.FixedLenFeature([], tf.string)
-
-    def parse(record):
-        parsed = tf.parse_single_example(record, features)
-        sides = [parsed[name].values for name in record_rules.BOX_FEATURES]
-        example = {"boxes": tf.stack(sides, axis=1)}
-        example["encoded"] = parsed[record_rules.IMAGE_FEATURE]
-        return example
-
-    dataset = dataset.map(parse).filter(lambda example: tf.size(example["boxes"]) > 0)
-    dataset = dataset.shuffle(dataset_parser.SHUFFLED_EXAMPLES).repeat()
-    dataset = dataset.map(_parsed_only, dataset_parser.num_cores())
-    dataset = dataset.batch(FLAGS.batch_size, drop_remainder=True)
-    return dataset.prefetch(dataset_parser.PREFETCHED_BATCHES)
-
-
 def _evaluation_dataset():
     files = record_files.find(FLAGS.pattern) * _EVALUATION_READS
     reader = dataset_parser.SSDInputReader(FLAGS.pattern, is_training=False)
@@ -330,8 +272,6 @@ _DATASETS = {
     "decode": _decode_dataset,
     "training": _training_dataset,
     "evaluation": _evaluation_dataset,
-    "checked": _checked_dataset,
-    "unchecked": _unchecked_dataset,
 }
 
 

@@ -17,13 +17,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import anchors
+import dataset_parser
 import ssd_model
 from devices import base, selection
 
@@ -60,7 +59,7 @@ def measure(precision_mode):
     dtype = tf.bfloat16 if is_mixed else tf.float32
     with tf.Graph().as_default():
         product = _matrix_product(dtype)
-        train_op = _train_op(FLAGS.batch_size)
+        train_op = _train_op()
         with tf.Session(config=config) as session:
             session.run(tf.global_variables_initializer())
             seconds = _take_turns(session, [product, train_op])
@@ -101,22 +100,11 @@ def _matrix_product(dtype):
     return tf.matmul(left, right).op
 
 
-def _train_op(batch_size):
-    """Returns the train_op on random images, each with a few random matches."""
-    random = np.random.RandomState(0)
-    num_boxes = anchors.NUM_DEFAULT_BOXES
-    classes = random.randint(1, 81, [batch_size, num_boxes])
-    classes *= random.uniform(size=classes.shape) < 0.005
-    size = anchors.IMAGE_SIZE
-    images = random.uniform(size=[batch_size, size, size, 3])
-    boxes = random.normal(size=[batch_size, num_boxes, 4])
-    labels = {
-        "classes": tf.constant(classes, tf.int32),
-        "boxes": tf.constant(boxes, tf.float32),
-        "num_matched_boxes": tf.constant((classes > 0).sum(1), tf.float32),
-    }
-    features = {"image": tf.Variable(images.astype(np.float32), trainable=False)}
-    params = dict(ssd_model.DEFAULT_PARAMS, batch_size=batch_size)
+def _train_op():
+    """Returns the train_op on a batch in memory."""
+    batches = dataset_parser.synthetic_batches(FLAGS.batch_size)
+    features, labels = tf.data.make_one_shot_iterator(batches).get_next()
+    params = dict(ssd_model.DEFAULT_PARAMS, batch_size=FLAGS.batch_size)
     mode = tf.estimator.ModeKeys.TRAIN
     return ssd_model.ssd_model_fn(features, labels, mode, params).train_op
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The frame of every command in tools/ and benchmarks/: flags, errors, exit status."""
+"""The frame of every command in tools/: flags, errors, exit status."""
 
 import os
 import signal

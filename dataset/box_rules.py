@@ -96,79 +96,103 @@ def _sizes(dataset):
 
 
 def sort_out(dataset):
-    """Leaves the boxes out of a COCO json that do not count.
+    """Leaves the boxes out of a COCO json that do not count, and completes the others.
+
+    Boxes whose "area" is missing or not positive get that of the part in the image, and
+    "iscrowd" becomes 0 where it is missing.
 
     Args:
       dataset: dict, see coco_json.load; its "annotations" become those that count.
 
     Returns:
-      defaultdict from each reason, see LEFT_OUT, to the list of its annotations.
-
-    Raises:
-      ValueError: one line; an annotation is not valid.
+      (faulty, problems): defaultdict from the kind of fault to the list of its
+      annotations: those that were left out, see LEFT_OUT, and those whose area is
+      wrong; and list of str, a line for each annotation that is not valid.
     """
     sizes = _sizes(dataset)
     category_ids = {category["id"] for category in dataset["categories"]}
-    kept, left_out = [], collections.defaultdict(list)
+    kept, faulty, problems = [], collections.defaultdict(list), []
     for annotation in dataset["annotations"]:
         try:
-            reason = _reason(annotation, sizes, category_ids)
+            fault = _complete(annotation, sizes, category_ids)
         except ValueError as error:
-            text = f"annotation {annotation!r:.200} is wrong"
-            raise ValueError(f"{text}: {error}") from error
-        (left_out[reason] if reason else kept).append(annotation)
+            problems.append(f"annotation {annotation!r:.200} is wrong: {error}")
+            continue
+        if fault:
+            faulty[fault].append(annotation)
+        if fault not in LEFT_OUT:
+            kept.append(annotation)
     dataset["annotations"] = kept
-    return left_out
+    return faulty, problems
 
 
-def _reason(annotation, sizes, category_ids):
+def _complete(annotation, sizes, category_ids):
+    """Checks an annotation, and adds what it lacks; returns its fault, or None."""
     for name in ("image_id", "category_id"):
         # A text would not equal any id.
         if type(annotation.get(name)) not in (int, float):
-            raise ValueError(f"{name} {annotation.get(name)!r:.80} is not a number")
+            raise ValueError(f"{name} must be a number")
     size = sizes.get(annotation["image_id"], _ANY_SIZE)
     clipped = clip(annotation.get("bbox"), size)
     if annotation["image_id"] not in sizes:
         return UNKNOWN_IMAGE
     if annotation["category_id"] not in category_ids:
         return UNKNOWN_CATEGORY
-    return None if clipped else NO_SIZE
+    if clipped is None:
+        return NO_SIZE
+    if annotation.setdefault("iscrowd", 0) not in (0, 1):
+        raise ValueError(f"iscrowd {annotation['iscrowd']!r:.80} is neither 0 nor 1")
+    return _complete_area(annotation, clipped)
 
 
-def check_all(dataset, faulty):
-    """Checks that boxes count at all, and that they are in pixels.
+def _complete_area(annotation, clipped):
+    left, top, right, bottom = clipped
+    inside = (right - left) * (bottom - top)
+    area = annotation.get("area")
+    if area is None:
+        annotation["area"] = inside
+        return None
+    if type(area) not in (int, float) or not abs(area) < _LARGEST:
+        raise ValueError(f"area {area!r:.80} is not a number of pixels")
+    if area <= 0:
+        annotation["area"] = inside
+        return NO_AREA
+    # Outlines are rounded to whole pixels on each side.
+    _, _, width, height = annotation["bbox"]
+    return LARGE_AREA if area > (width + 1) * (height + 1) else None
+
+
+def check_any(dataset, faulty, num_crowd=0):
+    """Checks that any box counts, if there are boxes.
 
     Args:
       dataset: dict, after `sort_out`.
       faulty: dict, the result of `sort_out`.
+      num_crowd: int, number of boxes that evaluation ignores.
 
     Raises:
-      ValueError: one line; no box counts, or all are in other units or orders.
+      ValueError: one line; no box counts.
     """
-    annotations = dataset["annotations"]
-    num_crowd = sum(bool(annotation.get("iscrowd")) for annotation in annotations)
-    if num_crowd == len(annotations) and (annotations or faulty):
-        counts = {reason: len(faulty[reason]) for reason in LEFT_OUT}
-        counts["crowd boxes, which evaluation ignores"] = num_crowd
+    counts = {reason: len(faulty.get(reason, ())) for reason in LEFT_OUT}
+    counts["crowd boxes, which evaluation ignores"] = num_crowd
+    if len(dataset["annotations"]) == num_crowd and any(counts.values()):
         reasons = ", ".join(f"{n} {reason}" for reason, n in counts.items() if n)
-        raise ValueError(f"no box counts: there are {reasons}")
-    sizes = _sizes(dataset)
-    check_units(
-        [annotation["bbox"] for annotation in annotations],
-        [sizes[annotation["image_id"]] for annotation in annotations],
-    )
+        raise ValueError(
+            f"no box counts: there are {reasons}; correct the boxes or their numbers"
+        )
 
 
-def check_units(boxes, sizes):
+def check_units(dataset, may_reach_out=False):
     """Checks that the boxes of a whole dataset are [x, y, width, height] in pixels.
 
     Args:
-      boxes: list of [x, y, width, height].
-      sizes: list of (width, height), the size of the image of each box.
+      dataset: dict, after `sort_out`.
+      may_reach_out: bool, whether any number of boxes may reach out of their images.
 
     Raises:
       ValueError: one line; they are fractions of the image, or most reach out of it.
     """
+    boxes = [annotation["bbox"] for annotation in dataset["annotations"]]
     if not boxes:
         return
     x, y, width, height = np.array(boxes, np.float64).T
@@ -178,8 +202,11 @@ def check_units(boxes, sizes):
             f"all {len(boxes)} boxes lie within 0..1, such as {list(boxes[0])}: they "
             "are fractions of the image; multiply them by its width and height"
         )
-    is_outside = (ends > np.array(sizes) + 1).any(axis=1)
-    if len(boxes) >= _FEWEST_BOXES and is_outside.mean() > _SHARE_OUTSIDE:
+    sizes = _sizes(dataset)
+    sizes = np.array([sizes[a["image_id"]] for a in dataset["annotations"]])
+    is_outside = (ends > sizes + 1).any(axis=1)
+    is_share_large = len(boxes) >= _FEWEST_BOXES and is_outside.mean() > _SHARE_OUTSIDE
+    if is_share_large and not may_reach_out:
         raise ValueError(
             f"{is_outside.sum()} of {len(boxes)} boxes reach out of their images, such "
             f"as {list(boxes[int(is_outside.argmax())])}: give x, y, width, height in "

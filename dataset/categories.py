@@ -7,6 +7,7 @@ the number that the network uses: 0 is background, and 1..C-1 stand for the cate
 in ascending order.
 """
 
+import json
 import os
 
 from console import paths, text_file
@@ -119,6 +120,10 @@ class LabelMap:
     def entries(self):
         """Returns the categories as a COCO json's list "categories"."""
         return [{"id": number, "name": name} for number, name in self.names.items()]
+
+    def to_json(self):
+        """Returns the content of a label_map.json, bytes."""
+        return json.dumps({"categories": self.entries()}, indent=1).encode()
 
 
 def _plain(name):

@@ -49,9 +49,13 @@ def problem_of_boxes(record, annotations):
     Returns:
       str, how they differ; None if they do not.
     """
-    is_same = _are_near(record, annotations)
-    category_ids = np.array([a["category_id"] for a in annotations], np.float64)
-    is_same &= np.equal.outer(np.array(record.labels, np.float64), category_ids)
+    height, width = record.height_width
+    clipped = [box_rules.clip(a["bbox"], (width, height)) for a in annotations]
+    # None: outside of the record's image.
+    stated = [corners or [np.inf] * 4 for corners in clipped]
+    stated = np.array(stated, np.float64).reshape(-1, 4)
+    is_same = np.abs(_corners(record)[:, None] - stated).max(axis=2) <= _TOLERANCE
+    is_same &= _have_same_category(record, annotations)
     alone, missing = (~is_same.any(axis=1)).sum(), (~is_same.any(axis=0)).sum()
     if not alone and not missing:
         return None
@@ -61,15 +65,16 @@ def problem_of_boxes(record, annotations):
     )
 
 
-def _are_near(record, annotations):
-    """Returns bool [boxes of the record, annotations]: where the boxes are equal."""
+def _corners(record):
+    """Returns [left, top, right, bottom] of a record's boxes in pixels, [G, 4]."""
     height, width = record.height_width
-    own = record.boxes[:, [1, 0, 3, 2]] * [width, height, width, height]
-    clipped = [box_rules.clip(a["bbox"], (width, height)) for a in annotations]
-    # None: outside of the record's image.
-    stated = [corners or [np.inf] * 4 for corners in clipped]
-    stated = np.array(stated, np.float64).reshape(-1, 4)
-    return np.abs(own[:, None] - stated).max(axis=2) <= _TOLERANCE
+    return record.boxes[:, [1, 0, 3, 2]] * [width, height, width, height]
+
+
+def _have_same_category(record, annotations):
+    """Returns bool [boxes of the record, annotations]."""
+    category_ids = np.array([a["category_id"] for a in annotations], np.float64)
+    return np.equal.outer(np.array(record.labels, np.float64), category_ids)
 
 
 def contradiction(record, image, annotations):
@@ -89,16 +94,13 @@ def contradiction(record, image, annotations):
     found = contradiction_of_size(record.image_id, record.height_width, image)
     if found or not record.labels:
         return found
-    height, width = record.height_width
-    corners = record.boxes[:, [1, 0, 3, 2]] * [width, height, width, height]
-    own = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     # pycocotools reads the memory row by row, whatever the order is.
-    own = np.ascontiguousarray(own)
+    own = np.ascontiguousarray(_corners(record))
+    own[:, 2:] -= own[:, :2]
     stated = np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4)
     overlaps = np.reshape(mask.iou(own, stated, [0] * len(stated)), (len(own), -1))
-    category_ids = np.array([a["category_id"] for a in annotations], np.float64)
-    is_same = np.equal.outer(np.array(record.labels, np.float64), category_ids)
-    count = (is_same & (overlaps >= _LEAST_IOU)).any(axis=1).sum()
+    is_same = _have_same_category(record, annotations) & (overlaps >= _LEAST_IOU)
+    count = is_same.any(axis=1).sum()
     if 2 * count >= len(own):
         return None
     text = f"image {record.image_id}: the json has {count} of the {len(own)} boxes"

@@ -185,13 +185,15 @@ def test_area_and_iscrowd_may_be_missing_and_ids_negative(coco, tmp_path):
     [
         ({"id": 2}, "x.json: 1 ids stand for several annotations, the first is 2; num"),
         ({"id": True}, "x.json: .* id True is not a whole"),
-        ({"category_id": "1"}, "is wrong: category_id '1' is not a number"),
-        ({"image_id": None}, "is wrong: image_id None is not a number"),
+        ({"category_id": "1"}, "is wrong: category_id must be a number"),
+        ({"image_id": [1]}, "is wrong: image_id must be a number"),
         ({"bbox": [1, 2, 3]}, r"is wrong: bbox \[1, 2, 3\] is not a list of four num"),
         ({"bbox": None}, "is wrong: bbox None is not a list of four numbers"),
         ({"bbox": [1, 2, "3", 4]}, r"is wrong: bbox \[1, 2, '3', 4\] is not a list"),
-        ({"area": float("nan")}, "area nan is not a size, in .*'id': 3"),
-        ({"iscrowd": 2}, "iscrowd 2 is neither 0 nor 1, in .*'id': 3"),
+        ({"area": float("nan")}, "'id': 3.*: area nan is not a number of pixels"),
+        ({"area": "big"}, "area 'big' is not a number of pixels"),
+        ({"area": 10**400}, "000 is not a number of pixels"),
+        ({"iscrowd": 2}, "'id': 3.*: iscrowd 2 is neither 0 nor 1"),
     ],
 )
 def test_an_annotation_that_pycocotools_cannot_count_is_refused(

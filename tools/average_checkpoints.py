@@ -13,7 +13,6 @@ step, are those of the newest checkpoint. Evaluation (--checkpoint_path), export
 --init_checkpoint take the folder like any other.
 """
 
-import json
 import os
 import sys
 
@@ -102,10 +101,7 @@ def _label_map(checkpoint_paths):
             files[0],
             file,
         )
-    if not files:
-        return None
-    entries = label_maps[0].entries()
-    return json.dumps({"categories": entries}, indent=1).encode()
+    return label_maps[0].to_json() if files else None
 
 
 def _average(paths):

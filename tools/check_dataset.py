@@ -80,15 +80,14 @@ def main(patterns):
     found = findings.Findings(label_map, FLAGS.max_lines)
     if dataset:
         found.add_json(FLAGS.json, dataset)
-    sample = _Sample(FLAGS.sheet_images, FLAGS.seed)
     checked = record_check.check_all(record_check.read_all(paths), label_map)
     with contextlib.closing(checked):
-        for record in checked:
-            found.add(record)
-            sample.offer(record)
+        trained_on = _add_all(found, checked, FLAGS.seed)
+        # Only these are in memory at a time.
+        sample = heapq.nlargest(FLAGS.sheet_images, trained_on)
     found.finish()
     found.print(paths)
-    chosen = sample.chosen()
+    chosen = [entry[1:] for entry in sorted(sample)]
     if FLAGS.sheet and chosen:
         contact_sheet.draw(chosen, label_map, FLAGS.sheet)
         print(f"{FLAGS.sheet}: {len(chosen)} records as the network sees them")
@@ -109,29 +108,26 @@ def _check_sheet(path):
             raise UserError(f"--sheet={path} exists and is not a PNG; name a new file")
 
 
-class _Sample:
-    """A random sample of the records that are trained on."""
+def _add_all(found, checked, seed):
+    """Adds records to the findings; yields those that are trained on, with titles.
 
-    def __init__(self, size, seed):
-        self._size, self._random = size, random.Random(seed)
-        # Those with the largest random numbers.
-        self._heap = []
+    Args:
+      found: findings.Findings.
+      checked: iterable of record_check.Record.
+      seed: int.
 
-    def offer(self, record):
-        """Considers one more record."""
+    Yields:
+      (number, title, serialized), with a random number.
+    """
+    generator = random.Random(seed)
+    for record in checked:
+        found.add(record)
         # The size is None if the image cannot be decoded.
-        if record.is_left_out or not record.has_known_box or not record.size:
-            return
-        id_text, place = record.content.id_text or "?", os.path.basename(record.place)
-        title = "image {}, {} x {} ({})".format(id_text, *record.size, place)
-        entry = self._random.random(), title, record.serialized
-        heapq.heappush(self._heap, entry)
-        if len(self._heap) > self._size:
-            heapq.heappop(self._heap)
-
-    def chosen(self):
-        """Returns the list of (title, serialized) for contact_sheet.draw."""
-        return [entry[1:] for entry in sorted(self._heap)]
+        if record.has_known_box and record.size and not record.is_left_out:
+            id_text = record.content.id_text or "?"
+            place = os.path.basename(record.place)
+            title = "image {}, {} x {} ({})".format(id_text, *record.size, place)
+            yield generator.random(), title, record.serialized
 
 
 if __name__ == "__main__":

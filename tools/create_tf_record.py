@@ -66,9 +66,6 @@ def _define_flags():
     )
     flags.DEFINE_integer("num_shards", 16, "Files to write.", 1, shards.MAX_SHARDS)
     flags.DEFINE_integer("workers", os.cpu_count(), "Threads.", lower_bound=1)
-    flags.DEFINE_integer(
-        "max_images", 0, "Convert only the first N images by id; 0: all.", lower_bound=0
-    )
     flags.DEFINE_float(
         "val_fraction",
         0,
@@ -189,7 +186,7 @@ def _read(map_path, unusable):
     if map_path:
         label_map.check_agreement(names, map_path)
     entries, counts = annotations.plan(
-        dataset, image_dir, FLAGS.max_images, unusable, bool(FLAGS.voc_dir)
+        dataset, image_dir, unusable, bool(FLAGS.voc_dir)
     )
     return names, entries, counts
 

@@ -13,9 +13,7 @@ flags give the same bytes.
 import colorsys
 import json
 import os
-import shutil
 import sys
-import tempfile
 
 import numpy as np
 from absl import flags
@@ -24,8 +22,8 @@ from PIL import Image
 # The modules of the project are in the folder above this one.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import command
-from console.errors import UserError, as_user_error
+from console import command, new_folder
+from console.errors import UserError
 from conversion import annotations, shards
 from dataset import categories
 
@@ -157,7 +155,6 @@ def _make_split(folder, split, image_ids, seed):
     """Draws the pictures of one split; writes them, their json and their TFRecords."""
     image_dir = os.path.join(folder, "images", split)
     os.makedirs(image_dir)
-    names = categories.COCO.names.items()
     images, boxes = [], []
     random = np.random.RandomState(seed)
     for image_id in image_ids:
@@ -173,7 +170,7 @@ def _make_split(folder, split, image_ids, seed):
     dataset = {
         "images": images,
         "annotations": boxes,
-        "categories": [{"id": number, "name": name} for number, name in names],
+        "categories": categories.COCO.entries(),
     }
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
@@ -194,32 +191,15 @@ def main(_):
     if os.path.isfile(folder) or os.path.isdir(folder) and os.listdir(folder):
         _check_finished(folder, settings)
         return
-    with as_user_error(f"--output_dir={folder}:", OSError):
-        _make(folder, settings)
-
-
-def _make(folder, settings):
-    # Written beside its final place and renamed at the end, so that an interrupted run
-    # does not leave half of a sample.
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    partial = tempfile.mkdtemp(prefix=".sample-", dir=os.path.dirname(folder))
     try:
-        first_val = settings["num_train"] + 1
-        val_ids = range(first_val, first_val + settings["num_val"])
-        _make_split(partial, "train2017", range(1, first_val), [settings["seed"], 0])
-        _make_split(partial, "val2017", val_ids, [settings["seed"], 1])
-        with open(os.path.join(partial, _MARKER), "w") as file:
-            json.dump(settings, file)
-        os.chmod(partial, 0o755)
-        _rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _rename(partial, folder):
-    try:
-        os.replace(partial, folder)
-    except OSError:
+        with new_folder.create("output_dir", folder) as partial:
+            first_val = FLAGS.num_train + 1
+            val_ids = range(first_val, first_val + FLAGS.num_val)
+            _make_split(partial, "train2017", range(1, first_val), [FLAGS.seed, 0])
+            _make_split(partial, "val2017", val_ids, [FLAGS.seed, 1])
+            with open(os.path.join(partial, _MARKER), "w") as file:
+                json.dump(settings, file)
+    except UserError:
         # On a file system without locks, another rank may have created it meanwhile.
         if not os.path.exists(os.path.join(folder, _MARKER)):
             raise

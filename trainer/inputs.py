@@ -3,7 +3,6 @@
 """The input files that the flags name: --data_dir, records and the label map."""
 
 import contextlib
-import json
 import os
 
 from console import atomic_file, paths
@@ -126,6 +125,5 @@ def save_label_map(label_map):
     if categories.find_label_map(None, FLAGS.model_dir):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
-    text = json.dumps({"categories": label_map.entries()}, indent=1)
     with as_user_error("--model_dir:", atomic_file.NotWritableError):
-        atomic_file.write_atomically(path, text.encode())
+        atomic_file.write_atomically(path, label_map.to_json())

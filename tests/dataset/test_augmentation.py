@@ -58,37 +58,37 @@ def numpy_window(random, boxes):
         if choice == 0:
             return [0.0, 0.0, 1.0, 1.0]
         min_iou = (0, 0.1, 0.3, 0.5, 0.7, 0.9)[choice - 1]
-        accepted = None
-        for _ in range(50):
-            height, width = random.uniform(0.3, 1, 2)
-            top, left = random.uniform(0, 1 - height), random.uniform(0, 1 - width)
-            window = [top, left, top + height, left + width]
-            if is_valid(window, boxes, min_iou):
-                accepted = window
-        if accepted:
-            return accepted
+        size = random.uniform(0.3, 1, [50, 2])
+        corner = random.uniform(0, 1 - size)
+        windows = np.concatenate([corner, corner + size], axis=1)
+        accepted = windows[is_valid(windows, boxes, min_iou)]
+        if len(accepted):
+            return accepted[-1]
 
 
-def is_valid(window, boxes, min_iou):
-    top, left, bottom, right = window
-    if not 0.5 < (bottom - top) / (right - left) < 2:
-        return False
-    if min(numpy_iou(window, box) for box in boxes) <= min_iou:
-        return False
-    return any(center_inside(window, box) for box in boxes)
+def is_valid(windows, boxes, min_iou):
+    """bool [...] for windows [..., 4] and boxes [G, 4]."""
+    height, width = np.moveaxis(windows[..., 2:] - windows[..., :2], -1, 0)
+    is_valid = (0.5 < height / width) & (height / width < 2)
+    is_valid &= numpy_iou(windows, boxes).min(axis=-1) > min_iou
+    return is_valid & center_inside(windows, boxes).any(axis=-1)
 
 
-def center_inside(window, box):
-    y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return window[0] < y < window[2] and window[1] < x < window[3]
+def center_inside(windows, boxes):
+    """bool [..., G] for windows [..., 4] and boxes [G, 4]."""
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    windows = windows[..., None, :]
+    return ((windows[..., :2] < center) & (center < windows[..., 2:])).all(axis=-1)
 
 
-def numpy_iou(a, b):
-    height = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-    width = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    both = height * width
-    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
-    return both / (areas - both)
+def numpy_iou(windows, boxes):
+    """[..., G] for windows [..., 4] and boxes [G, 4]."""
+    windows = windows[..., None, :]
+    low = np.maximum(windows[..., :2], boxes[:, :2])
+    high = np.minimum(windows[..., 2:], boxes[:, 2:])
+    both = np.maximum(high - low, 0).prod(axis=-1)
+    areas = [(a[..., 2:] - a[..., :2]).prod(axis=-1) for a in (windows, boxes)]
+    return both / (sum(areas) - both)
 
 
 def is_whole(windows):
@@ -156,7 +156,7 @@ def test_no_window_exceeds_the_largest_minimum():
             shifts = random.normal(0, random.choice([1e-4, 0.03, 0.2]), (2, 4))
             near = np.sort((window + shifts).reshape(2, 2, 2), axis=1).reshape(2, 4)
             with np.errstate(invalid="ignore"):
-                found = np.nan_to_num(min(numpy_iou(window, box) for box in near))
+                found = np.nan_to_num(numpy_iou(window, near)).min()
             most = session.run(limit, {boxes: near, shape: height_width})
             assert found <= most, (window, near, height_width)
             closest = max(closest, found / max(most, 1e-9))
@@ -168,7 +168,7 @@ def test_boxes_whose_center_is_inside_stay_and_are_clipped(crops, ground_truth):
     lost = 0
     for window, boxes, classes in crops:
         whole = (window == [0, 0, 1, 1]).all()
-        inside = [whole or center_inside(window, box) for box in ground_truth]
+        inside = center_inside(window, ground_truth) | whole
         assert classes.tolist() == [c for c, i in zip([3, 4], inside) if i]
         origin, size = np.tile(window[:2], 2), np.tile(window[2:] - window[:2], 2)
         expected = np.clip((ground_truth[inside] - origin) / size, 0, 1)
@@ -202,7 +202,7 @@ def red_object(tmp_path_factory):
     records.write(path, [records.record(1, encoded, [box], [1])])
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(str(path), is_training=True)
-        return records.elements(reader({"batch_size": 40}), limit=15)
+        return records.elements(reader({"batch_size": 40}), limit=8)
 
 
 def object_mask(image):
@@ -243,5 +243,5 @@ def test_half_of_the_images_are_flipped(red_object):
             green = image[..., 1][:, [0, -1]].mean(axis=0)
             if abs(green[0] - green[1]) > 0.05:
                 flipped.append(green[0] > green[1])
-    assert len(flipped) > 200
+    assert len(flipped) > 100
     assert abs(np.mean(flipped) - 0.5) < 5 * np.sqrt(0.25 / len(flipped))

@@ -149,8 +149,7 @@ def picture(size, seed=0):
 
 def write_label_map(path, label_map=LABELS):
     """Writes a json for --label_map; returns its path."""
-    entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
-    path.write_text(json.dumps({"categories": entries}))
+    path.write_bytes(label_map.to_json())
     return str(path)
 
 

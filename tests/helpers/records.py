@@ -34,8 +34,11 @@ def black_png(side):
     return png(side, 1, 0, bytes(side * (1 + (side + 7) // 8)))
 
 
-def record(source_id, encoded, boxes=(), category_ids=()):
-    """A serialized example; boxes are ltrb in 0..1."""
+def record(source_id, encoded, boxes=(), category_ids=(), change=None):
+    """A serialized example.
+
+    boxes are ltrb in 0..1; change is a function of its features, which it may change.
+    """
     example = tf.train.Example()
     feature = example.features.feature
     feature["image/encoded"].bytes_list.value.append(encoded)
@@ -44,6 +47,8 @@ def record(source_id, encoded, boxes=(), category_ids=()):
     for i, name in enumerate(("ymin", "xmin", "ymax", "xmax")):
         values = [box[i] for box in boxes]
         feature["image/object/bbox/" + name].float_list.value.extend(values)
+    if change:
+        change(feature)
     return example.SerializeToString()
 
 

@@ -33,15 +33,14 @@ SIZE = {"height": 90, "width": 120}
 
 def record(number, boxes=(BOX,), labels=(18,), encoded=JPEG, change=None, **size):
     """A record that states its image's size; change is a function of its features."""
-    example = tf.train.Example.FromString(
-        records.record(number, encoded, list(boxes), list(labels))
-    )
-    feature = example.features.feature
-    for name, value in dict(SIZE, **size).items():
-        feature["image/" + name].int64_list.value[:] = [value]
-    if change:
-        change(feature)
-    return example.SerializeToString()
+
+    def change_all(feature):
+        for name, value in dict(SIZE, **size).items():
+            feature["image/" + name].int64_list.value.append(value)
+        if change:
+            change(feature)
+
+    return records.record(number, encoded, boxes, labels, change_all)
 
 
 def without(name):
@@ -329,12 +328,6 @@ def test_what_the_json_contradicts_is_a_fault(tmp_path):
             faults.REFUSED,
             "val.json: annotation {'id': 1, 'category_id': 18, 'image_id': 1, 'bbox': ",
         ),
-        (
-            {"bbox": [0.2, 0.1, 0.7, 0.5]},
-            faults.REFUSED,
-            "val.json: all 2 boxes lie within 0..1",
-        ),
-        ({"iscrowd": 1}, faults.REFUSED, "val.json: no box counts: there are 2 crowd"),
         (
             {"area": 100},
             json_faults.SMALL_AREAS,

@@ -154,16 +154,15 @@ def arrays():
     return resnet34()
 
 
-def write_zip_of(path, arrays):
-    write_zip(path, tensors_of(arrays))
-
-
-def write_legacy_of(path, arrays):
-    write_legacy(path, tensors_of(arrays))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("write", [write_zip_of, write_legacy_of, write_safetensors])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path, arrays: write_zip(path, tensors_of(arrays)),
+        lambda path, arrays: write_legacy(path, tensors_of(arrays)),
+        write_safetensors,
+    ],
+)
 def test_weights_land_where_they_belong(tmp_path, arrays, write):
     write(tmp_path / "weights", arrays)
     arguments = ["--weights=weights", "--output_dir=new/backbone"]
@@ -208,10 +207,6 @@ def good():
     return Tensor(Storage("0", np.zeros(6, np.float32)), (2, 3), (3, 1))
 
 
-def in_a_dict(**tensor):
-    return collections.OrderedDict(x=Tensor(**tensor))
-
-
 SIX = Storage("0", np.zeros(6, np.float32))
 BFLOAT16 = Storage("0", np.zeros(6, np.float16), "BFloat16Storage")
 
@@ -224,15 +219,15 @@ BFLOAT16 = Storage("0", np.zeros(6, np.float16), "BFloat16Storage")
         ({"x": AttackInside(SIX, (2, 3), (3, 1))}, "it contains .*mkdir, which"),
         ([good()], "not a dictionary of tensors"),
         ({"x": 7}, "x is not a tensor"),
-        (in_a_dict(storage=BFLOAT16, shape=[6], strides=[1]), "torch.BFloat16Storage"),
-        (in_a_dict(storage=SIX, shape=[7], strides=[1]), "out of its storage"),
-        (in_a_dict(storage=SIX, shape=[3], strides=[3]), "out of its storage"),
-        (in_a_dict(storage=SIX, shape=[3], strides=[-1], offset=5), "out of its"),
-        (in_a_dict(storage=SIX, shape=[2], strides=[1], offset=-1), "out of its"),
-        (in_a_dict(storage=SIX, shape=[9**9, 9**9], strides=[0, 0]), "out of its"),
-        (in_a_dict(storage=SIX, shape=[6], strides=[]), "out of its storage"),
-        (in_a_dict(storage=SIX, shape=["a"], strides=[1]), "damaged: TypeError"),
-        (in_a_dict(storage="x", shape=[6], strides=[1]), "damaged: "),
+        ({"x": Tensor(BFLOAT16, [6], [1])}, "torch.BFloat16Storage"),
+        ({"x": Tensor(SIX, [7], [1])}, "out of its storage"),
+        ({"x": Tensor(SIX, [3], [3])}, "out of its storage"),
+        ({"x": Tensor(SIX, [3], [-1], offset=5)}, "out of its storage"),
+        ({"x": Tensor(SIX, [2], [1], offset=-1)}, "out of its storage"),
+        ({"x": Tensor(SIX, [9**9, 9**9], [0, 0])}, "out of its storage"),
+        ({"x": Tensor(SIX, [6], [])}, "out of its storage"),
+        ({"x": Tensor(SIX, ["a"], [1])}, "damaged: TypeError"),
+        ({"x": Tensor("x", [6], [1])}, "damaged: "),
     ],
 )
 def test_a_pickle_with_anything_but_tensors_is_refused(
@@ -295,7 +290,7 @@ def test_parameters_are_tensors(tmp_path):
 
 def test_compressed_or_damaged_archives_are_refused(tmp_path):
     path = tmp_path / "weights.pth"
-    state = in_a_dict(storage=SIX, shape=[6], strides=[1])
+    state = {"x": Tensor(SIX, [6], [1])}
     write_zip(path, state, zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="is compressed"):
         torch_file.read(str(path), ["x"])

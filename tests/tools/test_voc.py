@@ -196,13 +196,6 @@ def test_without_a_size_in_the_xml_the_size_of_the_image_is_used(voc, size):
     assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
 
 
-def test_max_images_takes_the_first_by_id_into_the_json_too(voc):
-    output = succeed(voc.folder.parent, *FLAGS, "--max_images=2")
-    assert "2 images, 2 boxes" in output
-    examples, dataset = converted(voc)
-    assert list(examples) == [i["id"] for i in dataset["images"]] == [3, 7]
-
-
 BOMB = "<!ENTITY a0 'lol'>" + "".join(
     f"<!ENTITY a{i} '{f'&a{i - 1};' * 10}'>" for i in range(1, 40)
 )

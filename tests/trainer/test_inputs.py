@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """--data_dir, and the label map that travels from the records to the model."""
 
-import json
-
 import pytest
 from absl.testing import flagsaver
 
@@ -40,8 +38,8 @@ def flags(tmp_path):
 
 
 def write_label_map(folder, names):
-    text = json.dumps({"categories": categories.LabelMap(names).entries()})
-    (folder / "label_map.json").write_text(text)
+    content = categories.LabelMap(names).to_json()
+    (folder / "label_map.json").write_bytes(content)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 import commands
-import models
 import records
-from dataset import categories
 
 pytestmark = pytest.mark.slow
 
@@ -52,28 +50,21 @@ def test_the_input_pipeline_is_measured(pattern):
     assert (
         len(re.findall(r"^  .+ -?\d\.\d{3} ms per image$", output, re.MULTILINE)) == 6
     )
-    assert re.search(r"^checking the records: -?\d", output, re.MULTILINE)
     pattern = r"^(training|decoding alone) on 1 core: \d+ images/s, on 2: \d"
     found = re.findall(pattern, output, re.MULTILINE)
     assert len(found) == (2 if len(os.sched_getaffinity(0)) > 1 else 0), output
 
 
-def test_postprocessing_is_measured(pattern, tmp_path):
-    checkpoint = models.write_checkpoint(tmp_path, categories.COCO)
-    flags = [f"--checkpoint_path={checkpoint}", f"--records={pattern}", "--images=5"]
-    output = run("suppression_speed.py", *flags, "--rounds=1", "--batch_size=4")
-    assert "rounds; one core, 5 images in batches of 4, " in output
-    assert int(re.search(r"(\d+) detections per image", output).group(1)) > 0
+def test_the_training_step_is_compared_with_a_matrix_product():
+    output = run(
+        "train_step.py",
+        "--batch_size=1",
+        "--steps=1",
+        "--precision_mode=must_keep_origin_dtype",
+    )
+    assert re.search(r"images/s at batch 1, ratio \d\.\d\d, peak memory \d", output)
 
 
-def test_detection_is_compared_with_the_network_alone(made_once):
-    made = made_once("model", models.make)
-    paths = [str(path) for path in (made / "pictures").iterdir()]
-    flags = [f"--model={made / 'export'}", "--turns=1", "--batch_size=2"]
-    output = run("detection_speed.py", *paths, *flags)
-    assert re.search(r"^5 pictures, batch 2, .* ratio \d\.\d{3}, ", output)
-
-
-def test_hard_negative_mining_is_compared_with_sorting():
-    output = run("hard_negatives.py", "--batch_size=2", "--repeats=1")
-    assert "ratio" in output
+def test_two_ranks_are_compared_with_one():
+    output = run("scaling.py", "--batch_size=1", "--steps=2", "--repeats=1")
+    assert re.search(r"two ranks \d+\.\d\d images/s, ratio \d\.\d\d$", output)

@@ -12,10 +12,8 @@ from console.errors import UserError, as_user_error, raise_all
 from conversion import shards
 from dataset import box_rules, categories, image_header
 
-# Keys of the counts that `plan` returns.
+# Key of the counts that `plan` returns, besides the faults of box_rules.
 CLIPPED = "boxes clipped to their image"
-WRONG_AREA = "areas that are not positive (that of the box is stored)"
-LEFT_OUT = (box_rules.NO_SIZE, box_rules.UNKNOWN_IMAGE, box_rules.UNKNOWN_CATEGORY)
 
 _REMEDY = "correct or remove it; nothing was written"
 # pycocotools stores numbers as float64, which is exact up to here.
@@ -24,19 +22,12 @@ _LARGEST = 2**53
 _ROUNDING = 0.02
 
 
-def plan(
-    dataset: dict,
-    image_dir: str,
-    max_images: int = 0,
-    unusable=None,
-    is_voc: bool = False,
-):
+def plan(dataset: dict, image_dir: str, unusable=None, is_voc: bool = False):
     """Brings images and boxes together, and checks that all image files exist.
 
     Args:
       dataset: the json, as dataset.coco_json.load returns it.
       image_dir: folder of the images.
-      max_images: number of images to use, in the order of their ids; 0 for all.
       unusable: UnusableImages, to which images whose file is missing are added; None
         to allow none.
       is_voc: whether the boxes were given as corners, and messages name --voc_dir.
@@ -52,18 +43,14 @@ def plan(
     unusable = unusable or shards.UnusableImages()
     flag = "--voc_dir:" if is_voc else "--annotations:"
     with as_user_error(flag):
-        names = categories.read_names(dataset["categories"])
+        categories.read_names(dataset["categories"])
     root = os.path.realpath(image_dir)
     if not os.path.isdir(root):
         raise UserError(f"--image_dir={image_dir}: there is no such folder")
     images = _read_images(dataset["images"], root, flag)
-    used_ids = sorted(images)[: max_images or None]
-    boxes, counts = _read_boxes(
-        dataset["annotations"], images, used_ids, names, flag, is_voc
-    )
+    boxes, counts = _read_boxes(dataset, images, flag, is_voc)
     entries = []
-    for image_id in used_ids:
-        image = images[image_id]
+    for image_id, image in sorted(images.items()):
         path = os.path.join(root, image["file_name"])
         if os.path.isfile(path):
             size = (image["width"], image["height"])
@@ -110,85 +97,42 @@ def _check_image(image, root):
         raise ValueError(f"the file name leaves {root}")
 
 
-def _read_boxes(annotations, images, used_ids, names, flag, is_voc):
-    """Reads the boxes of the images that are used.
+def _read_boxes(dataset, images, flag, is_voc):
+    """Reads the boxes of all images.
 
     Returns:
       (boxes, counts): dict from image id to list of boxes, see shards.Entry; and the
       counts of `plan`.
     """
-    boxes = {image_id: [] for image_id in used_ids}
-    counts, problems, used, sizes = collections.Counter(), [], [], []
-    for annotation in annotations:
-        try:
-            for key in ("image_id", "category_id"):
-                # A text would not equal any id, and all boxes would be left out.
-                if type(annotation.get(key)) not in (int, float):
-                    raise ValueError(f"{key} must be a number")
-            image_id = annotation["image_id"]
-            if image_id in images and image_id not in boxes:
-                continue
-            image = images.get(image_id)
-            box = _read_box(annotation, image, names, counts)
-            if box:
-                boxes[image_id].append(box)
-                # VOC's corners may lie outside, and cannot be mistaken for corners.
-                used.append(box["bbox"] if is_voc else annotation["bbox"])
-                sizes.append((image["width"], image["height"]))
-        except ValueError as error:
-            problems.append(f"{flag} annotation {annotation!r:.200} is wrong: {error}")
-    raise_all(problems, _REMEDY)
-    reasons = [f"{counts[reason]} {reason}" for reason in LEFT_OUT if counts[reason]]
-    if reasons and not used:
-        raise UserError(
-            f"{flag} no box counts: there are {', '.join(reasons)}; correct the boxes "
-            "or their numbers"
-        )
+    faulty, problems = box_rules.sort_out(dataset)
+    raise_all([f"{flag} {text}" for text in problems], _REMEDY)
     with as_user_error(flag):
-        box_rules.check_units(used, sizes)
+        box_rules.check_any(dataset, faulty)
+        # VOC's corners cannot be mistaken for sizes.
+        box_rules.check_units(dataset, may_reach_out=is_voc)
+    counts = collections.Counter({kind: len(found) for kind, found in faulty.items()})
+    boxes = {image_id: [] for image_id in images}
+    for annotation in dataset["annotations"]:
+        image_id = annotation["image_id"]
+        boxes[image_id].append(_to_box(annotation, images[image_id], counts))
     return boxes, counts
 
 
-def _read_box(annotation, image, names, counts):
-    """Returns a box, see shards.Entry; None if it does not count, which is counted."""
-    if image is None:
-        counts[box_rules.UNKNOWN_IMAGE] += 1
-        return None
-    if annotation["category_id"] not in names:
-        counts[box_rules.UNKNOWN_CATEGORY] += 1
-        return None
-    box = annotation.get("bbox")
-    clipped = box_rules.clip(box, (image["width"], image["height"]))
-    if clipped is None:
-        counts[box_rules.NO_SIZE] += 1
-        return None
-    left, top, right, bottom = clipped
+def _to_box(annotation, image, counts):
+    """Returns a box, see shards.Entry; counts it if it is clipped."""
+    box = annotation["bbox"]
+    left, top, right, bottom = box_rules.clip(box, (image["width"], image["height"]))
     outside = max(left - box[0], top - box[1])
     outside = max(outside, box[0] + box[2] - right, box[1] + box[3] - bottom)
     if outside > _ROUNDING:
         counts[CLIPPED] += 1
         box = [left, top, right - left, bottom - top]
-    area = annotation.get("area")
-    if area is None:
-        area = (right - left) * (bottom - top)
-    elif type(area) not in (int, float) or not abs(area) < _LARGEST:
-        raise ValueError(f"area {area!r:.80} is not a number of pixels")
-    elif area <= 0:
-        counts[WRONG_AREA] += 1
-        area = (right - left) * (bottom - top)
     result = {"category_id": int(annotation["category_id"]), "bbox": box}
-    result["area"] = float(area)
-    result["iscrowd"] = _flag(annotation, "iscrowd")
-    if "difficult" in annotation:
-        result["difficult"] = _flag(annotation, "difficult")
+    result["area"] = float(annotation["area"])
+    for name in ("iscrowd", "difficult"):
+        if name in annotation:
+            result[name] = int(annotation[name] == 1)
     return result
-
-
-def _flag(annotation, name):
-    value = annotation.get(name, 0)
-    if value not in (0, 1):
-        raise ValueError(f"{name} {value!r:.80} is neither 0 nor 1")
-    return int(value)
 
 
 def print_set(output_prefix: str, entries: list, changes: dict):
@@ -220,7 +164,8 @@ def print_set(output_prefix: str, entries: list, changes: dict):
 def print_counts(counts: collections.Counter):
     """Prints what `plan` changed or left out."""
     print(f"  {counts[CLIPPED]} {CLIPPED}")
-    if counts[WRONG_AREA]:
-        print(f"  {counts[WRONG_AREA]} {WRONG_AREA}")
-    for reason in LEFT_OUT:
+    if counts[box_rules.NO_AREA]:
+        number = counts[box_rules.NO_AREA]
+        print(f"  {number} {box_rules.NO_AREA} (that of the box is stored)")
+    for reason in box_rules.LEFT_OUT:
         print(f"  left out: {counts[reason]} {reason}")

@@ -219,9 +219,8 @@ def write_others(folder, sets, names, annotations):
             files[prefix + ".txt"] = _to_list([entry.file_name for entry in entries])
     final_folder = os.path.dirname(prefix)
     if not categories.find_label_map(None, final_folder):
-        label_map = {"categories": categories.LabelMap(names).entries()}
-        content = json.dumps(label_map, indent=1).encode()
-        files[os.path.join(final_folder, categories.LABEL_MAP_FILES[0])] = content
+        path = os.path.join(final_folder, categories.LABEL_MAP_FILES[0])
+        files[path] = categories.LabelMap(names).to_json()
     for path, content in files.items():
         with open(os.path.join(folder, os.path.basename(path)), "wb") as file:
             file.write(content)

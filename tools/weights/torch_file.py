@@ -29,26 +29,16 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
 _Storage = collections.namedtuple("_Storage", "key dtype size")
-_Tensor = collections.namedtuple("_Tensor", "storage offset shape strides")
-
-
-class _RebuildTensor:
-    """Stands for torch._utils._rebuild_tensor and _rebuild_tensor_v2."""
-
-    # A pickle may set attributes of what it has built: there are none.
-    __slots__ = ()
-
-    def __call__(self, storage, offset, shape, strides, *unused):
-        return _Tensor(storage, offset, shape, strides)
-
-
-class _RebuildParameter:
-    """Stands for torch._utils._rebuild_parameter."""
-
-    __slots__ = ()
-
-    def __call__(self, tensor, *unused):
-        return tensor
+# Arguments of torch._utils._rebuild_tensor; _rebuild_tensor_v2 has all of them.
+_Tensor = collections.namedtuple(
+    "_Tensor",
+    "storage offset shape strides requires_grad hooks metadata",
+    defaults=[None] * 3,
+)
+# Arguments of torch._utils._rebuild_parameter.
+_RebuiltParameter = collections.namedtuple(
+    "_RebuiltParameter", "tensor requires_grad hooks"
+)
 
 
 class _Parameter:
@@ -65,9 +55,9 @@ class _Unpickler(pickle.Unpickler):
 
     _ALLOWED = {
         "collections.OrderedDict": collections.OrderedDict,
-        "torch._utils._rebuild_tensor": _RebuildTensor(),
-        "torch._utils._rebuild_tensor_v2": _RebuildTensor(),
-        "torch._utils._rebuild_parameter": _RebuildParameter(),
+        "torch._utils._rebuild_tensor": _Tensor,
+        "torch._utils._rebuild_tensor_v2": _Tensor,
+        "torch._utils._rebuild_parameter": _RebuiltParameter,
         "torch.nn.parameter.Parameter": _Parameter,
         **{f"torch.{name}": dtype for name, dtype in _TYPES.items()},
     }
@@ -108,16 +98,15 @@ def read(path, names):
 
     Raises:
       ValueError: one line; the file is damaged, or holds something else than tensors.
-      OSError: it cannot be read.
     """
     try:
         if not zipfile.is_zipfile(path):
             return _read_legacy(path, names)
         with zipfile.ZipFile(path) as archive:
             return _read_zip(archive, names)
-    except (OSError, ValueError):
+    except ValueError:
         raise
-    # Unpickling a damaged file raises errors of many classes.
+    # A damaged file raises errors of many classes.
     except Exception as error:
         raise ValueError(f"it is damaged: {error!r}") from error
 
@@ -179,7 +168,7 @@ def _tensors(state, names):
 
 def _array(tensor, content):
     """Returns the NumPy array of a tensor whose storage has this content."""
-    storage, offset, shape, strides = tensor
+    storage, offset, shape, strides = tensor[:4]
     flat = np.frombuffer(content, storage.dtype)
     last = offset + sum((side - 1) * step for side, step in zip(shape, strides))
     is_inside = min([offset, *shape, *strides]) >= 0 and last < len(flat)

@@ -44,7 +44,7 @@ ONE_TASK = '{"cluster": {"worker": ["job-0:2222"]}, "task": {"type": "worker"}}'
 TWO_TASKS = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}'
 
 
-@pytest.mark.parametrize("text", [ONE_TASK, '{"model_dir": "/x"}', "[]", "{"])
+@pytest.mark.parametrize("text", [ONE_TASK, '{"model_dir": "/x"}', "[]", "{", ""])
 def test_tf_config_of_one_task_is_ignored(create, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with create() as device:

@@ -284,11 +284,13 @@ def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):
         ("LOCAL_CHECKPOINT_DIR", "/x", "LOCAL_CHECKPOINT_DIR=/x .* would start"),
         ("RESTORE_FROM", "/x", "RESTORE_FROM=/x .* unset RESTORE_FROM"),
         ("CM_WORKER_SIZE", "8", "CM_WORKER_SIZE=8 .* RANK_SIZE is 1; unset"),
+        ("ASCEND_DEVICE_ID", "0", "ASCEND_DEVICE_ID=0 .* DEVICE_ID is 3; unset"),
     ],
 )
 def test_a_variable_that_the_adapter_would_obey_is_refused(
     monkeypatch, name, value, message
 ):
+    monkeypatch.setenv("DEVICE_ID", "3")
     monkeypatch.setenv(name, value)
     # Before anything is imported: there is no adapter here.
     with pytest.raises(ValueError, match=message):

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import queue
+import socket
 import sys
 import threading
 import time
@@ -35,7 +36,7 @@ _SECONDS_BETWEEN_TRIES = 0.2
 _SECONDS_FOR_OTHERS = 120
 # Exit status of a rank that stopped because a peer disconnected: EX_TEMPFAIL of
 # sysexits.h. The launcher then looks for the cause in the other ranks.
-_STATUS_OF_A_LOST_PEER = 75
+STATUS_OF_A_LOST_PEER = 75
 
 
 class _Peer:
@@ -169,7 +170,7 @@ class Ranks:
             flush=True,
         )
         # The main thread may wait in a collective operation that nothing interrupts.
-        os._exit(_STATUS_OF_A_LOST_PEER)
+        os._exit(STATUS_OF_A_LOST_PEER)
 
 
 def connect(rank, num_ranks, address):
@@ -250,9 +251,11 @@ def _listener(num_ranks, address):
     try:
         return Listener(tuple(address), backlog=num_ranks)
     except OSError as error:
+        remedy = "is another training running? --base_port chooses other ports"
+        if isinstance(error, socket.gaierror):
+            remedy = "in the rank table, server_id must be an address or a known name"
         raise ValueError(
-            f"cannot listen at {address[0]}:{address[1]}: {error.strerror}; is another "
-            "training running? --base_port chooses other ports"
+            f"cannot listen at {address[0]}:{address[1]}: {error.strerror}; {remedy}"
         ) from error
 
 

@@ -13,6 +13,7 @@ import textwrap
 import pytest
 
 import processes
+from console.errors import UserError
 from devices import rank_messages
 
 
@@ -154,5 +155,5 @@ def test_a_port_that_is_taken_is_named():
 
 def test_a_wait_that_is_not_a_number_is_named(monkeypatch):
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "ten")
-    with pytest.raises(ValueError, match="HCCL_CONNECT_TIMEOUT=ten: must be a whole"):
+    with pytest.raises(UserError, match="HCCL_CONNECT_TIMEOUT=ten: must be a whole"):
         rank_messages.connect(0, 2, ("127.0.0.1", 1))

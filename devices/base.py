@@ -206,7 +206,7 @@ def _ignore_tf_config(num_ranks):
       ValueError: one line; it describes several tasks that are not our ranks.
     """
     text = os.environ.get("TF_CONFIG")
-    if not text:
+    if text is None:
         return
     try:
         addresses = json.loads(text).get("cluster", {}).values()

@@ -7,8 +7,10 @@ module reads them once per process and needs the standard library only.
 """
 
 import os
+import re
 from typing import List, NamedTuple, Tuple
 
+from console.errors import check
 from devices import rank_table
 
 _LOOPBACK = "127.0.0.1"
@@ -45,7 +47,7 @@ def from_environment(base_port: int) -> Cluster:
       base_port: rank r listens on base_port + r, rank 0 also on base_port + num_ranks.
 
     Raises:
-      ValueError: one line; the variables contradict each other, or the rank table
+      UserError: one line; the variables contradict each other, or the rank table
         cannot be read.
     """
     rank, num_ranks = _rank_and_size()
@@ -67,26 +69,43 @@ def job_id() -> str:
     return os.environ.get("JOB_ID") or _DEFAULT_JOB_ID
 
 
+def whole_number(name: str, text: str) -> int:
+    """Returns the number in an environment variable or a flag of a launcher.
+
+    Raises:
+      UserError: one line; it is not a whole number.
+    """
+    check(
+        re.fullmatch("0|[1-9][0-9]{0,5}", text),
+        "%s=%s: must be a whole number, for example 60",
+        name,
+        text,
+    )
+    return int(text)
+
+
 def _rank_and_size():
-    rank = os.environ.get("RANK_ID") or "0"
-    num_ranks = os.environ.get("RANK_SIZE") or "1"
-    given = f"RANK_ID={rank} RANK_SIZE={num_ranks}"
-    try:
-        rank, num_ranks = int(rank), int(num_ranks)
-    except ValueError:
-        raise ValueError(f"{given}: both must be whole numbers") from None
-    if not 0 <= rank < num_ranks:
-        raise ValueError(f"{given}: the rank must lie in 0..RANK_SIZE - 1")
+    rank = whole_number("RANK_ID", os.environ.get("RANK_ID") or "0")
+    num_ranks = whole_number("RANK_SIZE", os.environ.get("RANK_SIZE") or "1")
+    check(
+        rank < num_ranks,
+        "RANK_ID=%d RANK_SIZE=%d: the rank must lie in 0..RANK_SIZE - 1",
+        rank,
+        num_ranks,
+    )
     return rank, num_ranks
 
 
 def _hosts(path, num_ranks):
     table = rank_table.read(path)
-    if len(table.ranks) != num_ranks:
-        raise ValueError(
-            f"RANK_SIZE={num_ranks}: RANK_TABLE_FILE={path} has {len(table.ranks)} "
-            "ranks; both must be the same, as run_npu_8p.sh sets them"
-        )
+    check(
+        len(table.ranks) == num_ranks,
+        "RANK_SIZE=%d: RANK_TABLE_FILE=%s has %d ranks; both must be the same, as "
+        "run_npu_8p.sh sets them",
+        num_ranks,
+        path,
+        len(table.ranks),
+    )
     if len(table.servers) == 1:
         return [_LOOPBACK] * num_ranks
     return [entry.server_id for entry in table.ranks]

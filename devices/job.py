@@ -9,15 +9,15 @@ import threading
 import time
 from typing import Dict, List, NamedTuple, Optional
 
+from devices.rank_messages import STATUS_OF_A_LOST_PEER
 from devices.rank_process import RankProcess
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # Time for the other ranks to end after one has failed.
 _SECONDS_TO_END = 10
 _STATUS_USER_ERROR = 2
-# Exit status of a rank that lost a peer, see rank_messages. The peer itself may end
-# later, because it cleans up: wait this long for its status.
-_STATUS_PEER_LOST = 75
+# A rank that others have left for may end later, because it cleans up: wait this long
+# for its status.
 _SECONDS_FOR_THE_CAUSE = 5
 # The command timeout uses the same.
 _STATUS_HANG = 124
@@ -168,7 +168,7 @@ class Job:
         deadline = time.monotonic() + _SECONDS_FOR_THE_CAUSE
         while True:
             running, failed = self._running(), self._failed()
-            causes = [rank for rank in failed if rank.status != _STATUS_PEER_LOST]
+            causes = [rank for rank in failed if rank.status != STATUS_OF_A_LOST_PEER]
             is_over = time.monotonic() > deadline or self._signals
             if causes or is_over or not running:
                 break

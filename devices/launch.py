@@ -8,13 +8,13 @@ only the standard library and starts in a fraction of a second.
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 from typing import Dict, List
 
-from console.errors import UserError, check
+from console.errors import UserError
 from devices import job, rank_table
+from devices.cluster import whole_number
 from devices.rank_process import RankProcess
 
 _CODE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -57,28 +57,18 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _whole_number(name: str, text: str) -> int:
-    check(
-        re.fullmatch("0|[1-9][0-9]{0,5}", text),
-        "%s=%s: must be a whole number, for example 60",
-        name,
-        text,
-    )
-    return int(text)
-
-
 def _job_options(flags: argparse.Namespace, environment: Dict[str, str]) -> job.Options:
     def variable(name: str, default: str) -> int:
-        return _whole_number(name, environment.get(name) or default)
+        return whole_number(name, environment.get(name) or default)
 
     if flags.max_restarts is None:
         max_restarts = variable("SSD_MAX_RESTARTS", "0")
     else:
-        max_restarts = _whole_number("--max_restarts", flags.max_restarts)
+        max_restarts = whole_number("--max_restarts", flags.max_restarts)
     return job.Options(
         seconds_to_save=variable("SSD_SECONDS_TO_SAVE", "60"),
         max_restarts=max_restarts,
-        hang_seconds=_whole_number("--hang_seconds", flags.hang_seconds),
+        hang_seconds=whole_number("--hang_seconds", flags.hang_seconds),
     )
 
 
@@ -87,7 +77,7 @@ def _one_device(environment: Dict[str, str]) -> Dict[int, int]:
     environment["RANK_SIZE"] = "1"
     # With a rank table, HCCL would wait for other ranks.
     environment.pop("RANK_TABLE_FILE", None)
-    return {0: _whole_number("DEVICE_ID", environment.get("DEVICE_ID") or "0")}
+    return {0: whole_number("DEVICE_ID", environment.get("DEVICE_ID") or "0")}
 
 
 def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
@@ -98,7 +88,7 @@ def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
     )
     table = whole = rank_table.read(path)
     if environment.get("RANK_SIZE"):
-        wanted = _whole_number("RANK_SIZE", environment["RANK_SIZE"])
+        wanted = whole_number("RANK_SIZE", environment["RANK_SIZE"])
         table = rank_table.first_ranks(whole, wanted)
     local = rank_table.local_ranks(table, environment.get("SERVER_ID"))
     if len(table.ranks) < len(whole.ranks):

@@ -50,12 +50,17 @@ def _check_environment(num_ranks):
                 f"start the training from it; unset {name}, because --model_dir and "
                 "--resnet_checkpoint say where to start"
             )
-    size = os.environ.get("CM_WORKER_SIZE") or str(num_ranks)
-    if size != str(num_ranks):
-        raise ValueError(
-            f"CM_WORKER_SIZE={size} in the environment, but RANK_SIZE is {num_ranks}; "
-            "unset the variables CM_*: rank tables say where the ranks are"
-        )
+    for name, ours, expected in (
+        ("CM_WORKER_SIZE", "RANK_SIZE", str(num_ranks)),
+        # The adapter prefers it to DEVICE_ID.
+        ("ASCEND_DEVICE_ID", "DEVICE_ID", os.environ.get("DEVICE_ID")),
+    ):
+        given = os.environ.get(name)
+        if given and expected and given != expected:
+            raise ValueError(
+                f"{name}={given} in the environment, but {ours} is {expected}; unset "
+                f"{name}, because {ours} counts"
+            )
     ignored = sorted(name for name in os.environ if name.startswith(_WITHOUT_TABLE))
     if num_ranks == 1 and "RANK_TABLE_FILE" in os.environ:
         # HCCL would wait for the other ranks of the table.

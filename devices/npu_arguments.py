@@ -12,16 +12,16 @@ import re
 # Every comma before "name=" or "name.name=" starts the next pair.
 _NEXT_PAIR = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
-# The values of other flags arrive at NPURunConfig in these arguments.
+# The flags whose values arrive at NPURunConfig in these arguments.
 _OTHER_FLAGS = {
-    "iterations_per_loop",
-    "keep_checkpoint_max",
-    "model_dir",
-    "profiling_config",
-    "save_checkpoints_secs",
-    "save_checkpoints_steps",
-    "session_config",
-    "tf_random_seed",
+    "iterations_per_loop": "--iterations_per_loop",
+    "keep_checkpoint_max": "--keep_checkpoint_max",
+    "model_dir": "--model_dir",
+    "profiling_config": "--profiling",
+    "save_checkpoints_secs": "--save_checkpoints_steps",
+    "save_checkpoints_steps": "--save_checkpoints_steps",
+    "session_config": "the other flags",
+    "tf_random_seed": "--seed",
 }
 _PRECISION_MODES = ("precision_mode", "precision_mode_v2")
 # SSD needs these. Adapters that have them as defaults warn if they are passed.
@@ -54,10 +54,9 @@ def parse(texts):
                 )
             if key in values:
                 raise ValueError(f"--npu_config={text}: {key} is given twice")
-            if key.partition(".")[0] in _OTHER_FLAGS:
-                raise ValueError(
-                    f"--npu_config={text}: {key} is not allowed; other flags set it"
-                )
+            flag = _OTHER_FLAGS.get(key.partition(".")[0])
+            if flag:
+                raise ValueError(f"--npu_config={text}: instead of {key} use {flag}")
             values[key] = _parse_value(value)
     if all(key in values for key in _PRECISION_MODES):
         raise ValueError(

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import queue
+import socket
 import sys
 import threading
 import time
@@ -32,10 +33,10 @@ from devices import cluster
 _DATA, _STOP_WANTED, _STOP_AT, _SEEN, _BYE = b"d", b"w", b"s", b"a", b"b"
 _SECONDS_BETWEEN_TRIES = 0.2
 # HCCL's default for HCCL_CONNECT_TIMEOUT.
-_SECONDS_FOR_OTHERS = 120
+_SECONDS_FOR_OTHERS = "120"
 # Exit status of a rank that stopped because a peer disconnected: EX_TEMPFAIL of
 # sysexits.h. The launcher then looks for the cause in the other ranks.
-_STATUS_OF_A_LOST_PEER = 75
+STATUS_OF_A_LOST_PEER = 75
 
 
 class _Peer:
@@ -169,7 +170,7 @@ class Ranks:
             flush=True,
         )
         # The main thread may wait in a collective operation that nothing interrupts.
-        os._exit(_STATUS_OF_A_LOST_PEER)
+        os._exit(STATUS_OF_A_LOST_PEER)
 
 
 def connect(rank, num_ranks, address):
@@ -186,9 +187,11 @@ def connect(rank, num_ranks, address):
       Ranks.
 
     Raises:
+      UserError: one line; HCCL_CONNECT_TIMEOUT is not a number.
       ValueError: one line; the port is taken, or a rank did not connect in time.
     """
-    seconds = _seconds_for_others()
+    name = "HCCL_CONNECT_TIMEOUT"
+    seconds = cluster.whole_number(name, os.environ.get(name) or _SECONDS_FOR_OTHERS)
     key = cluster.job_id().encode()
     # In threads, because neither accepting nor a silent stranger has a time limit.
     arrivals = queue.Queue()
@@ -224,15 +227,6 @@ def _start_thread(target, *arguments):
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
-def _seconds_for_others():
-    text = os.environ.get("HCCL_CONNECT_TIMEOUT") or str(_SECONDS_FOR_OTHERS)
-    if not text.isdigit():
-        raise ValueError(
-            f"HCCL_CONNECT_TIMEOUT={text}: must be a whole number of seconds"
-        )
-    return int(text)
-
-
 def _connect_with_retries(rank, address, key, arrivals):
     """Puts (0, connection), before that (None, error) for each failed try."""
     while True:
@@ -250,9 +244,11 @@ def _listener(num_ranks, address):
     try:
         return Listener(tuple(address), backlog=num_ranks)
     except OSError as error:
+        remedy = "is another training running? --base_port chooses other ports"
+        if isinstance(error, socket.gaierror):
+            remedy = "in the rank table, server_id must be an address or a known name"
         raise ValueError(
-            f"cannot listen at {address[0]}:{address[1]}: {error.strerror}; is another "
-            "training running? --base_port chooses other ports"
+            f"cannot listen at {address[0]}:{address[1]}: {error.strerror}; {remedy}"
         ) from error
 
 

@@ -17,8 +17,8 @@ def create(device, options=base.DEFAULT_OPTIONS):
       base.Device, not started.
 
     Raises:
-      ValueError: one line; the device is missing, an option does not fit it, or
-        RANK_ID, RANK_SIZE and RANK_TABLE_FILE contradict each other.
+      UserError: one line; RANK_ID, RANK_SIZE and RANK_TABLE_FILE are wrong.
+      ValueError: one line; the device is missing, or an option does not fit it.
     """
     ranks = cluster.from_environment(options.base_port)
     package = npu.find_package() if device in ("auto", "npu") else None

@@ -40,8 +40,8 @@ def _check(options: argparse.Namespace):
     counts = collections.Counter(rank.server_id for rank in table.ranks)
     if set(counts.values()) not in ({1}, {2}, {4}, {8}):
         print(
-            f"rank_table.py: note: {table.path}: HCCL accepts 1, 2, 4 or 8 devices per "
-            "server, the same number on all servers; the table has "
+            f"rank_table.py: note: {table.path}: on the 910, HCCL accepts 1, 2, 4 or 8 "
+            "devices per server, the same number on all servers; the table has "
             + ", ".join(map(str, counts.values())),
             file=sys.stderr,
         )

@@ -7,6 +7,7 @@ import os
 import pytest
 
 import processes
+from console.errors import UserError
 from devices import cluster
 
 
@@ -64,16 +65,16 @@ def test_the_servers_of_a_rank_table_are_the_hosts(
 @pytest.mark.parametrize(
     "rank, size, message",
     [
-        ("x", "1", "RANK_ID=x RANK_SIZE=1: both must be whole numbers"),
+        ("x", "1", "RANK_ID=x: must be a whole number"),
         ("1", "1", "RANK_ID=1 RANK_SIZE=1: the rank must lie in"),
-        ("-1", "8", "the rank must lie in"),
+        ("-1", "8", "RANK_ID=-1: must be a whole number"),
         ("0", "0", "the rank must lie in"),
         ("0", "2", "RANK_SIZE=2: RANK_TABLE_FILE=.*8p.json has 8 ranks"),
     ],
 )
 def test_variables_that_contradict_each_other_are_named(read, rank, size, message):
     table = rank_table("8p.json")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         read(RANK_ID=rank, RANK_SIZE=size, RANK_TABLE_FILE=table)
 
 

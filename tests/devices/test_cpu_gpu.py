@@ -25,16 +25,13 @@ def create(monkeypatch):
     return create_device
 
 
-def test_a_single_cpu_needs_no_wrapper_and_takes_one_step_per_session_run(create):
+def test_a_cpu_takes_one_step_per_session_run_and_several_share_checkpoints(create):
     device = create()
     assert (device.rank, device.num_ranks) == (0, 1)
     assert device.optimizer_wrapper() is None
     assert device.iterations_per_loop(200, 100) == 1
     assert device.shared_model_dir("model") == "model"
     assert device.ranks.exchange(7) == [7]
-
-
-def test_several_ranks_share_the_folder_of_checkpoints(create):
     device = create(RANK_ID="3", RANK_SIZE="8")
     assert (device.rank, device.num_ranks) == (3, 8)
     assert device.shares_model_dir
@@ -44,7 +41,7 @@ ONE_TASK = '{"cluster": {"worker": ["job-0:2222"]}, "task": {"type": "worker"}}'
 TWO_TASKS = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}'
 
 
-@pytest.mark.parametrize("text", [ONE_TASK, '{"model_dir": "/x"}', "[]", "{"])
+@pytest.mark.parametrize("text", [ONE_TASK, '{"model_dir": "/x"}', "[]", "{", ""])
 def test_tf_config_of_one_task_is_ignored(create, monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with create() as device:

@@ -9,12 +9,10 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
+import own_data
 import processes
-import records
-from dataset import categories
 from devices import base, cluster, npu
 from trainer import checkpoints
 
@@ -63,27 +61,6 @@ def find(calls, name):
     return next(entry for entry in calls if entry["call"] == name)
 
 
-def write_data(folder):
-    """Five images with one box each, as records and COCO json."""
-    pixels = np.full([40, 60, 3], 80, np.uint8)
-    pixels[10:30, 20:50] = 200
-    encoded = records.encode_image(pixels)
-    box = [10 / 40, 20 / 60, 30 / 40, 50 / 60]
-    numbers = range(1, 6)
-    records.write(
-        folder / "train", [records.record(i, encoded, [box], [18]) for i in numbers]
-    )
-    annotation = {"category_id": 18, "bbox": [20, 10, 30, 20], "area": 600}
-    dataset = {
-        "images": [{"id": i, "height": 40, "width": 60} for i in numbers],
-        "annotations": [dict(annotation, id=i, image_id=i, iscrowd=0) for i in numbers],
-        "categories": [
-            {"id": i, "name": name} for i, name in categories.COCO.names.items()
-        ],
-    }
-    (folder / "val.json").write_text(json.dumps(dataset))
-
-
 def test_ranks_that_a_launcher_gives_one_folder_have_folders_of_their_own(
     tmp_path, monkeypatch
 ):
@@ -106,12 +83,15 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     # TensorFlow would take this name for a pattern, and CANN would refuse it.
     tmp_path = tmp_path / "run [1]"
     tmp_path.mkdir()
-    write_data(tmp_path)
+    boxes = [(number, 1, own_data.BOX) for number in range(1, 6)]
+    own_data.write_coco(tmp_path / "coco.json", ["dog"], boxes)
+    own_data.succeed(tmp_path, "--annotations=coco.json", "--output_prefix=train")
     result, calls = run(
         [os.path.join(processes.ROOT, "ssd_main.py")]
-        + [f"--training_file_pattern={tmp_path / 'train'}"]
-        + [f"--validation_file_pattern={tmp_path / 'train'}"]
-        + [f"--val_json_file={tmp_path / 'val.json'}", f"--model_dir={tmp_path}"]
+        + [f"--training_file_pattern={tmp_path}/train-*"]
+        + [f"--validation_file_pattern={tmp_path}/train-*"]
+        + [f"--val_json_file={tmp_path}/instances_train.json"]
+        + [f"--model_dir={tmp_path}"]
         + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
         + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
         + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"]
@@ -284,11 +264,13 @@ def test_a_flag_that_does_not_fit_the_npu_is_named(package, options, message):
         ("LOCAL_CHECKPOINT_DIR", "/x", "LOCAL_CHECKPOINT_DIR=/x .* would start"),
         ("RESTORE_FROM", "/x", "RESTORE_FROM=/x .* unset RESTORE_FROM"),
         ("CM_WORKER_SIZE", "8", "CM_WORKER_SIZE=8 .* RANK_SIZE is 1; unset"),
+        ("ASCEND_DEVICE_ID", "0", "ASCEND_DEVICE_ID=0 .* DEVICE_ID is 3; unset"),
     ],
 )
 def test_a_variable_that_the_adapter_would_obey_is_refused(
     monkeypatch, name, value, message
 ):
+    monkeypatch.setenv("DEVICE_ID", "3")
     monkeypatch.setenv(name, value)
     # Before anything is imported: there is no adapter here.
     with pytest.raises(ValueError, match=message):
@@ -313,11 +295,6 @@ with selection.create("auto", base.Options(npu_config=["aoe_mode=2"])) as device
     assert names(calls) == (
         "import npu_bridge, initialize_system, shutdown_system, exit"
     )
-
-
-def test_the_ports_are_not_those_of_hccl():
-    ports = range(base.DEFAULT_BASE_PORT, base.DEFAULT_BASE_PORT + 4096 + 1)
-    assert not set(ports) & set(range(60000, 60016))
 
 
 def test_no_process_is_forked_beside_the_driver():

@@ -80,8 +80,8 @@ def test_what_the_user_gives_wins_and_the_precision_modes_exclude_each_other():
         ("aoe_mode", "--npu_config=aoe_mode: 'aoe_mode' is not of the form"),
         ("a.b.c=1", "'a.b.c=1' is not of the form key=value"),
         ("a=1,a=2", "a is given twice"),
-        ("model_dir=/tmp", "model_dir is not allowed; other flags set it"),
-        ("session_config.a=1", "session_config.a is not allowed"),
+        ("tf_random_seed=1", "instead of tf_random_seed use --seed$"),
+        ("session_config.a=1", "instead of session_config.a use the other flags$"),
         ("precision_mode=x,precision_mode_v2=y", "exclude each other"),
         (
             "aoe=2",

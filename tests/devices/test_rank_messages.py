@@ -13,6 +13,7 @@ import textwrap
 import pytest
 
 import processes
+from console.errors import UserError
 from devices import rank_messages
 
 
@@ -139,6 +140,11 @@ def test_rank_0_that_does_not_answer_is_named(monkeypatch, listens, reason):
             rank_messages.connect(1, 2, silent.getsockname())
 
 
+def test_a_server_without_an_address_is_named():
+    with pytest.raises(ValueError, match="at node_0:.*, server_id must be an address"):
+        rank_messages.connect(0, 2, ("node_0", 21001))
+
+
 def test_a_port_that_is_taken_is_named():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -149,5 +155,5 @@ def test_a_port_that_is_taken_is_named():
 
 def test_a_wait_that_is_not_a_number_is_named(monkeypatch):
     monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "ten")
-    with pytest.raises(ValueError, match="HCCL_CONNECT_TIMEOUT=ten: must be a whole"):
+    with pytest.raises(UserError, match="HCCL_CONNECT_TIMEOUT=ten: must be a whole"):
         rank_messages.connect(0, 2, ("127.0.0.1", 1))

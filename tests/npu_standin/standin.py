@@ -51,6 +51,9 @@ def _check_environment():
         raise RuntimeError("EI0004: a single rank with a RANK_TABLE_FILE")
     if table and os.environ.get("CM_CHIEF_IP"):
         raise RuntimeError("CM_CHIEF_IP and RANK_TABLE_FILE cannot both be set")
+    device = os.environ.get("DEVICE_ID")
+    if device and os.environ.get("ASCEND_DEVICE_ID", device) != device:
+        raise RuntimeError("ASCEND_DEVICE_ID names another device than DEVICE_ID")
     if num_ranks() > 1 and not (table and os.path.isabs(table)):
         raise RuntimeError("EI0004: RANK_TABLE_FILE must be an absolute path")
     if num_ranks() > 1:

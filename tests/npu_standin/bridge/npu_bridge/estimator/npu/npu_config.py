@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of the device, with the arguments of the real ones."""
+"""Configurations of the device, with the arguments of the adapter of 2026."""
 
 import inspect
 import json
@@ -15,6 +15,7 @@ _PRECISION_MODES = (
     "force_fp16",
     "cube_fp16in_fp32out",
     "allow_fp32_to_fp16",
+    "allow_fp32_to_bf16",
     "must_keep_origin_dtype",
     "allow_mix_precision",
     "allow_mix_precision_fp16",
@@ -48,7 +49,8 @@ _OF_THE_DEVICE = dict.fromkeys(
     "modify_mixlist op_precision_mode soc_config hccl_timeout op_wait_timeout "
     "op_execute_timeout HCCL_algorithm customize_dtypes op_debug_config memory_config "
     "experimental_config topo_sorting_mode aoe_config_file insert_op_file "
-    "es_cluster_config precision_mode_v2".split()
+    "precision_mode_v2 ac_parallel_enable quant_dumpable compile_dynamic_mode "
+    "aicore_num auto_multistream_parallel_mode optimization_switch".split()
 )
 _OF_THE_DEVICE.update(
     iterations_per_loop=1,
@@ -59,7 +61,7 @@ _OF_THE_DEVICE.update(
     is_tailing_optimization=False,
     horovod_mode=False,
     graph_run_mode=1,
-    enable_exception_dump=0,
+    enable_exception_dump=2,
     buffer_optimize="l2_optimize",
     enable_small_channel=0,
     enable_compress_weight=False,
@@ -73,6 +75,14 @@ _OF_THE_DEVICE.update(
     frozen_variable=False,
     variable_placement="Device",
     jit_compile="auto",
+    input_fusion_size=131072,
+    graph_max_parallel_model_num=1,
+    export_compile_stat=1,
+    oo_constant_folding=True,
+    input_batch_cpy=False,
+    shape_generalization_mode="STRICT",
+    all_tensor_not_empty=False,
+    oo_level="O3",
 )
 # The real class hands these to native code as text; numbers make it fail.
 _TEXTS = (
@@ -114,7 +124,7 @@ class DumpConfig:
 _CHOICES = {
     "precision_mode": _PRECISION_MODES,
     "precision_mode_v2": _PRECISION_MODES_V2,
-    "aoe_mode": (None, "1", "2", "3", "4"),
+    "aoe_mode": (None, "1", "2", "4"),
     "deterministic": (0, 1, 2),
 }
 _OBJECTS = {"profiling_config": ProfilingConfig, "dump_config": DumpConfig}

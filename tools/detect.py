@@ -5,12 +5,14 @@
   python3 tools/detect.py holiday.jpg photos 'more/**/*.png' \
     --model=training/D0/result_npu --output_dir=detections
 
-takes picture files (JPEG or PNG), folders (the .jpg, .jpeg and .png files directly in
-them) and glob patterns, and a model: a checkpoint, a folder of checkpoints (its newest
-one), or the folder of an export of export_model.py. It writes to --output_dir
+takes picture files (every format that create_tf_record.py takes, such as JPEG, PNG,
+WebP, TIFF, and a GIF's first picture), folders (the pictures directly in them, known by
+their endings) and glob patterns, and a model: a checkpoint, a folder of checkpoints (its
+newest one), or the folder of an export of export_model.py. It writes to --output_dir
 
-- the pictures with boxes, category names and scores, under their own names, and in
-  their own subfolders if the pictures come from several folders (--nodraw for none);
+- the pictures with boxes, category names and scores, under their own names, with .png
+  added unless they end with .jpg, .jpeg or .png, and in their own subfolders if the
+  pictures come from several folders (--nodraw for none);
 - detections.json, a list of all detections in the order of the pictures, for each
   picture by descending score, with the fields of COCO's results format:
 
@@ -49,11 +51,12 @@ from evaluation import drawing, postprocess
 FLAGS = flags.FLAGS
 
 JSON_FILE = "detections.json"
-# Endings of pictures in a folder; also the formats of the drawn pictures.
-ENDINGS = (".jpg", ".jpeg", ".png")
+# Endings of the drawn pictures, and of pictures in a folder.
+_DRAWN = (".jpg", ".jpeg", ".png")
+_ENDINGS = _DRAWN + (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _JPEG_QUALITY = 92
 _NOT_FOUND = (
-    f"neither a file, a folder with {', '.join(ENDINGS)} files, nor a pattern that "
+    f"neither a file, a folder with {', '.join(_ENDINGS)} files, nor a pattern that "
     "matches a file"
 )
 
@@ -134,8 +137,12 @@ def find_pictures(arguments):
     for argument in arguments:
         if os.path.isdir(argument):
             with as_user_error(f"{argument}:", OSError):
-                names = sorted(filter(_is_picture, os.listdir(argument)))
-            found = [os.path.join(argument, name) for name in names]
+                names = sorted(os.listdir(argument))
+            found = [
+                os.path.join(argument, name)
+                for name in names
+                if name.lower().endswith(_ENDINGS)
+            ]
         elif os.path.lexists(argument):
             found = [argument]
         else:
@@ -145,10 +152,6 @@ def find_pictures(arguments):
         for path in found:
             paths.setdefault(os.path.realpath(path), path)
     return list(paths.values())
-
-
-def _is_picture(name):
-    return name.lower().endswith(ENDINGS)
 
 
 def output_paths(paths, output_dir):
@@ -161,7 +164,7 @@ def output_paths(paths, output_dir):
     Returns:
       dict from each path to a different path in output_dir: the part of the path below
       the folder that all pictures have in common, with .png added until it has an
-      ending of ENDINGS and is unique.
+      ending of _DRAWN and is unique.
 
     Raises:
       UserError: a drawn picture would overwrite one of the pictures.
@@ -172,7 +175,7 @@ def output_paths(paths, output_dir):
     targets, taken = {}, set()
     for path, full in zip(paths, absolute):
         target = os.path.join(output_dir, os.path.relpath(full, common))
-        while not _is_picture(target) or target in taken:
+        while not target.lower().endswith(_DRAWN) or target in taken:
             target += ".png"
         if os.path.realpath(target) in originals:
             raise UserError(

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 import commands
 import records
 from conversion import image_file, pixels
+from detection import picture_stream
 
 WIDTH, HEIGHT = 60, 40
 SIZE = (WIDTH, HEIGHT)
@@ -378,3 +379,44 @@ def test_larger_numbers_are_scaled_as_the_file_tells_or_named(
     converted, _, changes = load(encoded)
     assert changes == [image_file.CONVERTED, *losses]
     np.testing.assert_allclose(decode(converted)[4, 4::8, 0], expected, atol=2)
+
+
+@pytest.mark.parametrize(
+    "encoded, color",
+    [
+        (encode(picture()), None),
+        (encode(picture("L")), None),
+        (encode(picture("CMYK")), None),
+        (encode(picture(), "PNG"), picture().getpixel((9, 5))),
+        (encode(picture("RGBA"), "PNG"), picture().getpixel((9, 5))),
+        (encode(picture("P"), "PNG"), picture("P").convert("RGB").getpixel((9, 5))),
+        (encode(sixteen_bits(), "PNG"), (32,) * 3),
+        (encode(sixteen_bits(), "TIFF"), (32,) * 3),
+        (tiff(TWELVE, {258: 12}), (18,) * 3),
+        (encode(picture(), "TIFF", 6), None),
+        (encode(picture(), "BMP"), picture().getpixel((9, 5))),
+        (encode(picture(), "WEBP", lossless=True), picture().getpixel((9, 5))),
+        (
+            encode(picture("L"), "GIF", save_all=True, append_images=[picture("1")]),
+            (picture("L").getpixel((9, 5)),) * 3,
+        ),
+    ]
+    + [(encode(picture(), kind, i), None) for kind in ("JPEG", "PNG") for i in (2, 6)],
+    ids=(
+        "jpeg gray_jpeg cmyk_jpeg png alpha palette 16_bit_png 16_bit_tiff 12_bit_tiff "
+        "turned_tiff bmp webp first_of_gif mirrored_jpeg turned_jpeg mirrored_png "
+        "turned_png"
+    ).split(),
+)
+def test_detect_sees_the_pixels_that_the_conversion_encodes(
+    load, decode, tmp_path, encoded, color
+):
+    converted, size, changes = load(encoded)
+    found = picture_stream.Decoder().pixels(str(tmp_path / "x.img"))
+    assert found.shape == (size[1], size[0], 3) and found.dtype == np.uint8
+    assert color in (None, tuple(found[5, 9]))
+    if changes:
+        image = Image.fromarray(found).convert(reopened(converted).mode)
+        assert encode(image, quality=95, subsampling=0) == converted
+    else:
+        np.testing.assert_array_equal(found, decode(converted))

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads image files as training needs them: JPEGs with upright pixels, not too large.
 
+tools/create_tf_record.py stores the JPEGs of `load`; tools/detect.py takes the pixels of
+`read`, which are those of the JPEGs before they are encoded.
+
 A JPEG that TensorFlow decodes correctly is kept byte for byte. Any other image that
 Pillow can open is encoded as a JPEG once. This includes PNGs: training can read them,
 but more slowly, because it cannot decode only a part of a PNG.
@@ -70,6 +73,36 @@ def load(path: str, size=None, ignore_exif: bool = False):
       ValueError: the image cannot be used, or its size contradicts the annotations.
       OSError: the file cannot be read.
     """
+    encoded, image, changes = read(path, size, ignore_exif)
+    if not changes:
+        return encoded, image.size, changes
+    # The sides of a JPEG have at most 65500 pixels.
+    with _naming("converted to a JPEG"):
+        # Pillow would write comments into the JPEG.
+        image.info, output = {}, io.BytesIO()
+        # Full resolution for chroma as well.
+        image.save(output, "JPEG", quality=95, subsampling=0)
+    return output.getvalue(), image.size, changes
+
+
+def read(path: str, size=None, ignore_exif: bool = False):
+    """Reads an image file, and decodes it if training cannot use it as it is.
+
+    Args:
+      path: path of the file.
+      size: see `load`.
+      ignore_exif: see `load`.
+
+    Returns:
+      (encoded, image, changes): bytes of the file; PIL.Image.Image; and a list, see
+      `load`. If the list is empty, the file is a JPEG that TensorFlow decodes
+      correctly, and the image is not decoded. Otherwise the image has 8 bits, is
+      upright, and has the mode "L" or "RGB".
+
+    Raises:
+      ValueError: see `load`.
+      OSError: the file cannot be read.
+    """
     num_bytes = os.path.getsize(path)
     if num_bytes > MAX_BYTES:
         raise ValueError(f"has {num_bytes} bytes; the limit is {MAX_BYTES}")
@@ -85,18 +118,13 @@ def load(path: str, size=None, ignore_exif: bool = False):
     orientation = 1 if ignore_exif else _orientation(image)
     if _is_turned(image.size, orientation, size):
         changes.append(TURNED)
-    if not changes:
-        return encoded, image.size, changes
-    # The sides of a JPEG have at most 65500 pixels.
-    with _naming("converted to a JPEG"):
-        image, losses = pixels.to_8_bits(image, encoded)
-        if TURNED in changes:
-            image = image.transpose(_TURNS[orientation])
-        # Pillow would write comments into the JPEG.
-        image.info, output = {}, io.BytesIO()
-        # Full resolution for chroma as well.
-        image.save(output, "JPEG", quality=95, subsampling=0)
-    return output.getvalue(), image.size, changes + losses
+    if changes:
+        with _naming("decoded"):
+            image, losses = pixels.to_8_bits(image, encoded)
+            if TURNED in changes:
+                image = image.transpose(_TURNS[orientation])
+        changes += losses
+    return encoded, image, changes
 
 
 def exif_orientation(encoded: bytes) -> int:

@@ -3,8 +3,8 @@
 """Detects objects in picture files, one batch after the other.
 
 Threads read, decode and resize the next batch while the network runs on the current
-one. Pictures are turned upright according to their EXIF data, as viewers show them and
-as create_tf_record.py stores them for training.
+one. Pictures are read by the code that create_tf_record.py reads them with for training:
+of every format, upright, with 8 bits.
 
 Glossary: B images per batch.
 """
@@ -18,15 +18,12 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 from conversion import image_file
-from dataset import augmentation, image_header
+from dataset import augmentation
 from detection import model_file
 from evaluation import postprocess
 
 # More readers would only wait: the network takes far longer than reading its pictures.
 _READERS = 4
-_UNREADABLE = (
-    f"neither JPEG nor PNG, broken, or more than {image_header.MAX_PIXELS} pixels"
-)
 
 
 class Picture(NamedTuple):
@@ -77,41 +74,30 @@ class Decoder:
         except OSError as error:
             return Picture(path, error=error.strerror or str(error))
         except ValueError as error:
-            return Picture(path, error=str(error))
+            return Picture(path, error=f"it {error}")
         return Picture(path, self._resize(pixels), pixels.shape)
 
     def pixels(self, path):
         """Decodes a picture in its own size, upright.
 
         Args:
-          path: str, a JPEG or PNG.
+          path: str.
 
         Returns:
           uint8 [height, width, 3].
 
         Raises:
           OSError: the file cannot be read.
-          ValueError: the file is not a picture that can be decoded.
+          ValueError: the file is not a picture that can be decoded; the text follows
+            the name of the file, as in image_file.
         """
-        with open(path, "rb") as file:
-            encoded = file.read()
+        encoded, image, changes = image_file.read(path)
+        if changes:
+            return np.array(image.convert("RGB"))
         try:
-            image_header.read_size(encoded)
-            pixels = self._decode(encoded)
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(_UNREADABLE) from error
-        return _upright(pixels, image_file.exif_orientation(encoded))
-
-
-def _upright(pixels, orientation):
-    """Turns pixels [height, width, 3] according to the EXIF orientation."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+            return self._decode(encoded)
+        except tf.errors.OpError as error:
+            raise ValueError("is a broken JPEG: TensorFlow cannot decode it") from error
 
 
 def detect(network, paths, batch_size, decoder):

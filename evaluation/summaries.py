@@ -36,7 +36,8 @@ def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
         values += [_image(f"detections/{i}", jpeg) for i, jpeg in jpegs.items()]
     # In a graph of its own, because the writer refuses to work in eager mode.
     with tf.Graph().as_default():
-        writer = tf.summary.FileWriter(folder)
+        # Files are named by the second in which they are opened.
+        writer = tf.summary.FileWriter(folder, filename_suffix=f".{step}")
         writer.add_summary(tf.Summary(value=values), step)
         writer.close()
 

@@ -22,6 +22,9 @@ import os
 import signal
 import sys
 
+# Hides TensorFlow's remarks on the processor. TensorFlow reads it while it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
 from absl import app, flags
 
 import ssd_model

@@ -28,6 +28,8 @@ STD_RGB = (0.229, 0.224, 0.225)
 _LOSS_PARTS = "loss_parts"
 _PART_NAMES = ("class", "box", "decay")
 
+_RUNS_BEFORE_AN_ESTIMATE = 10
+
 # The hyperparameters that ssd_model_fn and the functions of the schedule read.
 DEFAULT_PARAMS = {
     "num_classes": categories.COCO.num_classes,  # with background
@@ -209,7 +211,8 @@ def ssd_model_fn(
         are changed here, see color.adjust_color.
       labels: dict, see `detection_loss`, for TRAIN; otherwise None.
       mode: tf.estimator.ModeKeys.TRAIN or PREDICT.
-      params: dict, see DEFAULT_PARAMS.
+      params: dict, see DEFAULT_PARAMS. With "summary_dir", the training log writes the
+        speed to the event file in that folder.
       wrap_optimizer: function that takes an optimizer and returns the one to use, for
         example one that averages gradients over ranks; None uses it as it is. An
         Estimator does not pass this argument: bind it with functools.partial.
@@ -270,9 +273,10 @@ def _train_spec(class_outputs, box_outputs, labels, params, wrap_optimizer):
     global_step = tf.train.get_or_create_global_step()
     learning_rate = learning_rate_schedule(params, global_step)
     tf.summary.scalar("learning_rate", learning_rate)
-    tf.summary.scalar("class_loss", class_loss)
-    tf.summary.scalar("box_loss", box_loss)
-    tf.summary.scalar("weight_decay_loss", decay_loss)
+    # One group of TensorBoard. The Estimator adds their sum, "loss".
+    tf.summary.scalar("losses/class", class_loss)
+    tf.summary.scalar("losses/box", box_loss)
+    tf.summary.scalar("losses/weight_decay", decay_loss)
     for part in (class_loss, box_loss, decay_loss):
         tf.add_to_collection(_LOSS_PARTS, part)
     optimizer = tf.train.MomentumOptimizer(learning_rate, params["momentum"])
@@ -323,6 +327,9 @@ class FiniteLossHook(tf.train.SessionRunHook):
 class TrainingLogHook(tf.train.SessionRunHook):
     """Logs speed, learning rate, loss and progress every log_every_n_steps steps.
 
+    The progress is also logged after the first ten session runs, to tell soon how long
+    the training takes.
+
     If a session run takes several steps (iterations_per_loop), it logs after the first
     run that reaches or passes a multiple of log_every_n_steps. It always logs the last
     step.
@@ -334,20 +341,22 @@ class TrainingLogHook(tf.train.SessionRunHook):
         Args:
           learning_rate: float32 scalar tensor.
           loss: float32 scalar tensor.
-          params: dict, see DEFAULT_PARAMS.
+          params: dict, see ssd_model_fn.
         """
         self._tensors = {"learning_rate": learning_rate, "loss": loss}
         self._every = params["log_every_n_steps"]
         self._steps_per_run = params["iterations_per_loop"]
         self._global_batch = params["batch_size"] * params["num_ranks"]
         self._total = total_steps(params)
+        self._summary_dir = params.get("summary_dir")
 
     def after_create_session(self, session, coord):
         """Reads the step at which the training starts. See the base class."""
         del coord
         self._last_step = self._first_step = self._run_step = _step(session)
         self._runs = 0
-        self._last_time = self._first_time = time.time()
+        self._last_time = time.time()
+        self._measured_from = self._first_step, self._last_time
         if self._first_step:
             tf.logging.info("resumed at step %d", self._first_step)
 
@@ -364,24 +373,37 @@ class TrainingLogHook(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         """Logs the run. See the base class."""
-        if not self._is_due:
-            return
+        if self._is_due:
+            self._log(run_context, run_values)
+        elif self._runs == _RUNS_BEFORE_AN_ESTIMATE:
+            self._log_progress(_step(run_context.session), time.time())
+        if self._runs == 1:
+            # The first run also prepares the device.
+            self._measured_from = self._run_step, time.time()
+
+    def _log(self, run_context, run_values):
         # Read from the session, because loss scaling skips a step whose gradients
         # overflow in float16.
         step = self._run_step = _step(run_context.session)
         now = time.time()
         images = (step - self._last_step) * self._global_batch
+        images_per_second = images / max(now - self._last_time, 1e-9)
         tf.logging.info(
             "FPS: %.2f, learning rate: %.8f, loss: %s",
-            images / max(now - self._last_time, 1e-9),
+            images_per_second,
             run_values.results["learning_rate"],
             run_values.results["loss"],
         )
         self._log_progress(step, now)
+        if self._summary_dir:
+            value = tf.Summary.Value(tag="FPS", simple_value=images_per_second)
+            writer = tf.summary.FileWriterCache.get(self._summary_dir)
+            writer.add_summary(tf.Summary(value=[value]), step)
         self._last_step, self._last_time = step, now
 
     def _log_progress(self, step, now):
-        seconds_per_step = (now - self._first_time) / max(step - self._first_step, 1)
+        first_step, first_time = self._measured_from
+        seconds_per_step = (now - first_time) / max(step - first_step, 1)
         left = int(seconds_per_step * max(self._total - step, 0))
         skipped = self._first_step + self._runs * self._steps_per_run - step
         tf.logging.info(

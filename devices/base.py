@@ -79,10 +79,12 @@ class Device(abc.ABC):
       shares_model_dir: bool, whether all ranks use one folder of checkpoints.
       color_on: "host" or "device", where --color_on=auto changes the colors of training
         images.
+      draws_batches: bool, whether a training draws some of its batches by default.
     """
 
     shares_model_dir = False
     color_on = "host"
+    draws_batches = True
 
     def __init__(self, cluster, options):
         """Initializes the device; cluster: cluster.Cluster; options: Options."""

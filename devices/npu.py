@@ -79,6 +79,8 @@ def _check_environment(num_ranks):
 class Npu(base.Device):
     """One rank on an Ascend NPU."""
 
+    draws_batches = False
+
     def __init__(self, cluster, options, package):
         """Initializes the device without importing the adapter.
 

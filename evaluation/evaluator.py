@@ -18,7 +18,7 @@ from console.errors import UserError, as_user_error
 from console.progress import progress_bar
 from dataset import json_match
 from dataset.bad_records import BadRecords
-from evaluation import postprocess, report
+from evaluation import postprocess, report, summaries
 
 
 class Evaluator:
@@ -94,7 +94,14 @@ class Evaluator:
             return None
         found, repeated_ids = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
-        _write_summary(judgement.figures, self._folder, step)
+        summaries.write(
+            self._folder,
+            step,
+            self._coco_gt,
+            judgement,
+            self._file_pattern,
+            repeated_ids,
+        )
         try:
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 report.write(
@@ -218,13 +225,3 @@ def _unpack(payload):
         rows = zip(arrays["ids"].tolist(), *columns)
         detections = [coco_metric.Detections(*row) for row in rows]
         return detections, list(map(tuple, arrays["sizes"].tolist()))
-
-
-def _write_summary(figures, folder, step):
-    """Writes the figures for TensorBoard."""
-    values = [tf.Summary.Value(tag=k, simple_value=v) for k, v in figures.items()]
-    # In a graph of its own, because the writer refuses to work in eager mode.
-    with tf.Graph().as_default():
-        writer = tf.summary.FileWriter(folder)
-        writer.add_summary(tf.Summary(value=values), step)
-        writer.close()

@@ -16,9 +16,9 @@ import tensorflow.compat.v1 as tf
 # Tags of the training's summaries, and their names in the plot.
 LOSSES = {
     "loss": "total",
-    "class_loss": "class",
-    "box_loss": "box",
-    "weight_decay_loss": "weight decay",
+    "losses/class": "class",
+    "losses/box": "box",
+    "losses/weight_decay": "weight decay",
 }
 
 # Indices into COCO's IoUs, 0.5, 0.55, ..., 0.95, and the names of the lines.

@@ -15,8 +15,7 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 from coco_metric import FALSE, IGNORED, RIGHT
-from dataset import record_files
-from evaluation import drawing
+from dataset import drawing, record_files
 
 # Least score of the detections that are shown.
 SHOWN_SCORE = 0.3
@@ -28,6 +27,7 @@ FOUND_COLOR = (150, 200, 255)
 MISSED_COLOR = (255, 165, 0)
 
 _MAX_BEST = _MAX_WORST = 6
+_MAX_FIRST = 8
 # Pixels.
 _LONGER_SIDE = 640
 _TRUTH_WIDTH, _DETECTION_WIDTH = 4, 2
@@ -133,9 +133,41 @@ def _choose(counts):
     return best, ranked[len(best) :][-_MAX_WORST:][::-1]
 
 
+def first(coco_gt, judgement, file_pattern, repeated_ids):
+    """Draws the first evaluated images of the files, the same in each evaluation.
+
+    The arguments are those of `best_and_worst`.
+
+    Returns:
+      dict from image id to JPEG bytes, of at most 8 images.
+
+    Raises:
+      ImportError: Pillow is not installed.
+    """
+    jpegs = {}
+    for image_id, encoded in _records(file_pattern):
+        if image_id in judgement.detections and image_id not in repeated_ids:
+            jpeg = _draw(encoded, coco_gt, judgement, image_id)
+            if jpeg:
+                jpegs[image_id] = jpeg
+        if len(jpegs) == _MAX_FIRST:
+            break
+    return jpegs
+
+
 def _read_images(file_pattern, image_ids):
     """Returns a dict from image id to bytes, the JPEG or PNG of its first record."""
     found = {}
+    for image_id, encoded in _records(file_pattern):
+        if image_id in image_ids:
+            found.setdefault(image_id, encoded)
+        if len(found) == len(image_ids):
+            break
+    return found
+
+
+def _records(file_pattern):
+    """Yields (image id, bytes of the JPEG or PNG) of each record."""
     # The evaluation refuses broken records. Those it did not read, because of
     # --eval_samples, come after the images that are looked for.
     broken = (tf.errors.OpError, message.DecodeError, ValueError, IndexError)
@@ -144,11 +176,7 @@ def _read_images(file_pattern, image_ids):
             for record in tf.python_io.tf_record_iterator(path):
                 feature = tf.train.Example.FromString(record).features.feature
                 image_id = int(feature["image/source_id"].bytes_list.value[0])
-                if image_id in image_ids and image_id not in found:
-                    found[image_id] = feature["image/encoded"].bytes_list.value[0]
-                if len(found) == len(image_ids):
-                    return found
-    return found
+                yield image_id, feature["image/encoded"].bytes_list.value[0]
 
 
 def _draw(encoded, coco_gt, judgement, image_id):

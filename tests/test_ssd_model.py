@@ -91,7 +91,7 @@ def test_mode_eval_is_refused():
         ssd_model.ssd_model_fn({}, None, "eval", ssd_model.DEFAULT_PARAMS)
 
 
-def log_of_a_run(caplog, steps_per_run, start, total, every):
+def log_of_a_run(caplog, steps_per_run, start, total, every, summary_dir=None):
     """Returns the log lines of a training with steps_per_run steps per session run."""
     params = dict(
         ssd_model.DEFAULT_PARAMS,
@@ -101,6 +101,7 @@ def log_of_a_run(caplog, steps_per_run, start, total, every):
         num_epochs=1,
         log_every_n_steps=every,
         iterations_per_loop=steps_per_run,
+        summary_dir=summary_dir,
     )
     tf.logging.set_verbosity(tf.logging.INFO)
     caplog.set_level(logging.INFO)
@@ -133,6 +134,31 @@ def test_log_has_the_users_line_and_the_progress_every_n_steps(caplog):
     assert progress[0].startswith("step 5 of 10 (50.0 %), 0:00:0")
     assert progress[1] == "step 10 of 10 (100.0 %), 0:00:00 left"
     assert not any(line.startswith("resumed") for line in lines)
+
+
+def test_the_time_left_is_told_soon_and_the_speed_is_in_tensorboard(caplog, tmp_path):
+    folder = str(tmp_path)
+    lines = log_of_a_run(caplog, 1, start=0, total=40, every=20, summary_dir=folder)
+    starts = [line.split(":")[0] for line in lines if line.startswith(("FPS", "step"))]
+    assert starts == [
+        "step 10 of 40 (25.0 %), 0",
+        "FPS",
+        "step 20 of 40 (50.0 %), 0",
+        "FPS",
+        "step 40 of 40 (100.0 %), 0",
+    ]
+    with tf.Graph().as_default():
+        tf.summary.FileWriterCache.get(folder).flush()
+    (path,) = tmp_path.iterdir()
+    values = {
+        event.step: value.simple_value
+        for event in tf.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "FPS"
+    }
+    logged = [float(line.split()[1][:-1]) for line in lines if line.startswith("FPS")]
+    assert list(values) == [20, 40]
+    assert list(values.values()) == pytest.approx(logged, rel=1e-2)
 
 
 def test_log_when_a_session_run_takes_many_steps(caplog):

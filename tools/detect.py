@@ -44,9 +44,10 @@ import coco_metric
 from console import atomic_file, command
 from console.errors import UserError, as_user_error, check
 from console.paths import expand
+from dataset import drawing
 from detection import model_file, picture_stream
 from devices import base
-from evaluation import drawing, postprocess
+from evaluation import postprocess
 
 FLAGS = flags.FLAGS
 

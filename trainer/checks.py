@@ -119,7 +119,6 @@ def check_training(params, label_map):
         record_checks.check_categories(records, label_map)
         record_checks.check_units(records)
     schedule.check_steps(params)
-    schedule.log_plan(params, label_map)
     _check_writable("model_dir")
     if FLAGS.profiling:
         _check_writable("profiling")

@@ -272,6 +272,14 @@ flags.DEFINE_integer(
     "Steps between two log lines of speed, learning rate and loss.",
     lower_bound=1,
 )
+flags.DEFINE_integer(
+    "summary_images_every",
+    None,
+    "Steps between two pictures of the training batch in TensorBoard, as the network "
+    "sees it. The first is also written as train_batches.png. 0: none. Default: a "
+    "tenth of the training, but at least 100; 0 on an NPU.",
+    lower_bound=0,
+)
 flags.DEFINE_string(
     "profiling",
     _OPTIONS.profiling,

@@ -20,7 +20,7 @@ class SaveAtMultiples(tf.train.SessionRunHook):
     save_checkpoints_steps is the number of all steps.
     """
 
-    def __init__(self, folder, every_steps, total_steps, steps_per_run, max_kept):
+    def __init__(self, folder, every_steps, total_steps, steps_per_run, max_kept, plan):
         """Initializes the hook.
 
         Args:
@@ -29,15 +29,17 @@ class SaveAtMultiples(tf.train.SessionRunHook):
           total_steps: int, the last step of the training.
           steps_per_run: int, training steps per session run.
           max_kept: int, how many checkpoints are kept.
+          plan: str, see schedule.plan.
         """
         self._folder = folder
         self._every_steps = every_steps
         self._total_steps = total_steps
         self._steps_per_run = steps_per_run
         self._max_kept = max_kept
+        self._plan = plan
 
     def begin(self):
-        """Logs how much of the disk the checkpoints take. See the base class."""
+        """Logs what the training will do and take of the disk. See the base class."""
         size = sum(v.shape.num_elements() * v.dtype.size for v in tf.global_variables())
         # TensorFlow saves the graph as well.
         size += tf.get_default_graph().as_graph_def().ByteSize()
@@ -50,8 +52,9 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         is_enough = missing * size <= free
         log = tf.logging.info if is_enough else tf.logging.warning
         log(
-            "checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
+            "%s; checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
             "%.1f GB together; its disk has %.1f GB free%s",
+            self._plan,
             self._every_steps,
             kept,
             size / _MEGABYTE,

@@ -92,23 +92,18 @@ def check_steps(params):
     )
 
 
-def log_plan(params, label_map):
-    """Logs in one line what the training will do.
+def plan(params, label_map):
+    """Returns one line on what the training will do.
 
     Args:
       params: dict, see `make_params`.
       label_map: categories.LabelMap.
     """
-    tf.logging.info(
-        "training: %d steps of %d x %d images are %g epochs of %d images; %d "
-        "categories of %s",
-        ssd_model.total_steps(params),
-        params["num_ranks"],
-        params["batch_size"],
-        params["num_epochs"],
-        params["num_examples_per_epoch"],
-        label_map.num_classes - 1,
-        FLAGS.label_map or "COCO",
+    return (
+        f"training: {ssd_model.total_steps(params)} steps of {params['num_ranks']} x "
+        f"{params['batch_size']} images are {params['num_epochs']:g} epochs of "
+        f"{params['num_examples_per_epoch']} images; {label_map.num_classes - 1} "
+        f"categories of {FLAGS.label_map or 'COCO'}"
     )
 
 

@@ -15,6 +15,7 @@ from console import paths
 from console.errors import UserError, as_user_error, check
 from dataset.bad_records import BadRecords
 from trainer import (
+    batch_pictures,
     checkpoints,
     heartbeat,
     initial_weights,
@@ -68,6 +69,11 @@ def train(device, params, model_dir, label_map, start=None):
     folder = paths.without_wildcards(model_dir)
     if folder != model_dir:
         tf.logging.info("TensorFlow's messages name %s as %s", model_dir, folder)
+    if device.rank == 0:
+        params["summary_dir"] = folder
+    pictures = batch_pictures.BatchPictures(
+        _picture_steps(device, total), (step or 0) + 1, total, label_map, folder
+    )
     hooks = [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
     hooks.append(
         saving.SaveAtMultiples(
@@ -76,6 +82,7 @@ def train(device, params, model_dir, label_map, start=None):
             total,
             steps_per_run=loop,
             max_kept=FLAGS.keep_checkpoint_max,
+            plan=schedule.plan(params, label_map),
         )
     )
     with stop, _errors_explained(model_dir, bad_records):
@@ -83,7 +90,9 @@ def train(device, params, model_dir, label_map, start=None):
             model_fn,
             folder,
             params,
-            functools.partial(_input_fn, device, reader, params["batch_size"]),
+            functools.partial(
+                _input_fn, device, reader, pictures, params["batch_size"]
+            ),
             total,
             hooks,
             # trainer/saving.py saves the checkpoints between the first and last step.
@@ -93,6 +102,15 @@ def train(device, params, model_dir, label_map, start=None):
         )
     bad_records.log_boxes()
     return _check_end(device, stop.stopped_at, total, model_dir)
+
+
+def _picture_steps(device, total):
+    """Returns the number of steps between two pictures of a batch; 0 for none."""
+    if device.rank or FLAGS.synthetic_data:
+        return 0
+    if FLAGS.summary_images_every is not None:
+        return FLAGS.summary_images_every
+    return max(total // 10, 100) if device.draws_batches else 0
 
 
 def _check_same_schedule(device, total):
@@ -157,8 +175,8 @@ def _model_fn(device, label_map, resumed_path, start):
     return initial_weights.apply(model_fn, start, FLAGS.freeze)
 
 
-def _input_fn(device, reader, batch_size):
-    """Builds the dataset of this rank."""
+def _input_fn(device, reader, pictures, batch_size):
+    """Builds the dataset of this rank; pictures: batch_pictures.BatchPictures."""
     if FLAGS.seed is not None:
         # Ranks draw different crops and colors, but the same initial weights.
         tf.set_random_seed(FLAGS.seed + device.rank)
@@ -175,7 +193,7 @@ def _input_fn(device, reader, batch_size):
         }
     )
     tf.set_random_seed(FLAGS.seed)
-    return dataset
+    return pictures.watch(dataset)
 
 
 @contextlib.contextmanager

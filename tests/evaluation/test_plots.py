@@ -39,9 +39,9 @@ def test_a_resumed_run_replaces_the_steps_it_repeated(tmp_path):
 
 def test_a_run_without_any_loss_changes_nothing(tmp_path):
     assert plots.read_losses(str(tmp_path / "none")) == {}
-    write_run(tmp_path, 1, {1: {"loss": 4, "learning_rate": 1}, 101: {"box_loss": 2}})
+    write_run(tmp_path, 1, {1: {"loss": 4, "learning_rate": 1}, 101: {"losses/box": 2}})
     write_run(tmp_path, 2, {})
-    expected = {"loss": ([1], [4.0]), "box_loss": ([101], [2.0])}
+    expected = {"loss": ([1], [4.0]), "losses/box": ([101], [2.0])}
     assert plots.read_losses(str(tmp_path)) == expected
 
 

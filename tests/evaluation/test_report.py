@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from pycocotools.cocoeval import COCOeval
+from tensorboard.backend.event_processing import event_accumulator
 
 import coco_metric
 import records
-from evaluation import report, report_images
+from evaluation import report, report_images, summaries
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -274,6 +275,10 @@ def test_without_matplotlib_and_pillow_the_rest_is_written(
         monkeypatch.setitem(sys.modules, name, None)
     caplog.set_level("INFO")
     result = Written(tmp_path, DETECTIONS)
+    pattern = str(tmp_path / "val*")
+    summaries.write(str(tmp_path), 500, result.coco, result.judgement, pattern, set())
+    run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert run.Tags()["images"] == [] and "COCO/AP" in run.Tags()["scalars"]
     names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
     assert {*names, "report-500.html"} == set(os.listdir(str(result.folder)))
     lacks = r"images or plots, which need Pillow and matplotlib \(import of .+\)"
@@ -281,6 +286,32 @@ def test_without_matplotlib_and_pillow_the_rest_is_written(
     page = result.read("report-500.html").decode()
     assert re.search(f"This page lacks {lacks}\\.</p>", page)
     assert Page(page).links == []
+
+
+def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
+    written, tmp_path
+):
+    pattern = str(written.model_dir.parent / "val*")
+    for step in (500, 600):
+        summaries.write(
+            str(tmp_path), step, written.coco, written.judgement, pattern, {14}
+        )
+    run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    figures = written.judgement.figures
+    tags = list(figures) + ["category_AP/bolt", f"category_AP/{NAMES[7]}"]
+    assert sorted(run.Tags()["scalars"]) == sorted(tags)
+    points = [(p.step, p.value) for p in run.Scalars("COCO/AP50")]
+    # Two of three bolts at recall 0, 0.01, ... 0.66; no nut.
+    expected = pytest.approx(67 / 101 / 2)
+    assert points == [(500, expected), (600, expected)]
+    assert [p.value for p in run.Scalars(f"category_AP/{NAMES[7]}")] == [0, 0]
+    images = ["detections/11", "detections/12", "detections/13"]
+    assert sorted(run.Tags()["images"]) == images
+    for image in run.Images("detections/11"):
+        assert (image.width, image.height) == (200, 120)
+        drawn = Image.open(io.BytesIO(image.encoded_image_string))
+        near = np.array(drawn.getpixel((79, 60))) - report_images.RIGHT_COLOR
+        assert np.abs(near).max() < 110
 
 
 @pytest.mark.slow

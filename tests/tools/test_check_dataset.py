@@ -18,9 +18,8 @@ from PIL import Image
 import commands
 import dataset_parser
 import records
-from dataset import box_rules, json_faults, json_match, record_rules
+from dataset import box_rules, drawing, json_faults, json_match, record_rules
 from dataset.bad_records import BadRecords
-from evaluation import drawing
 from inspection import faults
 
 TOOL = str(commands.ROOT / "tools" / "check_dataset.py")

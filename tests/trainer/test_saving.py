@@ -28,7 +28,9 @@ def train(tmp_path):
         config = tf.estimator.RunConfig(
             str(tmp_path), save_checkpoints_steps=total, keep_checkpoint_max=9
         )
-        hook = saving.SaveAtMultiples(str(tmp_path), every, total, steps_per_run, 9)
+        hook = saving.SaveAtMultiples(
+            str(tmp_path), every, total, steps_per_run, 9, "training: 12 steps"
+        )
         tf.estimator.Estimator(model_fn, config=config).train(
             lambda: tf.data.Dataset.from_tensors([1.0]).repeat(),
             hooks=[hook],
@@ -64,5 +66,6 @@ def test_the_start_tells_what_the_checkpoints_take_of_the_disk(
     train(1, total=1, every=1)
     (line,) = [r for r in caplog.records if "checkpoints: every" in r.getMessage()]
     assert line.levelname == level
-    assert "every 1 steps, about 2 of 0 MB each are kept" in line.getMessage()
+    start = "training: 12 steps; checkpoints: every 1 steps, about 2 of 0 MB each are "
+    assert line.getMessage().startswith(start)
     assert end in line.getMessage()

@@ -123,7 +123,7 @@ def test_log_has_the_lines_of_the_training_and_the_twelve_figures(model_dir, run
     start = "INFO:tensorflow:"
     # No line of TensorFlow stands between them.
     assert re.search(rf"{start}{rate}{start}step \d of 6 \(", runs[2])
-    for text in ("Using config", "global_step/sec", "Calling model_fn"):
+    for text in ("Using config", "global_step/sec", "Calling model_fn", "listeners"):
         assert text not in runs[2]
     assert "evaluated 5 of 80 images" in runs[2]
     assert list(processes.results_of(runs[2])) == coco_metric.METRIC_NAMES
@@ -155,7 +155,7 @@ def test_finished_run_is_evaluated_again_with_the_same_figures(
     written = summaries(model_dir / "eval")
     assert written.keys() == figures.keys()
     assert written["COCO/AP"] == pytest.approx(figures["COCO/AP"])
-    losses = {"loss", "learning_rate", "class_loss", "box_loss"}
+    losses = {"loss", "learning_rate", "losses/class", "losses/box", "FPS"}
     assert losses <= set(summaries(model_dir))
 
 

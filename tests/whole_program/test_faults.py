@@ -72,13 +72,16 @@ def test_the_same_seed_gives_the_same_losses_bit_for_bit(data, tmp_path):
         subprocess.Popen(
             [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
             + arguments(data, folder, *flags(folder), steps=2)
+            # Pictures of the batches change nothing.
+            + [f"--summary_images_every={number}"]
         )
-        for folder in folders
+        for number, folder in enumerate(folders)
     ]
     assert [run.wait(timeout=300) for run in runs] == [0, 0]
     steps, losses = zip(*(plots.read_losses(str(path))["loss"] for path in folders))
     assert list(map(list, steps)) == [[1, 2], [1, 2]]
     np.testing.assert_array_equal(losses[0], losses[1])
+    assert [(path / "train_batches.png").exists() for path in folders] == [False, True]
     kernels = [
         tf.train.load_checkpoint(str(path / "model.ckpt-2")).get_tensor(
             "resnet34/conv2d/kernel"

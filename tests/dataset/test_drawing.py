@@ -4,7 +4,7 @@
 
 import pytest
 
-from evaluation import drawing
+from dataset import drawing
 
 Image = pytest.importorskip("PIL.Image")
 

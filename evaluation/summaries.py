@@ -1,0 +1,50 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The results of an evaluation for TensorBoard: one point on each curve."""
+
+import contextlib
+
+import tensorflow.compat.v1 as tf
+
+from dataset import image_header
+from evaluation import report_images
+
+
+def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
+    """Writes an event file with the figures, the AP of each category, and images.
+
+    The images are the same ones in each evaluation; without Pillow there are none.
+
+    Args:
+      folder: str, which TensorBoard shows as one run.
+      step: int, training step of the checkpoint.
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+      judgement: coco_metric.Judgement.
+      file_pattern: str, glob of the TFRecord files with the images.
+      repeated_ids: set of int, ids of images that are not to be shown.
+    """
+    curves = dict(judgement.figures)
+    for category in judgement.categories:
+        # The AP is -1 without ground truth.
+        if category.ap >= 0:
+            name = category.name.encode("utf-8", "replace").decode()
+            curves[f"category_AP/{name}"] = category.ap
+    values = [tf.Summary.Value(tag=k, simple_value=x) for k, x in curves.items()]
+    # Without Pillow, the line that names the report tells what is missing.
+    with contextlib.suppress(ImportError):
+        jpegs = report_images.first(coco_gt, judgement, file_pattern, repeated_ids)
+        values += [_image(f"detections/{i}", jpeg) for i, jpeg in jpegs.items()]
+    # In a graph of its own, because the writer refuses to work in eager mode.
+    with tf.Graph().as_default():
+        # Files are named by the second in which they are opened.
+        writer = tf.summary.FileWriter(folder, filename_suffix=f".{step}")
+        writer.add_summary(tf.Summary(value=values), step)
+        writer.close()
+
+
+def _image(tag, jpeg):
+    height, width = image_header.read_size(jpeg)
+    image = tf.Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=jpeg
+    )
+    return tf.Summary.Value(tag=tag, image=image)

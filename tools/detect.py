@@ -6,9 +6,9 @@
     --model=training/D0/result_npu --output_dir=detections
 
 takes picture files (every format that create_tf_record.py takes, such as JPEG, PNG,
-WebP, TIFF, and a GIF's first picture), folders (the pictures directly in them, known by
-their endings) and glob patterns, and a model: a checkpoint, a folder of checkpoints (its
-newest one), or the folder of an export of export_model.py. It writes to --output_dir
+WebP, TIFF, and a GIF's first picture), folders (the pictures directly in them, known
+by their endings) and glob patterns, and a model: a checkpoint, a folder of checkpoints
+(its newest), or the folder of an export of export_model.py. It writes to --output_dir
 
 - the pictures with boxes, category names and scores, under their own names, with .png
   added unless they end with .jpg, .jpeg or .png, and in their own subfolders if the

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads image files as training needs them: JPEGs with upright pixels, not too large.
 
-tools/create_tf_record.py stores the JPEGs of `load`; tools/detect.py takes the pixels of
-`read`, which are those of the JPEGs before they are encoded.
+tools/create_tf_record.py stores the JPEGs of `load`; tools/detect.py takes the pixels
+of `read`, which are those of the JPEGs before they are encoded.
 
 A JPEG that TensorFlow decodes correctly is kept byte for byte. Any other image that
 Pillow can open is encoded as a JPEG once. This includes PNGs: training can read them,

@@ -3,8 +3,8 @@
 """Detects objects in picture files, one batch after the other.
 
 Threads read, decode and resize the next batch while the network runs on the current
-one. Pictures are read by the code that create_tf_record.py reads them with for training:
-of every format, upright, with 8 bits.
+one. Pictures are read by the code that create_tf_record.py reads them with for
+training: of every format, upright, with 8 bits.
 
 Glossary: B images per batch.
 """

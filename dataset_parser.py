@@ -15,6 +15,7 @@ pixels are RGB. An example is a dict of tensors, see `parse_record`.
 """
 
 import contextlib
+import functools
 import os
 import re
 
@@ -84,6 +85,8 @@ class SSDInputReader:
             synthetic_data: bool, training only: return `synthetic_batches`.
             color_on: training only: "host", the default, or "device", which leaves the
               change of colors to ssd_model.ssd_model_fn.
+            zoom_out: float, training only: the probability of augmentation.zoom_out;
+              0 is the default.
             deterministic: bool, training only: the seed of the graph determines the
               order and the augmentation of the images.
 
@@ -133,8 +136,9 @@ class SSDInputReader:
         # Only a single worker draws the random numbers in a fixed order.
         workers = 1 if is_deterministic else num_cores()
         color_on = params.get("color_on", "host")
+        zoom_out = params.get("zoom_out", 0.0)
         dataset = dataset.map(
-            lambda example: training_example(example, color_on),
+            lambda example: training_example(example, color_on, zoom_out),
             num_parallel_calls=workers,
         )
         return dataset.batch(params["batch_size"], drop_remainder=True)
@@ -331,22 +335,27 @@ def _to_example(values):
     return example
 
 
-def training_example(example, color_on="host"):
+def training_example(example, color_on="host", zoom_out=0.0):
     """Augments an image and encodes its targets.
 
     Args:
       example: dict, see `parse_record`; G at least 1.
       color_on: "host" or "device", see SSDInputReader.
+      zoom_out: float, see SSDInputReader.
 
     Returns:
       (features, labels), see SSDInputReader, but without the axis B.
     """
     encoded, height_width = example["encoded"], example["height_width"]
-    window, boxes, classes = augmentation.random_crop(
-        example["boxes"], example["classes"], height_width
-    )
+    boxes, canvas, decode = example["boxes"], height_width, augmentation.decode_window
+    if zoom_out:
+        boxes, canvas, origin = augmentation.zoom_out(boxes, height_width, zoom_out)
+        decode = functools.partial(
+            augmentation.decode_canvas_window, canvas=canvas, origin=origin
+        )
+    window, boxes, classes = augmentation.random_crop(boxes, example["classes"], canvas)
     is_flipped = tf.random_uniform([]) < augmentation.FLIP_PROBABILITY
-    pixels = augmentation.decode_window(encoded, height_width, window, is_flipped)
+    pixels = decode(encoded, height_width, window=window, is_flipped=is_flipped)
     boxes = tf.cond(
         is_flipped, lambda: augmentation.flip_left_right(boxes), lambda: boxes
     )

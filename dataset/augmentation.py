@@ -1,9 +1,10 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of images, random crops and flips of training images.
+"""Decoding of images, zooming out, random crops and flips of training images.
 
 Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016, section 2.2, with the crops
-of MLPerf's SSD-ResNet34.
+of MLPerf's SSD-ResNet34; zooming out as in section 3.6 of its fifth version,
+arXiv:1512.02325v5.
 
 Glossary: G ground truth boxes of an image. Boxes and windows are ltrb, [ymin, xmin,
 ymax, xmax]: boxes in 0..1 of height and width, windows in 0..1 of the distance from the
@@ -22,6 +23,11 @@ MIN_WINDOW_SIDE = 0.3
 MAX_ASPECT = 2.0
 
 FLIP_PROBABILITY = 0.5
+
+# Largest ratio of the sides of the canvas and of the image.
+MAX_ZOOM_OUT = 4.0
+# RGB of the canvas: ssd_model.MEAN_RGB in 0..255.
+CANVAS_COLOR = (124.0, 116.0, 104.0)
 
 # Exceeds the rounding error of a ratio of areas in float32.
 _ROUNDING = 1.001
@@ -43,6 +49,32 @@ def decode(encoded):
     """
     # This kernel takes PNG as well.
     return tf.image.decode_jpeg(encoded, channels=3)
+
+
+def zoom_out(boxes, height_width, probability):
+    """Draws a canvas to place the image on, so that its objects look smaller.
+
+    Args:
+      boxes: float32 [G, 4], ltrb in the image.
+      height_width: int32 [2], of the image.
+      probability: float; otherwise the canvas is the image itself.
+
+    Returns:
+      boxes: float32 [G, 4], ltrb in the canvas.
+      canvas: int32 [2], its height and width: those of the image times a ratio that is
+        uniform in 1..MAX_ZOOM_OUT.
+      origin: int32 [2], row and column of the image's first pixel, uniform in the
+        canvas.
+    """
+    is_zoomed = tf.random_uniform([]) < probability
+    ratio = tf.where(is_zoomed, tf.random_uniform([], 1.0, MAX_ZOOM_OUT), 1.0)
+    sides = tf.cast(height_width, tf.float32)
+    canvas = tf.cast(sides * ratio, tf.int32)
+    space = tf.cast(canvas - height_width, tf.float32)
+    origin = tf.cast(tf.random_uniform([2]) * (space + 1.0), tf.int32)
+    boxes *= tf.tile(sides, [2])
+    boxes += tf.tile(tf.cast(origin, tf.float32), [2])
+    return boxes / tf.tile(tf.cast(canvas, tf.float32), [2]), canvas, origin
 
 
 def random_crop(boxes, classes, height_width):
@@ -174,9 +206,64 @@ def decode_window(encoded, height_width, window, is_flipped):
     Raises:
       tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
     """
-    corners = tf.cast(tf.round(window * _last_pixel(height_width)), tf.int32)
+    pixels = _decode_pixels(encoded, _corners(window, height_width))
+    resized = tf.image.resize_bilinear(
+        tf.expand_dims(pixels, 0),
+        [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
+        align_corners=True,
+    )[0]
+    return _flip_if(is_flipped, resized)
+
+
+def decode_canvas_window(encoded, height_width, canvas, origin, window, is_flipped):
+    """Decodes one window of the canvas on which zoom_out places an image.
+
+    Only the pixels of the image that lie in the window are decoded. The canvas around
+    them takes no memory: crop_and_resize marks its samples with -1.
+
+    Args:
+      encoded: string scalar, a JPEG or PNG.
+      height_width: int32 [2], of the whole image.
+      canvas: int32 [2], see zoom_out.
+      origin: int32 [2], see zoom_out.
+      window: float32 [4], ltrb in the canvas, of whole pixels.
+      is_flipped: bool scalar.
+
+    Returns:
+      float32 [300, 300, 3] in 0..255, sampled as decode_window does; CANVAS_COLOR from
+      one pixel of the image behind its edges.
+
+    Raises:
+      tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
+    """
+    corners = _corners(window, canvas) - tf.tile(origin, [2])
+    inside = tf.clip_by_value(corners, 0, tf.tile(height_width - 1, [2]))
+    pixels = _decode_pixels(encoded, inside)
+    # Repeats the pixels at each edge, because a sample of the last pixel may lie behind
+    # it by a rounding error.
+    pixels = tf.pad(pixels, [[1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+    last_pixel = inside[2:] - inside[:2] + 2
+    part = (corners - tf.tile(inside[:2] - 1, [2])) / tf.tile(last_pixel, [2])
+    resized = tf.image.crop_and_resize(
+        tf.expand_dims(pixels, 0),
+        tf.expand_dims(tf.cast(part, tf.float32), 0),
+        [0],
+        [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
+        extrapolation_value=-1.0,
+    )[0]
+    color = tf.broadcast_to(CANVAS_COLOR, tf.shape(resized))
+    return _flip_if(is_flipped, tf.where(resized < 0.0, color, resized))
+
+
+def _corners(window, height_width):
+    """Returns int32 [4], the first and last row and column of a window: ltrb."""
+    return tf.cast(tf.round(window * _last_pixel(height_width)), tf.int32)
+
+
+def _decode_pixels(encoded, corners):
+    """Decodes a window of an image; corners are those of _corners."""
     top, left, bottom, right = tf.unstack(corners)
-    pixels = tf.cond(
+    return tf.cond(
         tf.image.is_jpeg(encoded),
         lambda: tf.image.decode_and_crop_jpeg(
             encoded,
@@ -185,9 +272,7 @@ def decode_window(encoded, height_width, window, is_flipped):
         ),
         lambda: decode(encoded)[top : bottom + 1, left : right + 1],
     )
-    resized = tf.image.resize_bilinear(
-        tf.expand_dims(pixels, 0),
-        [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
-        align_corners=True,
-    )[0]
-    return tf.cond(is_flipped, lambda: tf.reverse(resized, [1]), lambda: resized)
+
+
+def _flip_if(is_flipped, pixels):
+    return tf.cond(is_flipped, lambda: tf.reverse(pixels, [1]), lambda: pixels)

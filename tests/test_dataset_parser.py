@@ -148,6 +148,22 @@ def test_images_whose_colors_the_device_changes(tmp_path, jpeg, synthetic_data):
     assert len(np.unique(features["color_changes"])) == 12
 
 
+def test_without_zoom_out_the_graph_is_the_published_one(tmp_path, jpeg):
+    pattern = write_numbered(tmp_path, jpeg, [4])
+    ops = []
+    for params in ({}, {"zoom_out": 0.0}, {"zoom_out": 0.5}):
+        with tf.Graph().as_default() as graph:
+            reader = dataset_parser.SSDInputReader(pattern, is_training=True)
+            tf.data.make_one_shot_iterator(reader(dict(params, batch_size=3)))
+            functions = graph.as_graph_def().library.function
+        ops.append(sorted(node.op for f in functions for node in f.node_def))
+    assert ops[0] == ops[1]
+    # Round, minimum IoU and windows of a crop, flip and colors.
+    assert ops[0].count("RandomUniform") + ops[0].count("RandomUniformInt") == 5
+    assert "CropAndResize" not in ops[0]
+    assert ops[2].count("CropAndResize") == 1
+
+
 def test_boxes_of_a_category_that_coco_lacks_are_left_out(graph):
     boxes = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.6, 0.7], [0, 0, 1, 1], [0, 0, 0.5, 1]]
     serialized = records.record(1, b"", boxes, [12, 90, 91, -3])

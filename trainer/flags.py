@@ -89,6 +89,15 @@ flags.DEFINE_enum(
     "each step on the device. auto: on the device if it is a GPU, else on the host.",
 )
 
+flags.DEFINE_float(
+    "zoom_out",
+    0.0,
+    "Probability of placing a training image at random on a gray canvas, up to 4 times "
+    "as high and wide, before it is cropped: for small objects.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+
 # Model and loss.
 flags.DEFINE_string(
     "resnet_checkpoint",

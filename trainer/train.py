@@ -189,6 +189,7 @@ def _input_fn(device, reader, pictures, batch_size):
             "color_on": (
                 device.color_on if FLAGS.color_on == "auto" else FLAGS.color_on
             ),
+            "zoom_out": FLAGS.zoom_out,
             "deterministic": FLAGS.deterministic,
         }
     )

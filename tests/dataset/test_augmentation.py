@@ -190,8 +190,108 @@ def test_a_tiny_box_still_ends_with_a_crop():
     assert abs(share - 0.5) < 5 * np.sqrt(0.25 / 200)
 
 
+def test_zoom_out_draws_canvas_and_place():
+    boxes = BOXES["large"]
+    with tf.Graph().as_default():
+        dataset = tf.data.Dataset.range(1000).map(
+            lambda _: augmentation.zoom_out(tf.constant(boxes), SHAPE, 0.3), 2
+        )
+        draws = records.elements(dataset)
+    canvases, origins = (np.array([draw[i] for draw in draws]) for i in (1, 2))
+    for moved, canvas, origin in draws:
+        # The same pixels as before.
+        pixels = moved * np.tile(canvas, 2) - np.tile(origin, 2)
+        np.testing.assert_allclose(pixels, boxes * np.tile(SHAPE, 2), atol=1e-3)
+    is_zoomed = (canvases > SHAPE).any(axis=1)
+    assert abs(is_zoomed.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 1000)
+    assert (origins[~is_zoomed] == 0).all()
+    canvases, origins = canvases[is_zoomed], origins[is_zoomed]
+    assert (abs(canvases[:, 1] - canvases[:, 0] * 640 / 480) < 2).all()
+    space = canvases - SHAPE
+    assert (origins >= 0).all() and (origins <= space).all()
+    for share in [(canvases[:, 0] / 480 - 1) / 3, *((origins + 0.5) / (space + 1)).T]:
+        # Kolmogorov and Smirnov, as above, against a uniform distribution.
+        distance = np.abs(np.sort(share) - np.linspace(0, 1, len(share))).max()
+        assert distance < 2.6 / np.sqrt(len(share)) + 1 / len(share)
+
+
+@pytest.fixture(scope="module")
+def canvas_window():
+    """Function that runs decode_canvas_window."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        places = [tf.placeholder(tf.string, [])]
+        places += [tf.placeholder(tf.int32, [2]) for _ in range(3)]
+        places += [tf.placeholder(tf.float32, [4]), tf.placeholder(tf.bool, [])]
+        image = augmentation.decode_canvas_window(*places)
+        yield lambda *values: session.run(image, dict(zip(places, values)))
+
+
+def test_an_image_on_a_canvas_of_known_size(canvas_window):
+    # Each pixel of the canvas is one of the result, but for one at each side.
+    pixels = np.full([75, 100, 3], 200, np.uint8)
+    pixels[:, :50] = 20
+    encoded = records.encode_image(pixels, "png")
+    place = [75, 100], [300, 300], [30, 180]
+    image = canvas_window(encoded, *place, [0, 0, 1, 1], False)
+    flipped = canvas_window(encoded, *place, [0, 0, 1, 1], True)
+    expected = np.tile(np.float32([124, 116, 104]), [300, 300, 1])
+    expected[30:105, 180:230] = 20
+    expected[30:105, 230:280] = 200
+    # At the edges of the image a rounding error decides.
+    rows = [y for y in range(300) if y not in (29, 30, 104, 105)]
+    columns = [x for x in range(300) if x not in (179, 180, 229, 230, 279, 280)]
+    inner = np.ix_(rows, columns)
+    np.testing.assert_allclose(image[inner], expected[inner], atol=0.01)
+    np.testing.assert_allclose(flipped[:, ::-1], image)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_windows_equal_those_of_a_drawn_canvas(canvas_window, kind):
+    seed = np.random.randint(2**31)
+    print("seed", seed)
+    random = np.random.RandomState(seed)
+    # Gray, because parts of a colored JPEG blend less at their edges.
+    y, x = np.mgrid[:37, :23]
+    pixels = np.stack([5 * y + 3 * x] * 3, axis=-1).astype(np.uint8)
+    encoded = records.encode_image(pixels, kind)
+    with tf.Graph().as_default(), tf.Session() as session:
+        pixels = session.run(augmentation.decode(encoded))
+    for _ in range(30):
+        canvas = random.randint([37, 23], [150, 100])
+        origin = random.randint([0, 0], canvas - [36, 22])
+        # A window with the middle of the image in it.
+        first = random.randint([0, 0], origin + [18, 11])
+        last = random.randint(origin + [19, 12], canvas)
+        window = np.concatenate([first, last]) / np.tile(canvas - 1, 2)
+        image = canvas_window(encoded, [37, 23], canvas, origin, window, False)
+        drawn = np.tile(np.float32([124, 116, 104]), [canvas[0], canvas[1], 1])
+        drawn[origin[0] : origin[0] + 37, origin[1] : origin[1] + 23] = pixels
+        # Blending with the canvas is left out at the edges of the image.
+        positions = [np.linspace(first[i], last[i], 300) for i in range(2)]
+        rows, columns = (
+            ((p > o) & (p < o + n - 1)) | (p < o - 1.01) | (p > o + n + 0.01)
+            for p, o, n in zip(positions, origin, (37, 23))
+        )
+        expected = sample(drawn, positions[0][rows], positions[1][columns])
+        np.testing.assert_allclose(image[np.ix_(rows, columns)], expected, atol=0.01)
+
+
+def sample(pixels, y, x):
+    """Bilinear samples at rows y and columns x."""
+    for axis, p in enumerate((y, x)):
+        low = np.minimum(p.astype(int), pixels.shape[axis] - 2)
+        part = np.expand_dims(p - low, [[1, 2], [0, 2]][axis])
+        low_value, high_value = (np.take(pixels, i, axis) for i in (low, low + 1))
+        pixels = low_value + (high_value - low_value) * part
+    return pixels
+
+
 @pytest.fixture(scope="module")
 def red_object(tmp_path_factory):
+    return red_examples(tmp_path_factory, limit=8)
+
+
+def red_examples(tmp_path_factory, limit, **params):
     """Augmented examples of a red box on green; the left half is darker."""
     pixels = np.zeros([200, 320, 3], np.uint8)
     pixels[..., 1] = np.where(np.arange(320) < 160, 110, 190)
@@ -202,37 +302,55 @@ def red_object(tmp_path_factory):
     records.write(path, [records.record(1, encoded, [box], [1])])
     with tf.Graph().as_default():
         reader = dataset_parser.SSDInputReader(str(path), is_training=True)
-        return records.elements(reader({"batch_size": 40}), limit=8)
+        return records.elements(reader(dict(params, batch_size=40)), limit)
 
 
-def object_mask(image):
+def object_mask(image, share):
     """Where the red object is: bool [height, width].
 
     Contrast pulls every channel to its mean, so a mostly red image may leave no pixel
-    more green than red. Red minus green still has two levels, object and background.
+    more green than red. Red minus green still has two levels, object and background; on
+    a canvas it has a third one between them.
     """
-    redness = image[..., 0] - image[..., 1]
+    redness = image[..., 0] - np.float32(image[..., 1])
     low, high = redness.min(), redness.max()
     if high - low < 0.1:
         return np.ones(redness.shape, bool)
-    return redness > (low + high) / 2
+    return redness > low + share * (high - low)
 
 
 def test_targets_still_frame_their_object_after_augmentation(red_object):
+    # The object has 105 of 300 rows in the whole image; a window may cut half of it.
+    assert min(object_heights(red_object)) > 45
+
+
+def test_targets_frame_their_object_on_a_canvas(tmp_path_factory):
+    examples = red_examples(tmp_path_factory, 3, zoom_out=1.0, color_on="device")
+    # It has 26 rows in the largest canvas.
+    assert 10 < min(object_heights(examples, share=0.75)) < 40
+    images = np.concatenate([features["image"] for features, _ in examples])
+    assert 0.2 < (images == [124, 116, 104]).all(axis=-1).mean() < 0.8
+
+
+def object_heights(examples, share=0.5):
+    """Compares the boxes of the targets with the pixels; returns their heights."""
+    heights = []
     with tf.Graph().as_default(), tf.Session() as session:
         offsets = tf.placeholder(tf.float32, [None, 8732, 4])
         decoded = anchors.decode_offsets(offsets)
-        for features, labels in red_object:
+        for features, labels in examples:
             boxes = session.run(decoded, {offsets: labels["boxes"]})
             for image, matched, candidates in zip(
                 features["image"], labels["classes"] > 0, boxes
             ):
-                is_red = object_mask(image)
+                is_red = object_mask(image, share)
                 rows = np.flatnonzero(is_red.any(axis=1))
                 columns = np.flatnonzero(is_red.any(axis=0))
                 edges = [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1]
                 # Resizing blurs an edge over some pixels of the 300.
                 np.testing.assert_allclose(candidates[matched][0] * 300, edges, atol=4)
+                heights.append(edges[2] - edges[0])
+    return heights
 
 
 def test_half_of_the_images_are_flipped(red_object):

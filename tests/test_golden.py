@@ -262,12 +262,14 @@ def _outputs_of_the_graph():
     ]
 
 
+@pytest.mark.slow
 def test_training_losses_equal_the_reference(golden, three_steps):
     np.testing.assert_allclose(
         three_steps["losses"], golden["train_losses_total_class_box"], rtol=5e-5
     )
 
 
+@pytest.mark.slow
 def test_gradients_equal_the_reference(golden, three_steps):
     assert three_steps["gradient_names"] == list(golden["gradient_names"])
     np.testing.assert_allclose(
@@ -275,6 +277,7 @@ def test_gradients_equal_the_reference(golden, three_steps):
     )
 
 
+@pytest.mark.slow
 def test_variables_after_three_steps_equal_the_reference(golden, three_steps):
     order = [three_steps["names"].index(name) for name in golden["after3_names"]]
     after = [[arrays[i] for i in order] for arrays in three_steps["after"]]

@@ -154,8 +154,8 @@ def _check(refused, exceptions):
     [
         ("host", "none"),
         ("device", "none"),
-        ("host", "backbone"),
-        ("host", "all_but_heads"),
+        pytest.param("host", "backbone", marks=pytest.mark.slow),
+        pytest.param("host", "all_but_heads", marks=pytest.mark.slow),
     ],
 )
 def test_training_graph_has_kernels(graph, color_on, freeze):

@@ -30,7 +30,7 @@ from absl import app, flags
 import ssd_model
 from console.errors import UserError, as_user_error, check, describe
 from devices import selection
-from evaluation import evaluator, watch
+from evaluation import during_training, evaluator, watch
 from trainer import checkpoints, checks, inputs, log, schedule, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
@@ -38,7 +38,7 @@ from trainer.flags import FLAGS
 
 def _run_mode():
     """Trains, evaluates, or does both, as --mode says."""
-    trains, evaluates = FLAGS.mode != "eval", FLAGS.mode != "train"
+    trains, evaluates = FLAGS.mode != "eval", settings.evaluates()
     with as_user_error():
         device = selection.create(FLAGS.device, settings.device_options())
     if "SSD_CALLED_FROM" in os.environ:
@@ -53,15 +53,25 @@ def _run_mode():
         with as_user_error():
             stack.enter_context(device)
         model_dir = device.shared_model_dir(FLAGS.model_dir)
-        is_trained = True
+        create = functools.partial(
+            _create_evaluator, stack, device, params, model_dir, label_map, coco_gt
+        )
+        during, is_trained = None, True
+        if trains and FLAGS.eval_every_epochs:
+            during = create()
         if trains:
-            is_trained = train.train(device, params, model_dir, label_map, start)
+            is_trained = train.train(
+                device, params, model_dir, label_map, start, during
+            )
         if evaluates and is_trained:
-            _evaluate(device, params, model_dir, label_map, coco_gt)
+            _evaluate(during or create(), device, params, model_dir)
 
 
-def _evaluate(device, params, model_dir, label_map, coco_gt):
-    """Evaluates one checkpoint, or with --watch every new one."""
+def _create_evaluator(stack, device, params, model_dir, label_map, coco_gt):
+    """Returns what evaluates, and with --eval_every_epochs keeps the best checkpoint.
+
+    It is closed together with the stack.
+    """
     coco_evaluator = evaluator.Evaluator(
         device,
         params,
@@ -72,6 +82,21 @@ def _evaluate(device, params, model_dir, label_map, coco_gt):
         eval_samples=FLAGS.eval_samples,
         label_map=label_map,
     )
+    stack.enter_context(coco_evaluator)
+    if FLAGS.mode == "eval" or not FLAGS.eval_every_epochs:
+        return coco_evaluator
+    return during_training.Evaluations(
+        coco_evaluator,
+        device,
+        model_dir,
+        label_map,
+        schedule.eval_steps(params),
+        FLAGS.stop_after,
+    )
+
+
+def _evaluate(coco_evaluator, device, params, model_dir):
+    """Evaluates one checkpoint, or with --watch every new one."""
     find_checkpoint = functools.partial(
         train.newest_checkpoint, device, params, model_dir
     )

@@ -332,8 +332,10 @@ class TrainingLogHook(tf.train.SessionRunHook):
 
     If a session run takes several steps (iterations_per_loop), it logs after the first
     run that reaches or passes a multiple of log_every_n_steps. It always logs the last
-    step.
+    step. Speed and time left leave out what `paused` covers.
     """
+
+    _seconds_paused = 0.0
 
     def __init__(self, learning_rate, loss, params):
         """Initializes the hook.
@@ -355,7 +357,7 @@ class TrainingLogHook(tf.train.SessionRunHook):
         del coord
         self._last_step = self._first_step = self._run_step = _step(session)
         self._runs = 0
-        self._last_time = time.time()
+        self._last_time = self._clock()
         self._measured_from = self._first_step, self._last_time
         if self._first_step:
             tf.logging.info("resumed at step %d", self._first_step)
@@ -376,16 +378,27 @@ class TrainingLogHook(tf.train.SessionRunHook):
         if self._is_due:
             self._log(run_context, run_values)
         elif self._runs == _RUNS_BEFORE_AN_ESTIMATE:
-            self._log_progress(_step(run_context.session), time.time())
+            self._log_progress(_step(run_context.session), self._clock())
         if self._runs == 1:
             # The first run also prepares the device.
-            self._measured_from = self._run_step, time.time()
+            self._measured_from = self._run_step, self._clock()
+
+    @classmethod
+    @contextlib.contextmanager
+    def paused(cls):
+        """Stops the clock of all hooks during a block, such as an evaluation."""
+        start = time.time()
+        yield
+        cls._seconds_paused += time.time() - start
+
+    def _clock(self):
+        return time.time() - self._seconds_paused
 
     def _log(self, run_context, run_values):
         # Read from the session, because loss scaling skips a step whose gradients
         # overflow in float16.
         step = self._run_step = _step(run_context.session)
-        now = time.time()
+        now = self._clock()
         images = (step - self._last_step) * self._global_batch
         images_per_second = images / max(now - self._last_time, 1e-9)
         tf.logging.info(

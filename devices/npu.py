@@ -162,7 +162,8 @@ class Npu(base.Device):
             if wanted and count % wanted:
                 raise ValueError(
                     f"--iterations_per_loop={wanted} does not divide {count}; the "
-                    "total steps, the remaining steps and --save_checkpoints_steps are "
+                    "total steps, the remaining steps, --save_checkpoints_steps and "
+                    "those between evaluations are "
                     f"{', '.join(map(str, step_counts))}; 0 chooses a common divisor"
                 )
             loop = math.gcd(loop, count)

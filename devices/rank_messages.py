@@ -106,8 +106,9 @@ class Ranks:
     def want_stop(self):
         """Asks all ranks to stop soon; any thread may call it."""
         self._stop_wanted = True
-        if self._rank:
-            self._peers[0].send(_STOP_WANTED)
+        # Rank 0 passes it on to all others.
+        for peer in self._peers:
+            peer.send(_STOP_WANTED)
 
     @property
     def is_stop_wanted(self):
@@ -152,8 +153,10 @@ class Ranks:
             kind, payload = message[:1], message[1:]
             if kind == _DATA:
                 peer.data.put(payload)
-            elif kind == _STOP_WANTED:
+            elif kind == _STOP_WANTED and self._rank:
                 self._stop_wanted = True
+            elif kind == _STOP_WANTED:
+                self.want_stop()
             elif kind == _STOP_AT:
                 self._stop_at = int(payload)
                 peer.send(_SEEN)

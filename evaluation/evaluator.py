@@ -13,16 +13,19 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import dataset_parser
 import ssd_model
-from console import atomic_file, paths
+from console import atomic_file
 from console.errors import UserError, as_user_error
 from console.progress import progress_bar
 from dataset import json_match
 from dataset.bad_records import BadRecords
-from evaluation import postprocess, report, summaries
+from evaluation import history, postprocess, prediction, report, summaries
 
 
 class Evaluator:
-    """Evaluates checkpoints of one model on one set of images, with all ranks."""
+    """Evaluates checkpoints of one model on one set of images, with all ranks.
+
+    Use it as a context manager; its session stays open until the end.
+    """
 
     def __init__(
         self,
@@ -67,16 +70,36 @@ class Evaluator:
             "num_ranks": device.num_ranks,
             "rank": device.rank,
         }
+        self._bad_records = BadRecords(limit=0)
+        reader = dataset_parser.SSDInputReader(
+            file_pattern, False, label_map, self._bad_records
+        )
+        # Created here, because TF_CONFIG must not describe the ranks of a training.
+        estimator = device.predictor(ssd_model.ssd_model_fn, model_dir, params)
+        self._prediction = prediction.Prediction(
+            estimator, lambda: reader(self._reader_params)
+        )
+        self._detector = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Closes the session."""
+        self._prediction.__exit__(*error)
 
     def evaluate(self, checkpoint_path, step):
         """Evaluates a checkpoint; each rank detects in a part of the images.
+
+        A signal that stops the training also ends an evaluation during it.
 
         Args:
           checkpoint_path: str, prefix of the checkpoint's files.
           step: int, training step of the checkpoint.
 
         Returns:
-          dict from coco_metric.METRIC_NAMES to float; None on ranks other than 0.
+          dict from coco_metric.METRIC_NAMES to float; None on ranks other than 0, or
+          after a signal.
 
         Raises:
           UserError: a record is broken, the json is of other images, or the results
@@ -86,11 +109,16 @@ class Evaluator:
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(self._folder)
         detections, sizes = self._detect(checkpoint_path)
-        shares = self._device.ranks.gather(_pack(detections, sizes))
+        is_stopped = self._device.ranks.is_stop_wanted
+        share = b"" if is_stopped else _pack(detections, sizes)
+        shares = self._device.ranks.gather(share)
         if shares is None:
             tf.logging.info(
                 "%d images detected; rank 0 has the result", len(detections)
             )
+            return None
+        if not all(shares):
+            tf.logging.info("the evaluation of step %d is left out", step)
             return None
         found, repeated_ids = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
@@ -103,6 +131,9 @@ class Evaluator:
             repeated_ids,
         )
         try:
+            with as_user_error("--model_dir:"):
+                # The report shows the history.
+                history.add(self._folder, step, judgement.figures)
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 report.write(
                     self._folder,
@@ -125,25 +156,17 @@ class Evaluator:
           (detections, sizes): a list of coco_metric.Detections, and a list of the
           (height, width) of each image in pixels.
         """
-        estimator = self._device.predictor(
-            ssd_model.ssd_model_fn, self._model_dir, self._params
-        )
-        bad_records = BadRecords(limit=0)
-        reader = dataset_parser.SSDInputReader(
-            self._file_pattern, False, self._label_map, bad_records
-        )
-        batches = estimator.predict(
-            lambda: reader(self._reader_params),
-            checkpoint_path=paths.without_wildcards(checkpoint_path),
-            yield_single_examples=False,
-        )
-        detector, detections, sizes = postprocess.Detector(), [], []
+        # Not before the training's session, which determines the number of threads.
+        self._detector = self._detector or postprocess.Detector()
+        detections, sizes = [], []
         start = time.time()
         flag = f"--validation_file_pattern={self._file_pattern}"
         explaining = dataset_parser.explaining_undecodable_images(flag)
         with explaining, progress_bar(self._expected) as bar:
-            for batch in batches:
-                predictions = detector(batch)
+            for batch in self._prediction.batches(checkpoint_path):
+                if self._device.ranks.is_stop_wanted:
+                    break
+                predictions = self._detector(batch)
                 detections += [
                     coco_metric.to_detections(p, self._label_map) for p in predictions
                 ]
@@ -156,8 +179,8 @@ class Evaluator:
             self._expected,
             speed,
         )
-        if bad_records.error:
-            raise UserError(f"--validation_file_pattern: {bad_records.error}")
+        if self._bad_records.error:
+            raise UserError(f"--validation_file_pattern: {self._bad_records.error}")
         return detections, sizes
 
     def _merge(self, shares):

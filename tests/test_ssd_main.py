@@ -166,6 +166,11 @@ BAD_FLAGS = [
         {"mode": "eval", "watch": "true", "checkpoint_path": "model.ckpt-5"},
         "--checkpoint_path and --watch exclude each other",
     ),
+    ({"stop_after": 3}, "--stop_after=3 needs evaluations: give --eval_every_epochs"),
+    (
+        {"mode": "train", "eval_every_epochs": 1, "val_json_file": None},
+        "--val_json_file is missing",
+    ),
     ({"loss_scale": "8", "device": "cpu"}, "--loss_scale=8: only float16 needs it"),
     ({"loss_scale": "dynamic", "device": "cpu"}, "--loss_scale=dynamic: only float16"),
     ({"device": "npu"}, "--device=npu"),

@@ -3,6 +3,7 @@
 """Losses, schedule and training log, where no reference has figures for them."""
 
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -91,7 +92,9 @@ def test_mode_eval_is_refused():
         ssd_model.ssd_model_fn({}, None, "eval", ssd_model.DEFAULT_PARAMS)
 
 
-def log_of_a_run(caplog, steps_per_run, start, total, every, summary_dir=None):
+def log_of_a_run(
+    caplog, steps_per_run, start, total, every, summary_dir=None, between=lambda: None
+):
     """Returns the log lines of a training with steps_per_run steps per session run."""
     params = dict(
         ssd_model.DEFAULT_PARAMS,
@@ -122,6 +125,7 @@ def log_of_a_run(caplog, steps_per_run, start, total, every, summary_dir=None):
         with tf.train.MonitoredSession(creator, [hook]) as session:
             for _ in range((total - start) // steps_per_run):
                 session.run(train_op)
+                between()
     return [record.getMessage() for record in caplog.records]
 
 
@@ -159,6 +163,17 @@ def test_the_time_left_is_told_soon_and_the_speed_is_in_tensorboard(caplog, tmp_
     logged = [float(line.split()[1][:-1]) for line in lines if line.startswith("FPS")]
     assert list(values) == [20, 40]
     assert list(values.values()) == pytest.approx(logged, rel=1e-2)
+
+
+def test_the_speed_leaves_out_the_time_of_an_evaluation(caplog):
+    def evaluate():
+        with ssd_model.TrainingLogHook.paused():
+            time.sleep(0.3)
+
+    lines = log_of_a_run(caplog, 1, start=0, total=10, every=5, between=evaluate)
+    # With it, five steps of four images would take 1.5 s.
+    rates = [line.split()[1] for line in lines if line.startswith("FPS: ")]
+    assert min(float(rate.rstrip(",")) for rate in rates) > 20 / 1.5
 
 
 def test_log_when_a_session_run_takes_many_steps(caplog):

@@ -45,6 +45,11 @@ def check_flags():
         "checkpoint or every new one",
     )
     check(
+        FLAGS.eval_every_epochs or not FLAGS.stop_after,
+        "--stop_after=%d needs evaluations: give --eval_every_epochs, for example 1",
+        FLAGS.stop_after,
+    )
+    check(
         FLAGS.seed is not None or not FLAGS.deterministic,
         "--deterministic needs a --seed, for example --seed=1",
     )

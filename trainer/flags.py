@@ -294,6 +294,20 @@ flags.DEFINE_string(
     _OPTIONS.profiling,
     "Folder for a profile of the training. Default: no profile.",
 )
+flags.DEFINE_float(
+    "eval_every_epochs",
+    0.0,
+    "Evaluate while training, about every so many epochs and after the last step, and "
+    "keep the best checkpoint in model_dir/best. 0: as --mode says.",
+    lower_bound=0.0,
+)
+flags.DEFINE_integer(
+    "stop_after",
+    0,
+    "End the training after so many evaluations in a row that do not raise COCO AP. "
+    "Needs --eval_every_epochs. 0: train to the last step.",
+    lower_bound=0,
+)
 flags.DEFINE_string(
     "checkpoint_path",
     None,
@@ -329,6 +343,11 @@ def find_paths_from(folder):
         value = FLAGS[name].value
         if value and not paths.is_remote(value):
             FLAGS[name].value = os.path.join(folder, value)
+
+
+def evaluates():
+    """Returns whether this run evaluates anything."""
+    return FLAGS.mode != "train" or FLAGS.eval_every_epochs > 0
 
 
 def own_flags():

@@ -8,6 +8,7 @@ import os
 from console import atomic_file, paths
 from console.errors import UserError, as_user_error, check
 from dataset import categories, data_folder, record_files
+from trainer import flags as settings
 from trainer.flags import FLAGS
 
 
@@ -27,7 +28,7 @@ def use_data_dir():
         # Only the length of the schedule depends on them.
         with contextlib.suppress(UserError):
             _find_shards("training_file_pattern", data_folder.TRAINING)
-    if FLAGS.mode != "train":
+    if settings.evaluates():
         name = _find_shards("validation_file_pattern", data_folder.VALIDATION)
         if not FLAGS.val_json_file:
             FLAGS.val_json_file = _find(

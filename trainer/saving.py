@@ -13,26 +13,40 @@ _MEGABYTE, _GIGABYTE = 1e6, 1e9
 
 
 class SaveAtMultiples(tf.train.SessionRunHook):
-    """Saves a checkpoint at each multiple of some steps, except at the last step.
+    """Saves a checkpoint at each multiple of some numbers, except at the last step.
 
     The Estimator's own hook counts from the step at which a training resumes, for
     example from 137 after a signal. It is left the first and the last step: its
     save_checkpoints_steps is the number of all steps.
     """
 
-    def __init__(self, folder, every_steps, total_steps, steps_per_run, max_kept, plan):
+    def __init__(
+        self,
+        folder,
+        every_steps,
+        total_steps,
+        steps_per_run,
+        max_kept,
+        plan,
+        listener=None,
+    ):
         """Initializes the hook.
 
         Args:
           folder: str, folder of the checkpoints of this rank.
-          every_steps: int.
+          every_steps: set of int, the numbers.
           total_steps: int, the last step of the training.
           steps_per_run: int, training steps per session run.
           max_kept: int, how many checkpoints are kept.
           plan: str, see schedule.plan.
+          listener: tf.train.CheckpointSaverListener, or None. It is told of the
+            checkpoint that the training starts from and of each later one, and may end
+            the training.
         """
         self._folder = folder
-        self._every_steps = every_steps
+        self._every_steps = sorted(every_steps)
+        self._listener = listener
+        self._is_over = False
         self._total_steps = total_steps
         self._steps_per_run = steps_per_run
         self._max_kept = max_kept
@@ -44,7 +58,8 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         # TensorFlow saves the graph as well.
         size += tf.get_default_graph().as_graph_def().ByteSize()
         # Those of step 0 and of the last step as well.
-        kept = min(1 + -(-self._total_steps // self._every_steps), self._max_kept)
+        kept = 1 + sum(-(-self._total_steps // every) for every in self._every_steps)
+        kept = min(kept, self._max_kept)
         os.makedirs(self._folder, exist_ok=True)
         free = shutil.disk_usage(self._folder).free
         # One more, because the oldest is deleted after the newest is saved.
@@ -52,10 +67,10 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         is_enough = missing * size <= free
         log = tf.logging.info if is_enough else tf.logging.warning
         log(
-            "%s; checkpoints: every %d steps, about %d of %.0f MB each are kept in %s, "
+            "%s; checkpoints: every %s steps, about %d of %.0f MB each are kept in %s, "
             "%.1f GB together; its disk has %.1f GB free%s",
             self._plan,
-            self._every_steps,
+            " and ".join(map(str, self._every_steps)),
             kept,
             size / _MEGABYTE,
             self._folder,
@@ -69,14 +84,18 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         del coord
         self._read_step(session)
         self._find_next()
+        self._tell_listener(session)
 
     def after_run(self, run_context, run_values):
         """Saves a checkpoint if a multiple has been reached. See the base class."""
         del run_values
         self._step += self._steps_per_run
-        if self._step < self._next:
-            return
-        session = run_context.session
+        if self._step >= self._next:
+            self._save(run_context.session)
+        if self._is_over:
+            run_context.request_stop()
+
+    def _save(self, session):
         # Loss scaling skips a step whose gradients overflow in float16.
         self._read_step(session)
         if self._next <= self._step < self._total_steps:
@@ -86,9 +105,14 @@ class SaveAtMultiples(tf.train.SessionRunHook):
             # The Estimator's own, which deletes the oldest checkpoints.
             (saver,) = session.graph.get_collection(tf.GraphKeys.SAVERS)
             saver.save(session, path, global_step=self._step)
+            self._tell_listener(session)
+
+    def _tell_listener(self, session):
+        if self._listener:
+            self._is_over = self._listener.after_save(session, self._step)
 
     def _read_step(self, session):
         self._step = int(session.run(tf.train.get_global_step(session.graph)))
 
     def _find_next(self):
-        self._next = (self._step // self._every_steps + 1) * self._every_steps
+        self._next = min((self._step // n + 1) * n for n in self._every_steps)

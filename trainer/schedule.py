@@ -99,18 +99,21 @@ def plan(params, label_map):
       params: dict, see `make_params`.
       label_map: categories.LabelMap.
     """
+    steps = eval_steps(params)
     return (
         f"training: {ssd_model.total_steps(params)} steps of {params['num_ranks']} x "
         f"{params['batch_size']} images are {params['num_epochs']:g} epochs of "
         f"{params['num_examples_per_epoch']} images; {label_map.num_classes - 1} "
         f"categories of {FLAGS.label_map or 'COCO'}"
+        f"{f'; an evaluation every {steps} steps' if steps else ''}"
     )
 
 
 def save_steps(params):
     """Returns the number of steps between two checkpoints.
 
-    The default is a round number, so that an NPU can run many steps per session run.
+    The default is a round number, so that an NPU can run many steps per session run,
+    or that of `eval_steps` if it is less.
 
     Args:
       params: dict, see `make_params`.
@@ -119,4 +122,21 @@ def save_steps(params):
         return FLAGS.save_checkpoints_steps
     steps = max(ssd_model.total_steps(params) // _CHECKPOINTS, 1)
     unit = 100 if steps >= 100 else 10 if steps >= 10 else 1
-    return min(steps - steps % unit, _LONGEST_SAVE_STEPS)
+    steps = min(steps - steps % unit, _LONGEST_SAVE_STEPS)
+    return min(steps, eval_steps(params) or steps)
+
+
+def eval_steps(params):
+    """Returns the number of steps between two evaluations; 0 without them.
+
+    It is that of --eval_every_epochs, rounded to a multiple of --iterations_per_loop,
+    or else to two digits, so that an NPU can run many steps per session run.
+
+    Args:
+      params: dict, see `make_params`.
+    """
+    if not FLAGS.eval_every_epochs:
+        return 0
+    steps = FLAGS.eval_every_epochs * ssd_model.steps_per_epoch(params)
+    unit = FLAGS.iterations_per_loop or 10 ** max(len(str(int(steps))) - 2, 0)
+    return max(round(steps / unit), 1) * unit

@@ -27,7 +27,7 @@ from trainer import (
 from trainer.flags import FLAGS
 
 
-def train(device, params, model_dir, label_map, start=None):
+def train(device, params, model_dir, label_map, start=None, evaluations=None):
     """Trains to the last step, starting from the newest checkpoint if there is one.
 
     Args:
@@ -36,10 +36,12 @@ def train(device, params, model_dir, label_map, start=None):
       model_dir: str, folder of the checkpoints.
       label_map: categories.LabelMap of the dataset.
       start: initial_weights.InitialWeights to start from, or None.
+      evaluations: during_training.Evaluations, or None.
 
     Returns:
-      bool, whether the training has reached its last step. It is False after a signal
-      has stopped the training before.
+      bool, whether the newest checkpoint is to be evaluated: it is that of the last
+      step, or the training had ended before. It is False after a signal, or after an
+      evaluation that has ended the training.
 
     Raises:
       UserError: the ranks have different schedules, the training files have no usable
@@ -56,9 +58,15 @@ def train(device, params, model_dir, label_map, start=None):
         tf.logging.info("the training is finished: step %d of %d", step, total)
         return True
     inputs.save_label_map(label_map)
-    save_steps = schedule.save_steps(params)
+    if evaluations:
+        evaluations.start(step or 0)
+        if evaluations.is_over:
+            _log_early_end(total)
+            return True
+    eval_steps = schedule.eval_steps(params)
+    save_steps = {schedule.save_steps(params), eval_steps} - {0}
     with as_user_error():
-        loop = device.iterations_per_loop(total, steps_left, save_steps)
+        loop = device.iterations_per_loop(total, steps_left, *sorted(save_steps))
     model_fn = _model_fn(device, label_map, path, start)
     bad_records = BadRecords(FLAGS.max_bad_records)
     reader = dataset_parser.SSDInputReader(
@@ -83,6 +91,7 @@ def train(device, params, model_dir, label_map, start=None):
             steps_per_run=loop,
             max_kept=FLAGS.keep_checkpoint_max,
             plan=schedule.plan(params, label_map),
+            listener=evaluations,
         )
     )
     with stop, _errors_explained(model_dir, bad_records):
@@ -101,6 +110,9 @@ def train(device, params, model_dir, label_map, start=None):
             tf_random_seed=FLAGS.seed,
         )
     bad_records.log_boxes()
+    if evaluations and evaluations.is_over:
+        _log_early_end(total)
+        return False
     return _check_end(device, stop.stopped_at, total, model_dir)
 
 
@@ -224,6 +236,14 @@ def _errors_explained(model_dir, bad_records):
             f"more broken records than --max_bad_records={FLAGS.max_bad_records}; the "
             f"last: {bad_records.error}; tools/check_dataset.py lists them all"
         )
+
+
+def _log_early_end(total):
+    tf.logging.info(
+        "the training has ended before step %d, because of --stop_after=%d",
+        total,
+        FLAGS.stop_after,
+    )
 
 
 def _check_end(device, stopped_at, total, model_dir):

@@ -78,20 +78,27 @@ def test_ranks_that_a_launcher_gives_one_folder_have_folders_of_their_own(
     assert folder(8, own) == own
 
 
+def program_and_data(folder):
+    """Writes five images with a box each; returns the start of a command."""
+    boxes = [(number, 1, own_data.BOX) for number in range(1, 6)]
+    own_data.write_coco(folder / "coco.json", ["dog"], boxes)
+    own_data.succeed(folder, "--annotations=coco.json", "--output_prefix=train")
+    return [
+        os.path.join(processes.ROOT, "ssd_main.py"),
+        f"--training_file_pattern={folder}/train-*",
+        f"--validation_file_pattern={folder}/train-*",
+        f"--val_json_file={folder}/instances_train.json",
+        f"--model_dir={folder}",
+    ]
+
+
 @pytest.mark.slow
 def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     # TensorFlow would take this name for a pattern, and CANN would refuse it.
     tmp_path = tmp_path / "run [1]"
     tmp_path.mkdir()
-    boxes = [(number, 1, own_data.BOX) for number in range(1, 6)]
-    own_data.write_coco(tmp_path / "coco.json", ["dog"], boxes)
-    own_data.succeed(tmp_path, "--annotations=coco.json", "--output_prefix=train")
     command = (
-        [os.path.join(processes.ROOT, "ssd_main.py")]
-        + [f"--training_file_pattern={tmp_path}/train-*"]
-        + [f"--validation_file_pattern={tmp_path}/train-*"]
-        + [f"--val_json_file={tmp_path}/instances_train.json"]
-        + [f"--model_dir={tmp_path}"]
+        program_and_data(tmp_path)
         + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
         + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
         + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"]
@@ -139,6 +146,29 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     result, _ = run(command + more, tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "step 6 of 6" in result.stderr and picture.exists()
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_share_one_graph_and_one_start_of_the_npu(tmp_path):
+    result, calls = run(
+        program_and_data(tmp_path)
+        + ["--mode=train", "--train_batch_size=1", "--eval_batch_size=5"]
+        + ["--num_examples_per_epoch=6", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--save_checkpoints_steps=6", "--eval_every_epochs=0.34"],
+        tmp_path,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    # One model_fn builds the graph of the training, the other that of all evaluations.
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, NPURunConfig, "
+        "compute_gradients, model_fn, model_fn, trained, shutdown_system, exit"
+    )
+    # The training's. Two of the six steps per session run end at each evaluation.
+    configs = [c for c in calls if c["call"] == "NPURunConfig"]
+    assert [c["iterations_per_loop"] for c in configs] == [1, 2]
+    assert checkpoints.steps(str(tmp_path)) == [0, 2, 4, 6]
+    assert result.stderr.count("evaluated 5 of 5 images") == 3
+    assert checkpoints.steps(str(tmp_path / "best")) == [2]
 
 
 @pytest.mark.slow

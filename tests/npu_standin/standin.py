@@ -6,6 +6,7 @@ Each call is appended to the file that NPU_STANDIN_LOG names, as a line of JSON.
 """
 
 import atexit
+import contextlib
 import json
 import os
 
@@ -15,8 +16,9 @@ import tensorflow.compat.v1 as tf
 _LARGEST_K = 4096
 _MISSING_ON_THE_DEVICE = ("NonMaxSuppression", "CombinedNonMaxSuppression")
 
-# The state of this process; "system" is "imported", "started" or "stopped".
-state = {"system": "imported"}
+# The state of this process; "system" is "imported", "started" or "stopped", and
+# "sessions" is the number of open ones.
+state = {"system": "imported", "sessions": 0}
 
 
 def record(call, **arguments):
@@ -65,6 +67,17 @@ def check_started():
     """Refuses work before initialize_system or after shutdown_system."""
     if state["system"] != "started":
         raise RuntimeError(f"E19999: the system is {state['system']}")
+
+
+@contextlib.contextmanager
+def session():
+    """Counts a session: several may be open at once, but none when the system stops."""
+    check_started()
+    state["sessions"] += 1
+    try:
+        yield
+    finally:
+        state["sessions"] -= 1
 
 
 def check_tensors(tensors):

@@ -35,6 +35,10 @@ def test_each_session_run_and_the_end_are_seen(rank, graph, monkeypatch):
             session.run(step)
             beats.append(rank.heartbeat())
         assert beats == sorted(set(beats))
+        with heartbeat.paused():
+            # An evaluation may take any time.
+            assert rank.heartbeat() is None
+        assert rank.heartbeat() > beats[-1]
     # The evaluation that follows the training may take any time.
     assert rank.heartbeat() is None
     assert faulthandler.unregister(signal.SIGUSR1)

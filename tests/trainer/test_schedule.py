@@ -28,6 +28,7 @@ def params_of(tmp_path, monkeypatch):
         pattern = {"training_file_pattern": str(tmp_path / "train")}
         with flagsaver.flagsaver(**dict(pattern, **flags)):
             params = schedule.make_params(num_ranks, label_map)
+            params["eval_steps"] = schedule.eval_steps(params)
             return dict(params, save_steps=schedule.save_steps(params))
 
     return make
@@ -107,6 +108,24 @@ def test_checkpoints_come_every_twentieth_in_round_numbers(params_of, total, exp
     flags = {"num_epochs": 1.0, "train_batch_size": 1}
     assert params_of(CELLS, total, **flags)["save_steps"] == expected
     assert params_of(CELLS, 9, save_checkpoints_steps=7)["save_steps"] == 7
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        # An epoch has 468 steps.
+        ({}, (0, 2700)),
+        ({"eval_every_epochs": 1.0}, (470, 470)),
+        ({"eval_every_epochs": 10.0}, (4700, 2700)),
+        ({"eval_every_epochs": 0.1}, (47, 47)),
+        ({"eval_every_epochs": 0.001}, (1, 1)),
+        ({"eval_every_epochs": 1.0, "iterations_per_loop": 100}, (500, 500)),
+        ({"eval_every_epochs": 1.0, "save_checkpoints_steps": 300}, (470, 300)),
+    ],
+)
+def test_evaluations_come_after_steps_of_two_digits(params_of, flags, expected):
+    params = params_of(categories.COCO, 118287, 8, **flags)
+    assert (params["eval_steps"], params["save_steps"]) == expected
 
 
 def test_ranks_with_different_schedules_are_told(monkeypatch):

@@ -13,6 +13,8 @@ def _operation(name):
     def run():
         if standin.state["system"] != _NEXT[name]:
             raise RuntimeError(f"{name}: the system is {standin.state['system']}")
+        if standin.state["sessions"]:
+            raise RuntimeError(f"{name}: {standin.state['sessions']} sessions are open")
         standin.state["system"] = _THEN[name]
         standin.record(name)
         return True

@@ -62,3 +62,14 @@ class NPUEstimator(tf.estimator.Estimator):
             params=params,
             warm_start_from=warm_start or os.environ.get("RESTORE_FROM"),
         )
+
+    def _assert_members_are_not_overridden(self):
+        """Allows to count the sessions of these two."""
+
+    def train(self, *args, **kwargs):
+        with standin.session():
+            return super().train(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with standin.session():
+            yield from super().predict(*args, **kwargs)

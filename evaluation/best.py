@@ -1,0 +1,83 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The best checkpoint of a training by COCO AP, in the folder "best" of --model_dir.
+
+It has the files of the checkpoint, TensorFlow's file "checkpoint", label_map.json, and
+metrics.json, see report.py. The folder is replaced whole or not at all.
+"""
+
+import glob
+import math
+import os
+import shutil
+
+from console import new_folder, text_file
+from dataset import categories
+
+
+def folder_of(model_dir):
+    """Returns the path of the folder."""
+    return os.path.join(model_dir, "best")
+
+
+def read(model_dir):
+    """Reads which checkpoint was best so far.
+
+    Args:
+      model_dir: str, folder of the checkpoints.
+
+    Returns:
+      (step, AP): int and float; (None, minus infinity) if there is none.
+
+    Raises:
+      ValueError: one line; the folder has other content.
+    """
+    folder = folder_of(model_dir)
+    new_folder.settle(folder)
+    if not os.path.exists(folder):
+        return None, -math.inf
+    path = os.path.join(folder, "metrics.json")
+    metrics = text_file.read_json(path)
+    try:
+        return int(metrics["step"]), float(metrics["metrics"]["AP"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} has no step and AP; move {folder} away") from None
+
+
+def replace(model_dir, checkpoint_path, metrics_path, label_map):
+    """Replaces the best checkpoint.
+
+    Args:
+      model_dir: str, folder of the checkpoints.
+      checkpoint_path: str, prefix of the checkpoint's files.
+      metrics_path: str, the evaluation's metrics-STEP.json.
+      label_map: categories.LabelMap of the model.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    name = os.path.basename(checkpoint_path)
+    state = "".join(f'{key}: "{name}"\n' for key in _KEYS_OF_STATE)
+    folder = folder_of(model_dir)
+    with new_folder.create("model_dir", folder, replaces=True) as partial:
+        for path in glob.glob(glob.escape(checkpoint_path) + ".*"):
+            _link(path, os.path.join(partial, os.path.basename(path)))
+        _link(metrics_path, os.path.join(partial, "metrics.json"))
+        for file, content in (
+            (categories.LABEL_MAP_FILES[0], label_map.to_json()),
+            # TensorFlow would write absolute names.
+            ("checkpoint", state.encode()),
+        ):
+            with open(os.path.join(partial, file), "wb") as output:
+                output.write(content)
+
+
+_KEYS_OF_STATE = ("model_checkpoint_path", "all_model_checkpoint_paths")
+
+
+def _link(source, target):
+    """Gives a file a second name, or copies it where the file system cannot do that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

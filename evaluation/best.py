@@ -57,7 +57,8 @@ def replace(model_dir, checkpoint_path, metrics_path, label_map):
       UserError: the folder cannot be written.
     """
     name = os.path.basename(checkpoint_path)
-    state = "".join(f'{key}: "{name}"\n' for key in _KEYS_OF_STATE)
+    # As TensorFlow writes it, but it would write absolute names.
+    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
     folder = folder_of(model_dir)
     with new_folder.create("model_dir", folder, replaces=True) as partial:
         for path in glob.glob(glob.escape(checkpoint_path) + ".*"):
@@ -65,18 +66,14 @@ def replace(model_dir, checkpoint_path, metrics_path, label_map):
         _link(metrics_path, os.path.join(partial, "metrics.json"))
         for file, content in (
             (categories.LABEL_MAP_FILES[0], label_map.to_json()),
-            # TensorFlow would write absolute names.
             ("checkpoint", state.encode()),
         ):
             with open(os.path.join(partial, file), "wb") as output:
                 output.write(content)
 
 
-_KEYS_OF_STATE = ("model_checkpoint_path", "all_model_checkpoint_paths")
-
-
 def _link(source, target):
-    """Gives a file a second name, or copies it where the file system cannot do that."""
+    """Links a file, or copies it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:

@@ -236,7 +236,8 @@ flags.DEFINE_integer(
     "iterations_per_loop",
     _OPTIONS.iterations_per_loop,
     "Training steps per session run on an NPU. 0: the largest divisor of 100 that "
-    "divides the steps in all, the steps left and save_checkpoints_steps.",
+    "divides the steps in all, the steps left, and those between checkpoints and "
+    "between evaluations.",
     lower_bound=0,
 )
 flags.DEFINE_integer(

@@ -252,7 +252,7 @@ def test_two_ranks_end_together_after_an_evaluation_without_gain(data, tmp_path)
     logs = processes.run_ranks(2, command)
     for log in logs:
         assert "has ended before step 3, because of --stop_after=1" in log
-        assert log.count("Restoring parameters from") == 3
+        assert log.count("Restoring parameters from") == 2
     assert logs[0].count("Eval results: ") == 2
     figures = history.read(str(tmp_path / "eval"))
     assert list(figures) == [1, 2]

@@ -20,6 +20,8 @@ MAX_PER_CLASS = 200
 MAX_PER_IMAGE = 200
 MIN_SCORE = 0.05
 SUPPRESSION_IOU = 0.5
+# Lowest score shown to people, unless an evaluation knows a better one.
+DEFAULT_SCORE = 0.3
 
 # Smallest coordinate and extent that a box has before suppression.
 _TINY = 1e-5

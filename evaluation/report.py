@@ -4,10 +4,9 @@
 
 The files of step S, all in one folder, each written whole or not at all:
   detections-S.json  all detections in COCO's results format, as COCO's server takes it
-  metrics-S.json  the twelve figures, and those of each category
+  metrics-S.json  the twelve figures, those of each category, and the best score
   categories-S.csv  the table of categories
-  precision-recall-S.png, loss-S.png  the plots
-  report-S.html  a page with all of these and some images, in one file
+  report-S.html  a page with all of these, plots and images, in one file
 
 Plots need matplotlib, which needs Pillow, as the images do. On a machine without them
 the page lacks the plots or images, and says so, as does the log.
@@ -18,10 +17,11 @@ import io
 import json
 import os
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from console import atomic_file
-from evaluation import plots, report_images, report_page
+from evaluation import analysis, plots, report_images, report_page
 
 # Columns of a category, in the order of coco_metric.Category.
 _COLUMNS = ("id", "name", "AP", "AP50", "boxes", "detections")
@@ -47,31 +47,58 @@ def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_id
     def save(name, content):
         atomic_file.write_atomically(os.path.join(folder, name), content)
 
+    result = analysis.analyze(coco_gt, judgement)
     save(f"detections-{step}.json", _detections_json(judgement.detections))
-    save(f"metrics-{step}.json", _metrics_json(step, judgement))
+    save(f"metrics-{step}.json", _metrics_json(step, judgement, result))
     save(f"categories-{step}.csv", _categories_csv(judgement.categories))
-    best, worst, pngs, lacks = [], [], {}, []
+    pictures, svgs, curves, lacks = [], {}, {}, []
     try:
-        best, worst = report_images.best_and_worst(
-            coco_gt, judgement, file_pattern, repeated_ids
+        pictures = report_images.collect(
+            coco_gt, judgement, result, file_pattern, repeated_ids
         )
-        pngs["precision-recall"] = plots.precision_recall(judgement.precision)
-        curves = plots.read_losses(model_dir)
-        if curves:
-            pngs["loss"] = plots.losses(curves)
-        else:
+        svgs, curves = _plots(folder, model_dir, judgement, result)
+        if "Training loss" not in svgs:
             lacks.append("the loss curve (no event file of a training in model_dir)")
     except ImportError as error:
         lacks.append(f"images or plots, which need Pillow and matplotlib ({error})")
-    for name, png in pngs.items():
-        save(f"{name}-{step}.png", png)
-    page = report_page.render(step, model_dir, judgement, pngs, best, worst, lacks)
+    content = report_page.Content(
+        step, model_dir, coco_gt, judgement, result, svgs, curves, pictures, lacks
+    )
+    page = report_page.render(content)
     save(f"report-{step}.html", page.encode("utf-8", "replace"))
     tf.logging.info(
         "report of the evaluation: %s%s",
         os.path.join(folder, f"report-{step}.html"),
         ", but without " + " and ".join(lacks) if lacks else "",
     )
+
+
+def _plots(folder, model_dir, judgement, result):
+    """Returns the plots as SVG: a dict by title, and a dict of pairs by category id."""
+    curves, svgs = {}, {}
+    precision = dict(zip(result.category_ids, judgement.precision.transpose(2, 0, 1)))
+    for category in judgement.categories:
+        if category.boxes:
+            curves[category.id] = _curves(
+                result.curves[category.id], precision[category.id], category.name
+            )
+    if curves:
+        mean = np.mean([precision[category_id] for category_id in curves], axis=0)
+        score, recall = _curves(result.overall, mean, "all categories")
+        svgs["Precision, recall and F1 by score"] = score
+        svgs["Precision by recall"] = recall
+        svgs["Objects found, by size"] = plots.sizes(result.sizes)
+    history = plots.read_history(folder)
+    if len(history) > 1:
+        svgs["AP over the training"] = plots.history(history)
+    losses = plots.read_losses(model_dir)
+    if losses:
+        svgs["Training loss"] = plots.losses(losses)
+    return svgs, curves
+
+
+def _curves(curve, precision, name):
+    return plots.over_score(curve, name), plots.over_recall(precision, name)
 
 
 def category_table(categories):
@@ -103,7 +130,7 @@ def _detections_json(detections):
     return ("[" + ",\n".join(lines) + "]\n").encode()
 
 
-def _metrics_json(step, judgement):
+def _metrics_json(step, judgement, result):
     """Returns the figures by pycocotools' names; -1: no ground truth of that size."""
     metrics = {
         "step": step,
@@ -112,6 +139,7 @@ def _metrics_json(step, judgement):
         "metrics": {
             name.split("/")[1]: figure for name, figure in judgement.figures.items()
         },
+        "best_score": result.best_score,
         "categories": [dict(zip(_COLUMNS, c)) for c in judgement.categories],
     }
     return (json.dumps(metrics, indent=1) + "\n").encode()

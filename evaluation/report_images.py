@@ -1,45 +1,46 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The images of a report: the best and the worst, detections over ground truth.
+"""The images of a report, with their detections and ground truth.
 
-Images are ordered by F1, 2 right / (2 right + false + missed), of the detections that
-are shown, at IoU 0.5: this is what a user of the model would see.
+The page has at most 100 images. They are the first of each order that its reader can
+choose, and the worst of each category.
 """
 
+import collections
 import contextlib
 import io
+import itertools
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-from coco_metric import FALSE, IGNORED, RIGHT
-from dataset import drawing, record_files
+from dataset import record_files
+from evaluation import analysis
 
-# Least score of the detections that are shown.
-SHOWN_SCORE = 0.3
-
-# Red, green, blue.
-RIGHT_COLOR = (0, 150, 70)
-FALSE_COLOR = (214, 39, 40)
-FOUND_COLOR = (150, 200, 255)
-MISSED_COLOR = (255, 165, 0)
-
-_MAX_BEST = _MAX_WORST = 6
-_MAX_FIRST = 8
+_MAX_IMAGES = 100
+_MAX_OF_ORDER = 10
+# The page would grow over 5 MB with all its parts.
+_MAX_BYTES = 1_700_000
 # Pixels.
-_LONGER_SIDE = 640
-_TRUTH_WIDTH, _DETECTION_WIDTH = 4, 2
-_JPEG_QUALITY = 80
+_LONGER_SIDE = 420
+_JPEG_QUALITY = 70
+# Least score of the detections on the page, unless the best score is lower still.
+_LEAST_SCORE = 0.1
 
 
 class Counts(NamedTuple):
-    """How well the shown detections of one image match its ground truth."""
+    """How well the shown detections of one image match its ground truth.
+
+    Attributes:
+      right, false, missed: int.
+      surest: float, the highest score of a false detection, 0 if there is none.
+    """
 
     right: int
     false: int
     missed: int
+    surest: float
 
     @property
     def f1(self):
@@ -47,127 +48,171 @@ class Counts(NamedTuple):
         return 2 * self.right / max(2 * self.right + self.false + self.missed, 1)
 
 
+class Box(NamedTuple):
+    """A detection or a ground truth box.
+
+    Attributes:
+      xywh: tuple of 4 float, in pixels of the picture.
+      category_id: int.
+      kind: int, see analysis; MISSED for every ground truth box.
+      score: float; of a ground truth box that of the detection that matches it, or 0.
+    """
+
+    xywh: tuple
+    category_id: int
+    kind: int
+    score: float
+
+
 class Picture(NamedTuple):
     """An image of the report.
 
     Attributes:
-      caption: str.
-      jpeg: bytes, the image with its boxes.
-      counts: Counts.
+      image_id: int.
+      jpeg: bytes.
+      size: (width, height) of the JPEG.
+      boxes: list of Box: ground truth, then detections, the best one last.
     """
 
-    caption: str
+    image_id: int
     jpeg: bytes
-    counts: Counts
+    size: tuple
+    boxes: list
 
 
-def best_and_worst(coco_gt, judgement, file_pattern, repeated_ids):
-    """Draws the images of the report.
+# The orders that the reader can choose, by their names; the least key comes first.
+ORDERS = {
+    "worst": lambda counts: (counts.f1, -counts.false - counts.missed),
+    "best": lambda counts: (-counts.f1, -counts.right),
+    "missed": lambda counts: -counts.missed,
+    "false": lambda counts: -counts.false,
+    "surest": lambda counts: -counts.surest,
+}
+
+
+def least_score(result):
+    """Returns the least score of the detections on the page, float."""
+    return min(_LEAST_SCORE, result.score)
+
+
+def count(boxes, score):
+    """Returns the Counts of a list of Box at a score."""
+    shown = [b for b in boxes if b.kind != analysis.MISSED and b.score >= score]
+    false = [b.score for b in shown if b.kind != analysis.RIGHT]
+    missed = sum(b.kind == analysis.MISSED and b.score < score for b in boxes)
+    return Counts(len(shown) - len(false), len(false), missed, max(false, default=0.0))
+
+
+def collect(coco_gt, judgement, result, file_pattern, repeated_ids):
+    """Chooses and reads the images of the report.
 
     Args:
       coco_gt: pycocotools COCO, see coco_metric.create_coco.
       judgement: coco_metric.Judgement.
+      result: analysis.Analysis of it.
       file_pattern: str, glob of the TFRecord files with the images.
       repeated_ids: set of int; these images are left out, because it is unknown which
         of their records was evaluated.
 
     Returns:
-      (best, worst): lists of at most 6 Pictures each, the best and the worst first.
-      Images that have neither ground truth nor shown detections are left out, and so
-      are images that Pillow cannot read.
+      list of Picture, the worst first. Images that have neither ground truth nor shown
+      detections are left out, and so are images that Pillow cannot read.
 
     Raises:
       ImportError: Pillow is not installed.
     """
-    counts = {
-        image_id: _count(coco_gt, judgement, image_id)
+    boxes = {
+        image_id: _boxes(coco_gt, judgement, result, image_id)
         for image_id in judgement.detections
         if image_id not in repeated_ids
     }
-    best, worst = _choose(counts)
-    encoded = _read_images(file_pattern, best + worst)
-
-    def draw(image_ids):
-        for image_id in image_ids:
-            jpeg = _draw(encoded.get(image_id, b""), coco_gt, judgement, image_id)
-            if jpeg:
-                file_name = coco_gt.imgs[image_id].get("file_name", "no file name")
-                caption = f"image {image_id}, {file_name}"
-                yield Picture(caption, jpeg, counts[image_id])
-
-    return list(draw(best)), list(draw(worst))
+    chosen = _choose(boxes, result)
+    encoded = _read_images(file_pattern, chosen)
+    pictures, size = [], 0
+    for image_id in chosen:
+        picture = _shrink(image_id, encoded.get(image_id, b""), boxes[image_id])
+        if picture and size + len(picture.jpeg) <= _MAX_BYTES:
+            size += len(picture.jpeg)
+            pictures.append(picture)
+    return sorted(pictures, key=lambda p: ORDERS["worst"](count(p.boxes, result.score)))
 
 
-def _shown(judgement, image_id):
-    """Returns the indices of the shown detections, int64, best first."""
-    is_shown = judgement.detections[image_id].scores >= SHOWN_SCORE
-    return np.flatnonzero(is_shown & (judgement.verdicts[image_id] != IGNORED))
-
-
-def _ground_truth(coco_gt, judgement, image_id):
-    """Returns a list of (annotation, whether a shown detection matches it)."""
-    return [
-        (annotation, judgement.gt_scores[annotation["id"]] >= SHOWN_SCORE)
+def _boxes(coco_gt, judgement, result, image_id):
+    """Returns the Boxes of one image, in its own pixels."""
+    truth = [
+        Box(
+            tuple(annotation["bbox"]),
+            annotation["category_id"],
+            analysis.MISSED,
+            judgement.gt_scores[annotation["id"]],
+        )
         for annotation in coco_gt.imgToAnns.get(image_id, ())
         if annotation["id"] in judgement.gt_scores
     ]
+    found, kinds = judgement.detections[image_id], result.kinds_of_image[image_id]
+    is_shown = (kinds != analysis.IGNORED) & (found.scores >= least_score(result))
+    columns = (found.boxes_xywh, found.category_ids, kinds, found.scores)
+    rows = zip(*(column[is_shown][::-1].tolist() for column in columns))
+    return truth + [Box(tuple(xywh), *rest) for xywh, *rest in rows]
 
 
-def _count(coco_gt, judgement, image_id):
-    verdicts = judgement.verdicts[image_id][_shown(judgement, image_id)].tolist()
-    is_found = [found for _, found in _ground_truth(coco_gt, judgement, image_id)]
-    return Counts(verdicts.count(RIGHT), verdicts.count(FALSE), is_found.count(False))
+def _choose(boxes, result):
+    """Returns the ids of the images of the page, the most important first.
 
-
-def _choose(counts):
-    """Returns (best, worst), lists of image ids that have none in common.
-
-    Of equal F1, the image with more right detections is better, then that with fewer
-    errors.
+    Args:
+      boxes: dict from image id to list of Box.
     """
-    ranked = sorted(
-        (image_id for image_id, c in counts.items() if any(c)),
-        key=lambda i: (-counts[i].f1, -counts[i].right, sum(counts[i][1:]), i),
-    )
-    best = ranked[: min(_MAX_BEST, (len(ranked) + 1) // 2)]
-    return best, ranked[len(best) :][-_MAX_WORST:][::-1]
+    counts = _count_by_category(boxes, result.score)
+    overall = [
+        sorted(counts[None], key=lambda i, key=key: key(counts[None][i]))
+        for key in ORDERS.values()
+    ]
+    worst = [
+        sorted(counts[c], key=lambda i, c=c: ORDERS["worst"](counts[c][i]))
+        for c in result.curves
+    ]
+    first = [image_ids[:_MAX_OF_ORDER] for image_ids in overall]
+    chosen = dict.fromkeys([*_in_turn(first), *_in_turn(worst), *_in_turn(overall)])
+    return list(chosen)[:_MAX_IMAGES]
 
 
-def first(coco_gt, judgement, file_pattern, repeated_ids):
-    """Draws the first evaluated images of the files, the same in each evaluation.
+def _count_by_category(boxes, score):
+    """Returns a dict from category id, or None for all, to dict from image to Counts.
 
-    The arguments are those of `best_and_worst`.
-
-    Returns:
-      dict from image id to JPEG bytes, of at most 8 images.
-
-    Raises:
-      ImportError: Pillow is not installed.
+    Images without any box are left out.
     """
-    jpegs = {}
-    for image_id, encoded in _records(file_pattern):
-        if image_id in judgement.detections and image_id not in repeated_ids:
-            jpeg = _draw(encoded, coco_gt, judgement, image_id)
-            if jpeg:
-                jpegs[image_id] = jpeg
-        if len(jpegs) == _MAX_FIRST:
-            break
-    return jpegs
+    counts = collections.defaultdict(dict)
+    for image_id in sorted(boxes):
+        groups = collections.defaultdict(list)
+        for box in boxes[image_id]:
+            groups[None].append(box)
+            groups[box.category_id].append(box)
+        for category_id, group in groups.items():
+            counts_of_group = count(group, score)
+            if any(counts_of_group):
+                counts[category_id][image_id] = counts_of_group
+    return counts
+
+
+def _in_turn(lists):
+    """Yields the first entry of each list, then the second of each, and so on."""
+    for row in itertools.zip_longest(*lists):
+        yield from (entry for entry in row if entry is not None)
 
 
 def _read_images(file_pattern, image_ids):
     """Returns a dict from image id to bytes, the JPEG or PNG of its first record."""
-    found = {}
-    for image_id, encoded in _records(file_pattern):
-        if image_id in image_ids:
+    wanted, found = set(image_ids), {}
+    for image_id, encoded in read_records(file_pattern):
+        if image_id in wanted:
             found.setdefault(image_id, encoded)
-        if len(found) == len(image_ids):
+        if len(found) == len(wanted):
             break
     return found
 
 
-def _records(file_pattern):
-    """Yields (image id, bytes of the JPEG or PNG) of each record."""
+def read_records(file_pattern):
+    """Yields (image id, bytes of the JPEG or PNG) of each record of the files."""
     # The evaluation refuses broken records. Those it did not read, because of
     # --eval_samples, come after the images that are looked for.
     broken = (tf.errors.OpError, message.DecodeError, ValueError, IndexError)
@@ -179,8 +224,8 @@ def _records(file_pattern):
                 yield image_id, feature["image/encoded"].bytes_list.value[0]
 
 
-def _draw(encoded, coco_gt, judgement, image_id):
-    """Returns JPEG bytes of an image with its boxes; None if Pillow cannot read it."""
+def _shrink(image_id, encoded, boxes):
+    """Returns the Picture of an image; None if Pillow cannot read it."""
     from PIL import Image
 
     try:
@@ -190,37 +235,7 @@ def _draw(encoded, coco_gt, judgement, image_id):
     longer_side = max(image.size)
     image.thumbnail((_LONGER_SIDE, _LONGER_SIDE))
     scale = max(image.size) / longer_side
-
-    def name_of(category_id):
-        return str(coco_gt.cats.get(category_id, {}).get("name", category_id))
-
-    truth = _ground_truth(coco_gt, judgement, image_id)
-    image = drawing.draw(
-        image,
-        [_ltrb(annotation["bbox"], scale) for annotation, _ in truth],
-        ["" if found else name_of(a["category_id"]) for a, found in truth],
-        [FOUND_COLOR if found else MISSED_COLOR for _, found in truth],
-        _TRUTH_WIDTH,
-    )
-    detections, verdicts = judgement.detections[image_id], judgement.verdicts[image_id]
-    # The best one is drawn last, over the others.
-    shown = _shown(judgement, image_id)[::-1]
-    image = drawing.draw(
-        image,
-        [_ltrb(detections.boxes_xywh[i], scale) for i in shown],
-        [
-            f"{name_of(detections.category_ids[i])} {detections.scores[i]:.2f}"
-            for i in shown
-        ],
-        [RIGHT_COLOR if verdicts[i] == RIGHT else FALSE_COLOR for i in shown],
-        _DETECTION_WIDTH,
-    )
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_JPEG_QUALITY)
-    return file.getvalue()
-
-
-def _ltrb(xywh, scale):
-    """Returns (ymin, xmin, ymax, xmax) of COCO's x, y, width, height, scaled."""
-    x, y, width, height = (number * scale for number in xywh)
-    return y, x, y + height, x + width
+    boxes = [box._replace(xywh=tuple(x * scale for x in box.xywh)) for box in boxes]
+    return Picture(image_id, file.getvalue(), image.size, boxes)

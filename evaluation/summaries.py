@@ -7,7 +7,7 @@ import contextlib
 import tensorflow.compat.v1 as tf
 
 from dataset import image_header
-from evaluation import report_images
+from evaluation import first_images
 
 
 def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
@@ -32,7 +32,7 @@ def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
     values = [tf.Summary.Value(tag=k, simple_value=x) for k, x in curves.items()]
     # Without Pillow, the line that names the report tells what is missing.
     with contextlib.suppress(ImportError):
-        jpegs = report_images.first(coco_gt, judgement, file_pattern, repeated_ids)
+        jpegs = first_images.draw(coco_gt, judgement, file_pattern, repeated_ids)
         values += [_image(f"detections/{i}", jpeg) for i, jpeg in jpegs.items()]
     # In a graph of its own, because the writer refuses to work in eager mode.
     with tf.Graph().as_default():

@@ -56,10 +56,19 @@ JSON_FILE = "detections.json"
 _DRAWN = (".jpg", ".jpeg", ".png")
 _ENDINGS = _DRAWN + (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _JPEG_QUALITY = 92
+_BEST = "best"
 _NOT_FOUND = (
     f"neither a file, a folder with {', '.join(_ENDINGS)} files, nor a pattern that "
     "matches a file"
 )
+
+
+class _ScoreParser(flags.FloatParser):
+    """Parser of --min_score."""
+
+    def parse(self, argument):
+        """Returns a float within the bounds, or _BEST."""
+        return argument if argument == _BEST else super().parse(argument)
 
 
 def _define_flags():
@@ -71,12 +80,12 @@ def _define_flags():
         "Json or pbtxt with the model's categories; default: the label map beside the "
         "checkpoint or in the export, else COCO's.",
     )
-    flags.DEFINE_float(
+    flags.DEFINE(
+        _ScoreParser(postprocess.MIN_SCORE, 1.0),
         "min_score",
-        0.3,
-        f"Lowest score to report; the evaluation uses {postprocess.MIN_SCORE}.",
-        lower_bound=postprocess.MIN_SCORE,
-        upper_bound=1.0,
+        _BEST,
+        "Lowest score to report; 'best': the one with the highest F1 in the "
+        f"evaluation of the model, or {postprocess.DEFAULT_SCORE} without evaluation.",
     )
     flags.DEFINE_integer(
         "batch_size", 8, "Pictures per run of the network.", lower_bound=1
@@ -108,9 +117,10 @@ def main(arguments):
         atomic_file.check_folder(FLAGS.output_dir)
     config = model_file.session_config(FLAGS.device, FLAGS.precision_mode)
     network = model_file.open_model(FLAGS.model, FLAGS.label_map, config)
+    min_score = _min_score(network)
     start = time.time()
     with as_user_error("--output_dir:", atomic_file.NotWritableError):
-        results, skipped = _detect_all(network, paths, targets)
+        results, skipped = _detect_all(network, paths, targets, min_score)
         json_path = os.path.join(FLAGS.output_dir, JSON_FILE)
         lines = ",\n".join(map(json.dumps, results))
         atomic_file.write_atomically(json_path, f"[\n{lines}\n]\n".encode())
@@ -120,6 +130,16 @@ def main(arguments):
     if skipped:
         _warn(f"{skipped} of {len(paths)} pictures skipped")
     return 1 if skipped else 0
+
+
+def _min_score(network):
+    """Returns the value of --min_score; prints it if it is not given as a number."""
+    if FLAGS.min_score != _BEST:
+        return FLAGS.min_score
+    score = network.best_score or postprocess.DEFAULT_SCORE
+    reason = "has the best F1 in" if network.best_score else "is the default without"
+    print(f"--min_score={score:g} {reason} an evaluation of this model", flush=True)
+    return score
 
 
 def find_pictures(arguments):
@@ -188,7 +208,7 @@ def output_paths(paths, output_dir):
     return targets
 
 
-def _detect_all(network, paths, targets):
+def _detect_all(network, paths, targets, min_score):
     """Detects objects in all pictures, and draws and prints them one by one.
 
     Returns:
@@ -202,7 +222,7 @@ def _detect_all(network, paths, targets):
     ):
         path, error = picture.path, picture.error
         if not error:
-            results = to_results(path, detection, network.label_map, FLAGS.min_score)
+            results = to_results(path, detection, network.label_map, min_score)
             if targets:
                 error = _draw(decoder, path, results, targets[path])
         if error:

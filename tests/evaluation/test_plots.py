@@ -1,14 +1,15 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Losses are read from all event files of a training, and plotted."""
+"""Losses and figures are read from a training's files, and plotted."""
 
-import io
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from evaluation import plots
+from coco_metric import METRIC_NAMES
+from evaluation import analysis, plots
 
 
 def write_run(folder, second, points):
@@ -52,23 +53,50 @@ def test_the_file_of_a_killed_run_is_read_up_to_its_end(tmp_path):
     assert plots.read_losses(str(tmp_path)) == {"loss": ([1, 101], [4.0, 3.0])}
 
 
-def colors(png):
-    """How many pixels of the plot are not white, black or gray."""
-    image = pytest.importorskip("PIL.Image").open(io.BytesIO(png)).convert("RGB")
-    pixels = np.asarray(image).astype(int)
-    return int((pixels.max(axis=2) - pixels.min(axis=2) > 60).sum())
+def test_the_history_is_read_in_the_order_of_the_steps(tmp_path):
+    assert plots.read_history(str(tmp_path)) == {}
+    lines = [",".join(["step", *METRIC_NAMES])]
+    for step, ap in ((300, 0.5), (100, 0.25)):
+        lines.append(",".join([str(step), str(ap)] + ["-1"] * 11))
+    (tmp_path / "history.csv").write_text("\n".join(lines) + "\n")
+    history = plots.read_history(str(tmp_path))
+    assert list(history) == [100, 300]
+    assert history[300] == dict(dict.fromkeys(METRIC_NAMES, -1), **{"COCO/AP": 0.5})
+    pytest.importorskip("matplotlib")
+    assert texts_of(plots.history(history)) >= {"AP", "AP50", "AP75", "100", "300"}
 
 
-@pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [float("nan"), 1.0, 2.0]])
+def texts_of(svg):
+    """Texts of an SVG element, which must be well-formed."""
+    namespace = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+    root = ElementTree.fromstring(svg.replace("<svg", f"<svg {namespace}", 1))
+    return {text.text for text in root.iter("text")}
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [float("nan"), 1.0, 20.0]])
 def test_any_losses_are_plotted(values):
     pytest.importorskip("matplotlib")
     curves = {"loss": (list(range(1, len(values) + 1)), values)}
-    assert plots.losses(curves).startswith(b"\x89PNG")
+    texts = texts_of(plots.losses(curves))
+    assert "total" in texts
+    assert "10" in texts or len(values) < 3
 
 
-def test_precision_is_plotted_where_there_is_ground_truth():
+def test_curves_mark_the_best_score_and_have_the_color_of_the_page():
     pytest.importorskip("matplotlib")
-    precision = np.full([10, 101, 3], -1.0)
-    assert colors(plots.precision_recall(precision)) == 0
-    precision[:, :, 1] = np.linspace(1, 0, 101)
-    assert colors(plots.precision_recall(precision)) > 300
+    # One of two objects is found down to 0.57, without any false detection.
+    right = (analysis.SCORES < 0.575).astype(int)
+    svg = plots.over_score(analysis.Curve(right, right, 2), "nut & <co>")
+    # The middle of 0.05, 0.06, ..., 0.57; F1 = 2 / (1 + 2).
+    assert {"best F1 0.67 at score 0.31", "precision", "F1"} <= texts_of(svg)
+    assert "currentColor" in svg and "#000000" not in svg
+    nothing = analysis.Curve(0 * right, 0 * right, 2)
+    assert not any("best" in text for text in texts_of(plots.over_score(nothing, "")))
+    precision = np.tile(np.linspace(1, 0, 101), [10, 1])
+    assert "IoU 0.75" in texts_of(plots.over_recall(precision, "nut"))
+
+
+def test_sizes_are_plotted_with_the_number_of_objects():
+    pytest.importorskip("matplotlib")
+    sizes = [analysis.Size(384, 512, 7, 3, 5), analysis.Size(512, np.inf, 11, 0, 0)]
+    assert {"384", "512", "7", "11"} <= texts_of(plots.sizes(sizes))

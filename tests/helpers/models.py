@@ -21,6 +21,8 @@ LABELS = categories.LabelMap({3: "bolt", 7: "nut", 20: "screw", 41: "washer"})
 # Heights and widths of the pictures.
 SIZES = ((120, 200), (333, 250), (300, 300), (61, 480), (500, 40))
 
+BEST_SCORE = 0.35
+
 # Chosen by trial: each picture has some dozen detections, with scores up to 0.6.
 _BACKGROUND_BIAS = 7.5
 _LAST_SCALE = 5.0
@@ -30,13 +32,17 @@ _SMALLEST_GAMMA = 0.3
 def make(folder):
     """Fills a folder with a model and all that belongs to it; for made_once.
 
-    model is a folder with model.ckpt-12, labels.json its label map, export its export
-    (raw.pb: batches of 2), pictures a folder with a picture of each of SIZES, and
-    expected.json what `expected` returns.
+    model is a folder with model.ckpt-12, whose evaluation has its best F1 at
+    BEST_SCORE, labels.json its label map, export its export (raw.pb: batches of 2),
+    pictures a folder with a picture of each of SIZES, and expected.json what `expected`
+    returns.
     """
     for name in ("model", "pictures", "evaluation"):
         (folder / name).mkdir()
     checkpoint = write_checkpoint(folder / "model")
+    (folder / "model" / "eval").mkdir()
+    metrics = {"step": 12, "best_score": BEST_SCORE}
+    (folder / "model" / "eval" / "metrics-12.json").write_text(json.dumps(metrics))
     labels = write_label_map(folder / "labels.json")
     # TensorFlow would take these names for patterns.
     (folder / "model").rename(folder / "model [1]")

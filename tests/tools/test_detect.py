@@ -37,9 +37,9 @@ def made(made_once):
 
 @pytest.fixture(scope="session")
 def expected(made):
-    """By file name, the rows that detections.json should have at score 0.3."""
+    """By file name, the rows that detections.json should have at the best score."""
     return {
-        os.path.basename(path): [row for row in rows if row[1] >= 0.3]
+        os.path.basename(path): [row for row in rows if row[1] >= models.BEST_SCORE]
         for path, rows in models.expected(made).items()
     }
 
@@ -101,7 +101,9 @@ def test_files_folders_and_patterns_some_of_them_unreadable(made, expected, tmp_
         assert drawn.shape == original.shape
         # The changes by a JPEG's compression are far smaller.
         assert bool(entries) == (np.abs(drawn.astype(int) - original).max() > 100)
-    assert "objects in 5 pictures, " in result.stdout.splitlines()[-1]
+    lines = result.stdout.splitlines()
+    assert "--min_score=0.35 has the best F1 in an evaluation of this model" in lines
+    assert "objects in 5 pictures, " in lines[-1]
     left = [name for _, _, names in os.walk(str(tmp_path)) for name in names]
     assert len(left) == 8 + 5 + 1
 
@@ -118,12 +120,13 @@ def test_every_kind_of_model_finds_the_same(made, expected, name, tmp_path):
     config = model_file.session_config("cpu", FLOAT32)
     network = model_file.open_model(str(folder / name), config=config)
     assert network.label_map.names == models.LABELS.names
+    assert network.best_score == models.BEST_SCORE
     paths = [str(made / "pictures" / name) for name in sorted(expected)]
     results = picture_stream.detect(network, paths, 3, picture_stream.Decoder())
     for picture, detection in results:
         rows = models.to_rows(detection, network.label_map)
         models.check_same(
-            [row for row in rows if row[1] >= 0.3],
+            [row for row in rows if row[1] >= network.best_score],
             expected[os.path.basename(picture.path)],
         )
 
@@ -135,9 +138,14 @@ def test_names_that_terminals_and_fonts_cannot_show(made, tmp_path):
     picture = sorted((made / "pictures").iterdir())[0]
     name = os.fsdecode(b"\xff.jpeg")
     (tmp_path / name).write_bytes(picture.read_bytes())
-    flags = [f"--model={made / 'model'}", "--label_map=labels.json"]
-    result = run([name] + flags, tmp_path)
+    # Its evaluation is of another step.
+    shutil.copytree(str(made / "model"), str(tmp_path / "model"))
+    metrics = tmp_path / "model" / "eval" / "metrics-12.json"
+    metrics.write_text(json.dumps({"step": 11, "best_score": 0.9}))
+    result = run([name, "--model=model", "--label_map=labels.json"], tmp_path)
     assert result.returncode == 0, result.stderr
+    line = "--min_score=0.3 is the default without an evaluation of this model"
+    assert line in result.stdout.splitlines()
     assert "\\udcff.jpeg: " in result.stdout and "\\udc80" in result.stdout
     found = json.loads((tmp_path / "detections" / "detections.json").read_text())
     assert found and {entry["file_name"] for entry in found} == {name}

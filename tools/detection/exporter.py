@@ -135,6 +135,7 @@ def _write_label_map(label_map, checkpoint_path, folder):
         "model": "SSD-ResNet34",
         "checkpoint": os.path.basename(checkpoint_path),
         "step": int(tf.train.load_variable(path, tf.GraphKeys.GLOBAL_STEP)),
+        "best_score": model_file.best_score(checkpoint_path),
     }
     path = os.path.join(folder, model_file.LABEL_MAP_FILE)
     with open(path, "w", encoding="utf-8") as file:

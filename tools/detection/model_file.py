@@ -17,10 +17,11 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 import ssd_model
-from console import paths
+from console import paths, text_file
 from console.errors import UserError, as_user_error
 from dataset import categories
 from devices import base, selection
+from evaluation import postprocess
 from trainer import checkpoints
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -167,16 +168,18 @@ class Network:
 
     Attributes:
       label_map: categories.LabelMap.
+      best_score: float, see `best_score`, or None.
     """
 
-    def __init__(self, session, label_map):
+    def __init__(self, session, label_map, score=None):
         """Initializes the network.
 
         Args:
           session: tf.Session on a graph with the tensors INPUT and RAW_OUTPUTS.
           label_map: categories.LabelMap.
+          score: float, the best score, or None.
         """
-        self.label_map = label_map
+        self.label_map, self.best_score = label_map, score
         # A callable saves half a millisecond per batch.
         self._run = session.make_callable(_TENSORS, feed_list=[INPUT + ":0"])
 
@@ -220,7 +223,42 @@ def open_model(path, label_map_path=None, config=None):
         else:
             build_network(image_input(None), label_map)
             restore(session, model, label_map)
-    return Network(session, label_map)
+    score = _read_score(path, LABEL_MAP_FILE) if is_export else best_score(model)
+    return Network(session, label_map, score)
+
+
+def best_score(checkpoint_path):
+    """Reads the score with the highest F1 from the evaluation of a checkpoint.
+
+    Args:
+      checkpoint_path: str, prefix of the checkpoint's files.
+
+    Returns:
+      float; None if the checkpoint was not evaluated, or no detection was right.
+    """
+    step, _ = checkpoints.find(checkpoint_path)
+    folder = os.path.dirname(checkpoint_path)
+    # The second one comes with a copy of the best checkpoint.
+    names = (os.path.join("eval", f"metrics-{step}.json"), "metrics.json")
+    return next(filter(None, (_read_score(folder, name, step) for name in names)), None)
+
+
+def _read_score(folder, name, step=None):
+    """Returns "best_score" of a json or of its "info"; None without it.
+
+    Args:
+      step: int; the json must be of this training step. None for any.
+    """
+    try:
+        entries = text_file.read_json(os.path.join(folder, name))
+        if step is None:
+            entries = entries["info"]
+        elif entries["step"] != step:
+            return None
+        score = float(entries["best_score"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return score if postprocess.MIN_SCORE <= score <= 1 else None
 
 
 def read_label_map(flag_value, *folders):

@@ -1,0 +1,371 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Figures for choosing a score and finding errors, from the matches of an evaluation.
+
+All of them are for IoU 0.5. Detections that COCO ignores are left out. The kinds of
+error and their costs are those of Bolya et al., "TIDE: A General Toolbox for
+Identifying Object Detection Errors", ECCV 2020, section 2, tested in the order of its
+published code.
+
+Glossary: S scores, D detections, G ground truth boxes, K categories.
+"""
+
+import collections
+from typing import NamedTuple, Optional
+
+import numpy as np
+from pycocotools import mask
+
+import coco_metric
+from evaluation import postprocess
+
+# The scores among which the best one is chosen: 0.05, 0.06, ..., 0.99.
+SCORES = np.arange(round(postprocess.MIN_SCORE * 100), 100) / 100
+
+# Kinds of detections, and one of ground truth.
+IGNORED = -1
+RIGHT, WRONG_CLASS, BAD_PLACE, BOTH, REPEATED, BACKGROUND, MISSED = range(7)
+# A detection belongs to an object from the first IoU on, and to background up to the
+# second.
+FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
+
+# Bounds of the sizes in pixels; COCO's small objects end at 32, large ones start at 96.
+_SIZES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, np.inf)
+# COCO's AP is the mean of the precision at these.
+_RECALLS = np.linspace(0, 1, 101)
+
+
+class Curve(NamedTuple):
+    """Counts of the detections that have at least each of SCORES.
+
+    Attributes:
+      right: int64 [S], right detections.
+      detections: int64 [S], right and false detections.
+      boxes: int, ground truth boxes.
+    """
+
+    right: np.ndarray
+    detections: np.ndarray
+    boxes: int
+
+    @property
+    def precision(self):
+        """float64 [S], NaN where nothing is detected."""
+        return self.right / np.where(self.detections, self.detections, np.nan)
+
+    @property
+    def recall(self):
+        """float64 [S]."""
+        return self.right / max(self.boxes, 1)
+
+    @property
+    def f1(self):
+        """float64 [S], harmonic mean of precision and recall."""
+        return 2 * self.right / np.maximum(self.detections + self.boxes, 1)
+
+    @property
+    def best_score(self):
+        """The score with the highest F1, of several the middle one; None: no match."""
+        best = np.flatnonzero(self.f1 == self.f1.max())
+        return float(SCORES[best[len(best) // 2]]) if self.right.any() else None
+
+
+class Kind(NamedTuple):
+    """How often one kind of error occurs, and its cost.
+
+    Attributes:
+      count: int, detections with at least Analysis.score, or missed boxes.
+      cost: float, AP50 gained if the errors of this kind, at any score, were corrected.
+    """
+
+    count: int
+    cost: float
+
+
+class Size(NamedTuple):
+    """Ground truth boxes of one range of sizes, the square root of COCO's area.
+
+    Attributes:
+      least, below: float, in pixels.
+      boxes: int.
+      found: int, matched by a detection with at least Analysis.score.
+      findable: int, matched by a detection with any score.
+    """
+
+    least: float
+    below: float
+    boxes: int
+    found: int
+    findable: int
+
+
+class Analysis(NamedTuple):
+    """Figures of an evaluation.
+
+    Attributes:
+      best_score: float, the best score of `overall`; None if no detection is right.
+      score: float, best_score, or postprocess.DEFAULT_SCORE if it is None.
+      overall: Curve of all categories.
+      curves: dict from the ids of categories with ground truth to Curve.
+      category_ids: list of K int, the rows of the confusion matrix.
+      confusion: int64 [K + 1, K + 1], ground truth by detections with at least `score`;
+        the last row is background, the last column ground truth that was missed.
+      kinds: list of Kind, by RIGHT to MISSED.
+      kinds_of_image: dict from image id to int8 [D], IGNORED or RIGHT to BACKGROUND for
+        each of its detections.
+      sizes: list of Size, from the smallest to the largest that occurs.
+    """
+
+    best_score: Optional[float]
+    score: float
+    overall: Curve
+    curves: dict
+    category_ids: list
+    confusion: np.ndarray
+    kinds: list
+    kinds_of_image: dict
+    sizes: list
+
+
+class _Truth(NamedTuple):
+    """The ground truth boxes that count, as columns of length G.
+
+    Score is that of the detection that matches it; 0 if there is none.
+    """
+
+    image_id: np.ndarray
+    box_xywh: np.ndarray
+    category_id: np.ndarray
+    area: np.ndarray
+    score: np.ndarray
+
+
+class _Found(NamedTuple):
+    """The detections of all images as columns of length D, the best first.
+
+    Target is the row of the ground truth that would match if the detection had the
+    right class (WRONG_CLASS) or place (BAD_PLACE). Other is the row of the one of
+    another category that it overlaps with most, by FOREGROUND_IOU. Both may be -1.
+    """
+
+    category_id: np.ndarray
+    score: np.ndarray
+    kind: np.ndarray
+    target: np.ndarray
+    other: np.ndarray
+
+
+def analyze(coco_gt, judgement):
+    """Computes the figures.
+
+    Args:
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+      judgement: coco_metric.Judgement.
+
+    Returns:
+      Analysis.
+    """
+    truth = _collect_truth(coco_gt, judgement)
+    # pycocotools keeps the order of the image ids among equal scores.
+    rows = _rows_by_image(truth.image_id)
+    parts = {
+        image_id: _classify(judgement, image_id, truth, rows[image_id])
+        for image_id in sorted(judgement.detections)
+    }
+    found = _join(parts.values())
+    overall = _curve(found, truth)
+    score = overall.best_score or postprocess.DEFAULT_SCORE
+    ids = [category.id for category in judgement.categories]
+    return Analysis(
+        best_score=overall.best_score,
+        score=score,
+        overall=overall,
+        curves={
+            c.id: _curve(found, truth, c.id) for c in judgement.categories if c.boxes
+        },
+        category_ids=ids,
+        confusion=_confusion(found, truth, score, ids),
+        kinds=list(map(Kind, _counts(found, truth, score), _costs(found, truth))),
+        kinds_of_image={image_id: part.kind for image_id, part in parts.items()},
+        sizes=_sizes(truth, score),
+    )
+
+
+def _collect_truth(coco_gt, judgement):
+    annotations = [coco_gt.anns[number] for number in judgement.gt_scores]
+    return _Truth(
+        np.array([a["image_id"] for a in annotations], np.int64),
+        np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
+        np.array([a["category_id"] for a in annotations], np.int64),
+        np.array([a["area"] for a in annotations], np.float64),
+        np.array(list(judgement.gt_scores.values()), np.float64),
+    )
+
+
+def _rows_by_image(image_ids):
+    """Returns a defaultdict from image id to the list of its rows."""
+    rows = collections.defaultdict(list)
+    for row, image_id in enumerate(image_ids.tolist()):
+        rows[image_id].append(row)
+    return rows
+
+
+def _classify(judgement, image_id, truth, rows):
+    """Returns the _Found of one image in the order of its detections.
+
+    Args:
+      rows: list of int, the rows of its ground truth.
+    """
+    detections = judgement.detections[image_id]
+    verdicts = judgement.verdicts[image_id]
+    # One more box, with which nothing overlaps, because there may be none.
+    iou = np.zeros([len(verdicts), len(rows) + 1])
+    if len(rows) and len(verdicts):
+        iou[:, :-1] = mask.iou(
+            detections.boxes_xywh, truth.box_xywh[rows], [0] * len(rows)
+        )
+    is_own = detections.category_ids[:, None] == np.append(truth.category_id[rows], -1)
+    own, other = np.where(is_own, iou, 0), np.where(is_own, 0, iou)
+    own_iou, other_iou = own.max(axis=1), other.max(axis=1)
+    kind = np.select(
+        [
+            verdicts == coco_metric.IGNORED,
+            verdicts == coco_metric.RIGHT,
+            (own_iou >= BACKGROUND_IOU) & (own_iou < FOREGROUND_IOU),
+            other_iou >= FOREGROUND_IOU,
+            own_iou >= FOREGROUND_IOU,
+            other_iou <= BACKGROUND_IOU,
+        ],
+        [IGNORED, RIGHT, BAD_PLACE, WRONG_CLASS, REPEATED, BACKGROUND],
+        BOTH,
+    ).astype(np.int8)
+    rows = np.append(rows, -1).astype(np.int64)
+    other_row = np.where(other_iou >= FOREGROUND_IOU, rows[other.argmax(axis=1)], -1)
+    target = np.where(kind == BAD_PLACE, rows[own.argmax(axis=1)], -1)
+    target = np.where(kind == WRONG_CLASS, other_row, target)
+    return _Found(detections.category_ids, detections.scores, kind, target, other_row)
+
+
+def _join(parts):
+    """Joins the _Found of all images to one, without the ignored detections."""
+    empty = _Found(*(np.zeros(0, np.int64) for _ in _Found._fields))
+    joined = _Found(*map(np.concatenate, zip(empty, *parts)))
+    order = np.argsort(-joined.score, kind="stable")
+    order = order[joined.kind[order] != IGNORED]
+    return _Found(*(column[order] for column in joined))
+
+
+def _curve(found, truth, category_id=None):
+    """Returns the Curve of one category, or of all of them."""
+
+    def count(is_counted):
+        if category_id is not None:
+            is_counted = is_counted & (found.category_id == category_id)
+        ascending = found.score[is_counted][::-1]
+        return len(ascending) - np.searchsorted(ascending, SCORES)
+
+    is_box = truth.category_id == category_id
+    boxes = len(is_box) if category_id is None else int(is_box.sum())
+    return Curve(count(found.kind == RIGHT), count(found.kind >= RIGHT), boxes)
+
+
+def _confusion(found, truth, score, ids):
+    """Returns Analysis.confusion.
+
+    A false detection stands in the row of the ground truth of another category that it
+    overlaps with most, if nothing else found that.
+    """
+    matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
+    is_shown = found.score >= score
+    is_missed = truth.score < score
+    # The best of the false detections on each box takes it.
+    is_taker = is_shown & (found.kind != RIGHT) & (found.other >= 0)
+    is_taker &= np.append(is_missed, False)[found.other]
+    takers = np.flatnonzero(is_taker)
+    takers = takers[np.unique(found.other[takers], return_index=True)[1]]
+    is_missed[found.other[takers]] = False
+    row = np.full(len(found.score), len(ids))
+    is_right = found.kind == RIGHT
+    row[is_right] = np.searchsorted(ids, found.category_id[is_right])
+    row[takers] = np.searchsorted(ids, truth.category_id[found.other[takers]])
+    column = np.searchsorted(ids, found.category_id)
+    np.add.at(matrix, (row[is_shown], column[is_shown]), 1)
+    np.add.at(matrix, (np.searchsorted(ids, truth.category_id[is_missed]), -1), 1)
+    return matrix
+
+
+def _missed(found, truth, score):
+    """Returns bool [G]: neither matched nor the target of a correctable detection."""
+    is_missed = truth.score < max(score, np.nextafter(0, 1))
+    targets = found.target[found.score >= score]
+    is_missed[targets[targets >= 0]] = False
+    return is_missed
+
+
+def _counts(found, truth, score):
+    """Returns the number of each kind at a score, a list by RIGHT to MISSED."""
+    counts = np.bincount(found.kind[found.score >= score], minlength=MISSED)
+    return counts.tolist() + [int(_missed(found, truth, score).sum())]
+
+
+def _costs(found, truth):
+    """Returns the cost in AP50 of each kind, a list by RIGHT to MISSED."""
+    boxes = collections.Counter(truth.category_id.tolist())
+    is_right = found.kind == RIGHT
+    before = _mean_ap(found, is_right, boxes)
+    # If several detections can be corrected to one box, the best one is.
+    can_match = np.append(truth.score == 0, False)[found.target]
+    candidates = np.flatnonzero(can_match)
+    best = candidates[np.unique(found.target[candidates], return_index=True)[1]]
+    is_best = np.zeros(len(is_right), bool)
+    is_best[best] = True
+    costs = [0.0]
+    for kind in range(WRONG_CLASS, MISSED):
+        is_corrected = is_best & (found.kind == kind)
+        categories = found.category_id.copy()
+        categories[is_corrected] = truth.category_id[found.target[is_corrected]]
+        is_left = (found.kind != kind) | is_corrected
+        corrected = found._replace(category_id=categories)
+        corrected = _Found(*(column[is_left] for column in corrected))
+        after = _mean_ap(corrected, (is_right | is_corrected)[is_left], boxes)
+        costs.append(max(after - before, 0.0))
+    missed = truth.category_id[_missed(found, truth, 0)]
+    boxes.subtract(missed.tolist())
+    return costs + [max(_mean_ap(found, is_right, boxes) - before, 0.0)]
+
+
+def _mean_ap(found, is_right, boxes):
+    """Returns AP50, the mean over categories.
+
+    Args:
+      is_right: bool [D].
+      boxes: dict from category id to the number of ground truth boxes; a category with
+        neither boxes nor detections does not count.
+    """
+    aps = []
+    for category_id, count in boxes.items():
+        is_own = found.category_id == category_id
+        if count or is_own.any():
+            aps.append(_ap(is_right[is_own], count))
+    return float(np.mean(aps)) if aps else 0.0
+
+
+def _ap(is_right, boxes):
+    """Returns COCO's AP of detections, the best first, of one category."""
+    right = np.cumsum(is_right)
+    precision = right / np.arange(1, len(right) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    reached = np.searchsorted(right / max(boxes, 1), _RECALLS)
+    return float(np.append(precision, 0)[reached].mean())
+
+
+def _sizes(truth, score):
+    """Returns Analysis.sizes."""
+    bins = np.digitize(np.sqrt(truth.area), _SIZES) - 1
+    boxes, found, findable = (
+        np.bincount(bins[chosen], minlength=len(_SIZES) - 1).tolist()
+        for chosen in (truth.score >= 0, truth.score >= score, truth.score > 0)
+    )
+    sizes = list(map(Size, _SIZES, _SIZES[1:], boxes, found, findable))
+    occurring = np.flatnonzero(boxes)
+    return sizes[occurring[0] : occurring[-1] + 1] if len(occurring) else []

@@ -86,7 +86,7 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     boxes = [(number, 1, own_data.BOX) for number in range(1, 6)]
     own_data.write_coco(tmp_path / "coco.json", ["dog"], boxes)
     own_data.succeed(tmp_path, "--annotations=coco.json", "--output_prefix=train")
-    result, calls = run(
+    command = (
         [os.path.join(processes.ROOT, "ssd_main.py")]
         + [f"--training_file_pattern={tmp_path}/train-*"]
         + [f"--validation_file_pattern={tmp_path}/train-*"]
@@ -95,9 +95,9 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
         + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
         + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
         + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"]
-        + ["--color_on=device"],
-        tmp_path,
+        + ["--color_on=device"]
     )
+    result, calls = run(command, tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert names(calls) == (
         "import npu_bridge, initialize_system, NPURunConfig, keep_dtype_scope, "
@@ -129,6 +129,16 @@ def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
     assert "global_step/sec" not in result.stderr
     assert "evaluated 5 of 5 images" in result.stderr
     assert "Eval results: {'COCO/AP'" in result.stderr
+    for text in ("Using config", "listeners"):
+        assert text not in result.stderr
+
+    # Batches are drawn only if this is asked for.
+    picture = tmp_path / "train_batches.png"
+    assert not picture.exists()
+    more = ["--mode=train", "--num_epochs=1.5", "--summary_images_every=1"]
+    result, _ = run(command + more, tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "step 6 of 6" in result.stderr and picture.exists()
 
 
 @pytest.mark.slow

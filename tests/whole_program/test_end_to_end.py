@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launcher on the built-in sample: training, kill, resume, evaluation."""
 
+import json
 import os
 import re
 import signal
@@ -132,6 +133,9 @@ def test_log_has_the_lines_of_the_training_and_the_twelve_figures(model_dir, run
     # The log of the earlier runs is kept.
     assert log.count("built-in sample") == len(runs)
     assert "Eval results" in log
+    # Beside the log.
+    assert f"{model_dir.parent}/train_batches.png" in runs[2]
+    assert (model_dir.parent / "train_batches.png").exists()
     assert checkpoints.newest_usable(str(model_dir))[0] == 6
 
 
@@ -153,7 +157,11 @@ def test_finished_run_is_evaluated_again_with_the_same_figures(
     assert figures == processes.results_of(runs[2])
 
     written = summaries(model_dir / "eval")
-    assert written.keys() == figures.keys()
+    assert written.keys() >= figures.keys()
+    assert sum(tag.startswith("detections/") for tag in written) == 5
+    metrics = json.loads((model_dir / "eval" / "metrics-6.json").read_text())
+    for category in metrics["categories"]:
+        assert (f"category_AP/{category['name']}" in written) == (category["AP"] >= 0)
     assert written["COCO/AP"] == pytest.approx(figures["COCO/AP"])
     losses = {"loss", "learning_rate", "losses/class", "losses/box", "FPS"}
     assert losses <= set(summaries(model_dir))

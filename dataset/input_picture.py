@@ -116,5 +116,6 @@ def sheet(rows):
             image.paste(part, (left, top + TEXT))
             pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
     png = io.BytesIO()
-    image.save(png, "PNG")
+    # A sixth of the default's time, for files that are a tenth larger.
+    image.save(png, "PNG", compress_level=1)
     return png.getvalue()

@@ -6,8 +6,8 @@ import contextlib
 
 import tensorflow.compat.v1 as tf
 
-from dataset import image_header
 from evaluation import first_images
+from trainer import batch_pictures
 
 
 def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
@@ -33,18 +33,13 @@ def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
     # Without Pillow, the line that names the report tells what is missing.
     with contextlib.suppress(ImportError):
         jpegs = first_images.draw(coco_gt, judgement, file_pattern, repeated_ids)
-        values += [_image(f"detections/{i}", jpeg) for i, jpeg in jpegs.items()]
+        values += [
+            batch_pictures.image_value(f"detections/{image_id}", jpeg)
+            for image_id, jpeg in jpegs.items()
+        ]
     # In a graph of its own, because the writer refuses to work in eager mode.
     with tf.Graph().as_default():
         # Files are named by the second in which they are opened.
         writer = tf.summary.FileWriter(folder, filename_suffix=f".{step}")
         writer.add_summary(tf.Summary(value=values), step)
         writer.close()
-
-
-def _image(tag, jpeg):
-    height, width = image_header.read_size(jpeg)
-    image = tf.Summary.Image(
-        height=height, width=width, colorspace=3, encoded_image_string=jpeg
-    )
-    return tf.Summary.Value(tag=tag, image=image)

@@ -9,9 +9,8 @@ import tensorflow.compat.v1 as tf
 from console import atomic_file
 from dataset import image_header, input_picture
 
-FILE = "train_batches.png"
-TAG = "training_batch"
-
+_FILE = "train_batches.png"
+_TAG = "training_batch"
 # Each picture shows this number of images of a batch, in rows of so many.
 _IMAGES, _IMAGES_PER_ROW = 8, 4
 
@@ -101,18 +100,23 @@ class BatchPictures:
     def _write_file(self, png):
         # A launcher starts each rank in the folder of its log.
         folder = os.getcwd() if "SSD_CALLED_FROM" in os.environ else self._model_dir
-        path = os.path.join(folder, FILE)
+        path = os.path.join(folder, _FILE)
         atomic_file.write_atomically(path, png)
         tf.logging.info("the first batch as the network sees it: %s", path)
 
     def _write_summary(self, png, step):
-        height, width = image_header.read_size(png)
-        image = tf.Summary.Image(
-            height=height, width=width, colorspace=3, encoded_image_string=png
-        )
-        summary = tf.Summary(value=[tf.Summary.Value(tag=TAG, image=image)])
+        summary = tf.Summary(value=[image_value(_TAG, png)])
         # Without a graph, the writer refuses to work in a thread of TensorFlow 2.
         with tf.Graph().as_default():
             # The Estimator's own writer.
             writer = tf.summary.FileWriterCache.get(self._model_dir)
             writer.add_summary(summary, step)
+
+
+def image_value(tag, encoded):
+    """Returns a tf.Summary.Value of an image; encoded: bytes, a JPEG or PNG of RGB."""
+    height, width = image_header.read_size(encoded)
+    image = tf.Summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=encoded
+    )
+    return tf.Summary.Value(tag=tag, image=image)

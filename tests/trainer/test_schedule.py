@@ -88,6 +88,14 @@ def test_an_epoch_has_as_many_images_as_the_files(
         assert message.startswith(f"--num_examples_per_epoch={examples}: {line}")
 
 
+def test_the_plan_is_one_line(params_of):
+    params = params_of(categories.COCO, 117266, num_ranks=8)
+    assert schedule.plan(params, categories.COCO) == (
+        "training: 54000 steps of 8 x 32 images are 115.2 epochs of 120000 images; "
+        "80 categories of COCO"
+    )
+
+
 def test_warm_up_and_decay_are_shares_of_the_epochs(params_of):
     for flags, decay, warmup in (
         # 28 / 115.2 of 106 and of 0.8.

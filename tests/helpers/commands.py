@@ -45,6 +45,15 @@ def run(name, arguments, cwd):
     return subprocess.CompletedProcess(argv, exit_info.value.code or 0, *texts)
 
 
+def fail(name, arguments, cwd):
+    """Runs a command that must end with status 2 and one line; returns the line."""
+    result = run(name, arguments, cwd)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    return line
+
+
 @contextlib.contextmanager
 def _own_process_state(cwd):
     """Restores the folder, SIGTERM's handler, sys.path, TensorFlow's log and flags."""

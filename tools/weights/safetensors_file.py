@@ -13,14 +13,7 @@ _LARGEST_HEADER = 100 * 10**6
 
 
 def read(path, names):
-    """Reads some tensors of a file.
-
-    Args:
-      path: str.
-      names: collection of str, the tensors to read.
-
-    Returns:
-      dict from name to NumPy array; without those that the file does not have.
+    """Reads some tensors of a file, see torch_file.read.
 
     Raises:
       ValueError: one line; the file is damaged or has tensors of another type.

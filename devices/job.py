@@ -123,7 +123,8 @@ class Job:
                 return self._end_after_signal()
             if not failure:
                 return self._display_rest(0)
-            self._end_ranks(_SECONDS_TO_END, "ending the other ranks")
+            text = f"{failure.text}; ending the other ranks"
+            self._end_ranks(_SECONDS_TO_END, text)
             if any(rank.has_new_checkpoint() for rank in self._ranks):
                 restarts = 0
             restarts += 1
@@ -175,12 +176,8 @@ class Job:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         # If all have lost a peer, it is on another server.
         causes = causes or failed
-        texts = [rank.describe_end() for rank in causes]
-        # A single rank that exits has printed the reason itself.
-        if len(self._ranks) > 1 or causes[0].status > 128:
-            for text in texts:
-                self._say(text)
-        return _Failure(", ".join(texts), causes[0].status, causes)
+        text = ", ".join(rank.describe_end() for rank in causes)
+        return _Failure(text, causes[0].status, causes)
 
     def _dump_stacks(self) -> _Failure:
         text = f"no rank has finished a step for {self._options.hang_seconds} s"
@@ -244,6 +241,9 @@ class Job:
                 self._say(f"{rank.describe_end()}; the end of {rank.log}:")
                 with contextlib.suppress(OSError):
                     os.write(_STDERR, rank.end_of_log())
+            elif len(self._ranks) > 1 or rank.status > 128:
+                # A single rank that exits has printed the reason itself.
+                self._say(rank.describe_end())
         return failure.status
 
     def _end_after_signal(self) -> int:

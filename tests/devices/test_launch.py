@@ -181,8 +181,7 @@ def test_a_rank_killed_from_outside_is_named_and_ends_the_others(project):
     log = f"{project.folder}/training/D1/train_1.log"
     assert output.splitlines() == [
         "rank 0 speaks",
-        "run_npu_8p.sh: rank 1 was killed by SIGKILL",
-        "run_npu_8p.sh: ending the other ranks",
+        "run_npu_8p.sh: rank 1 was killed by SIGKILL; ending the other ranks",
         f"run_npu_8p.sh: rank 1 was killed by SIGKILL; the end of {log}:",
         "rank 1 speaks",
     ]

@@ -290,7 +290,8 @@ def test_when_atc_fails_its_last_lines_are_shown_and_nothing_is_written(made, tm
 def test_without_atc_the_command_is_shown_for_a_shell():
     assert atc.shown(atc.command("my export", 2, "Ascend910B3")) == (
         "atc --framework=3 '--model=my export/raw.pb' "
-        "'--output=my export/ssd_resnet34' --input_format=NHWC --input_shape=input:2,300,300,3 "
+        "'--output=my export/ssd_resnet34' --input_format=NHWC "
+        "--input_shape=input:2,300,300,3 "
         "'--out_nodes=class_logits:0;box_offsets:0' --soc_version=Ascend910B3"
     )
 

@@ -14,7 +14,7 @@ set -euo pipefail
 
 cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 # shellcheck disable=SC2034 # env.sh reads it
-SSD_REQUIREMENTS=tests/requirements.txt
+SSD_REQUIREMENTS="tests/requirements.txt tools/requirements-export.txt"
 # shellcheck source=env.sh
 source ./env.sh
 

@@ -60,7 +60,7 @@ def detections(class_logits, box_offsets):
     )
     classes = tf.batch_gather(class_numbers, tf.cast(slots, tf.int32))
     is_there = tf.sequence_mask(counts, MAX_PER_IMAGE, tf.int32)
-    return _in_order(boxes, scores, classes * is_there) + (counts,)
+    return in_order(boxes, scores, classes * is_there) + (counts,)
 
 
 def _likely_boxes(class_logits, box_offsets):
@@ -79,7 +79,7 @@ def _likely_boxes(class_logits, box_offsets):
     scores = tf.nn.softmax(tf.gather_nd(class_logits, kept))[:, 1:]  # [T, C - 1]
     boxes = tf.gather_nd(anchors.decode_offsets(box_offsets), kept)  # [T, 4]
     num_images = tf.shape(class_logits)[0]
-    return _spread([_give_extent(boxes), scores], kept[:, 0], num_images, MAX_PER_CLASS)
+    return _spread([give_extent(boxes), scores], kept[:, 0], num_images, MAX_PER_CLASS)
 
 
 def _likely_classes(boxes, scores):
@@ -116,11 +116,19 @@ def _spread(entries, image, num_images, least):
     ]
 
 
-def _in_order(boxes, scores, classes):
+def in_order(boxes, scores, classes):
     """Sorts the detections of each image by score, class and box.
 
     Without it, the order of equal scores, such as 1.0, would depend on the other images
     of the batch, because suppression sorts all classes that occur in the batch.
+
+    Args:
+      boxes: float32 [B, 200, 4].
+      scores: float32 [B, 200].
+      classes: int32 [B, 200].
+
+    Returns:
+      The same three tensors, sorted.
     """
     keys = [tf.expand_dims(x, 2) for x in (-scores, tf.cast(classes, tf.float32))]
     rows = tf.concat(keys + [boxes], axis=2)  # [B, 200, 6]
@@ -131,8 +139,15 @@ def _in_order(boxes, scores, classes):
     return rows[:, :, 2:], -rows[:, :, 0], tf.cast(rows[:, :, 1], tf.int32)
 
 
-def _give_extent(boxes):
-    """Makes coordinates positive, and ymax and xmax larger than ymin and xmin."""
+def give_extent(boxes):
+    """Makes coordinates positive, and ymax and xmax larger than ymin and xmin.
+
+    Args:
+      boxes: float32 [..., 4].
+
+    Returns:
+      float32 [..., 4].
+    """
     boxes = tf.where(boxes < 0, tf.fill(tf.shape(boxes), _TINY), boxes)
     start, end = boxes[..., :2], boxes[..., 2:]
     end = tf.where(end <= start, start + _TINY, end)

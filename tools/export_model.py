@@ -1,6 +1,6 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Exports a checkpoint as a SavedModel and frozen graphs, with its label map.
+"""Exports a checkpoint as a SavedModel, frozen graphs and ONNX, with its label map.
 
   python3 tools/export_model.py --model=training/D0/result_npu --output_dir=export
 
@@ -11,6 +11,17 @@ takes about ten seconds. It reads a checkpoint (model.ckpt-N) or a folder of che
   detect.pb       the same graph, frozen
   raw.pb          the network only, frozen, for Ascend's model converter ATC
   label_map.json  the categories, in the format of --label_map
+
+and with --onnx (which needs tools/requirements-export.txt and a minute)
+
+  detections.onnx the graph of detect.pb with the input `images` for ONNX
+  raw.onnx        raw.pb for ONNX
+
+and with --soc_version, if Ascend's model converter ATC is on the PATH
+
+  ssd_resnet34.om raw.pb for the processor that --soc_version names
+
+docs/deploy.md has a program for each of them.
 
 SavedModel and detect.pb have two inputs, one of which is to be fed:
 
@@ -36,6 +47,7 @@ float32 [B, 8732, 4]. evaluation/postprocess.py turns them into detections.
 """
 
 import os
+import re
 import sys
 
 from absl import flags
@@ -46,7 +58,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from console import new_folder
 from console.command import run
 from console.errors import check
-from detection import exporter, model_file
+from detection import atc, exporter, model_file, onnx_export
 
 FLAGS = flags.FLAGS
 
@@ -61,7 +73,13 @@ def _define_flags():
         "checkpoint, else COCO's.",
     )
     flags.DEFINE_integer(
-        "batch_size", 1, "Fixed batch size of raw.pb, in images.", lower_bound=1
+        "batch_size", 1, "Fixed batch size of the raw graphs, in images.", lower_bound=1
+    )
+    flags.DEFINE_boolean("onnx", False, "Write detections.onnx and raw.onnx as well.")
+    flags.DEFINE_string(
+        "soc_version",
+        None,
+        "Name of an Ascend processor, such as Ascend310P3, to convert raw.pb for.",
     )
 
 
@@ -70,13 +88,29 @@ def main(_):
     model_file.quiet_tensorflow()
     for name in ("model", "output_dir"):
         check(FLAGS[name].value, "--%s is missing", name)
+    check(
+        FLAGS.soc_version is None or re.fullmatch(r"Ascend\d+\w*", FLAGS.soc_version),
+        "--soc_version=%s: must be Ascend and the name that `npu-smi info` shows, such "
+        "as Ascend310P3",
+        FLAGS.soc_version,
+    )
+    if FLAGS.onnx:
+        onnx_export.check_packages()
     checkpoint_path = model_file.find_checkpoint(FLAGS.model)
     folder = os.path.dirname(checkpoint_path)
     label_map = model_file.read_label_map(FLAGS.label_map, folder)
     with new_folder.create("output_dir", FLAGS.output_dir) as partial:
         exporter.export(checkpoint_path, label_map, partial, FLAGS.batch_size)
+        if FLAGS.onnx:
+            onnx_export.export(checkpoint_path, label_map, partial)
+        runs_atc = FLAGS.soc_version and atc.is_installed()
+        if runs_atc:
+            atc.convert(partial, FLAGS.batch_size, FLAGS.soc_version)
     print(f"{checkpoint_path}: exported to {FLAGS.output_dir}")
-    print("for Ascend: " + exporter.atc_command(FLAGS.output_dir, FLAGS.batch_size))
+    if not runs_atc:
+        name = FLAGS.soc_version or "Ascend310P3"
+        line = atc.command(FLAGS.output_dir, FLAGS.batch_size, name)
+        print("for Ascend, where atc is installed: " + atc.shown(line))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@
 
 import json
 import os
+import re
+import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,13 +17,45 @@ import commands
 import models
 from console.errors import UserError
 from dataset import categories
-from detection import exporter, model_file, picture_stream
+from detection import atc, exporter, model_file, onnx_export, picture_stream
 
 
 @pytest.fixture(scope="session")
 def made(made_once):
     """Folder with a model, its export and pictures, see models.make."""
     return made_once("model", models.make)
+
+
+ATC = f"""#!/bin/sh
+exec '{sys.executable}' '{commands.ROOT}/tests/helpers/standin_atc.py' "$@"
+"""
+
+
+def path_with_atc(folder, script=ATC):
+    """Writes an atc into the folder bin; returns the PATH with it."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "atc").write_text(script)
+    (folder / "bin" / "atc").chmod(0o755)
+    return f"{folder / 'bin'}:{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="session")
+def exported(made, made_once):
+    """Folder with photo.png and its export with all options."""
+    pytest.importorskip("tf2onnx", reason="tools/requirements-export.txt is missing")
+    pytest.importorskip("onnxruntime", reason="see tools/requirements-export.txt")
+
+    def fill(folder):
+        (folder / "photo.png").write_bytes((made / "pictures" / "1.png").read_bytes())
+        flags = [f"--model={made / 'model'}", f"--label_map={made / 'labels.json'}"]
+        flags += ["--output_dir=export", "--onnx", "--soc_version=Ascend310P3"]
+        path = path_with_atc(folder)
+        with mock.patch.dict(os.environ, PATH=path):
+            result = commands.run("export_model.py", flags, folder)
+        assert result.returncode == 0, result.stderr
+        assert len(result.stdout.splitlines()) == 1
+
+    return made_once("exported", fill)
 
 
 def pixels_of(path):
@@ -157,6 +192,10 @@ def test_the_export_has_the_label_map_and_nothing_else_is_left(made):
             ["--model={model}", "--output_dir=new"],
             "with 4 categories, not 80; give its --label_map",
         ),
+        (
+            ["--model={model}", "--output_dir=new", "--soc_version=310P3"],
+            "--soc_version=310P3: must be Ascend and the name that `npu-smi",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_nothing_is_written(
@@ -180,3 +219,88 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         path = tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 3)
     with pytest.raises(UserError, match="not a checkpoint of SSD-ResNet34: it lacks"):
         model_file.open_model(path)
+
+
+@pytest.mark.slow
+def test_onnx_detects_as_the_evaluation_within_a_thousandth(made, exported):
+    import onnxruntime
+
+    path = str(exported / "export" / "detections.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = list(exporter.OUTPUTS)
+    assert [x.name for x in session.get_inputs()] == ["images"]
+    for path, rows in models.expected(made).items():
+        found = dict(zip(names, session.run(names, {"images": pixels_of(path)[None]})))
+        count = found["num_detections"][0]
+        columns = [found[name][0] for name in ("classes", "scores", "boxes")]
+        assert not any(column[count:].any() for column in columns)
+        models.check_same(np.column_stack([x[:count] for x in columns]), rows, 1e-3)
+    # A batch, in which nothing is found.
+    found = session.run(names, {"images": np.zeros([2, 50, 60, 3], np.uint8)})
+    assert found[3].tolist() == [0, 0] and not any(x.any() for x in found)
+
+
+PAGE = (commands.ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_the_programs_of_the_page_print_the_detections(
+    made, exported, program, monkeypatch, capsys
+):
+    monkeypatch.chdir(str(exported))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    exec(compile(program, "docs/deploy.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    rows = [list(map(float, line.split())) for line in lines]
+    (expected,) = (v for k, v in models.expected(made).items() if k.endswith("1.png"))
+    models.check_same(rows, expected, 1e-3)
+
+
+def test_the_page_has_a_program_for_each_file():
+    files = ("saved_model", "detect.pb", "detections.onnx", "raw.onnx")
+    assert len(PROGRAMS) == len(files)
+    assert all(name in program for name, program in zip(files, PROGRAMS))
+
+
+@pytest.mark.slow
+def test_atc_leaves_only_the_offline_model(exported):
+    names = ["detect.pb", "detections.onnx", "label_map.json", "raw.onnx", "raw.pb"]
+    names += ["saved_model", "ssd_resnet34.om"]
+    assert sorted(os.listdir(str(exported / "export"))) == names
+
+
+@pytest.mark.slow
+def test_when_atc_fails_its_last_lines_are_shown_and_nothing_is_written(made, tmp_path):
+    flags = [f"--model={made / 'model'}", f"--label_map={made / 'labels.json'}"]
+    flags += ["--output_dir=new", "--soc_version=Ascend777"]
+    with mock.patch.dict(os.environ, PATH=path_with_atc(tmp_path)):
+        result = commands.run("export_model.py", flags, tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-3:] == [
+        "E10001: Value [Ascend777] for --soc_version",
+        "ATC run failed, Please check the detail log",
+        "export_model.py: --soc_version=Ascend777: atc failed with status 1; its last "
+        "lines are above; nothing was exported",
+    ]
+    assert os.listdir(str(tmp_path)) == ["bin"]
+
+
+def test_without_atc_the_command_is_shown_for_a_shell():
+    assert atc.shown(atc.command("my export", 2, "Ascend910B3")) == (
+        "atc --framework=3 '--model=my export/raw.pb' "
+        "'--output=my export/ssd_resnet34' --input_format=NHWC "
+        "--input_shape=input:2,300,300,3 "
+        "'--out_nodes=class_logits:0;box_offsets:0' --soc_version=Ascend910B3"
+    )
+
+
+def test_without_its_packages_onnx_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(UserError) as caught:
+        onnx_export.check_packages()
+    assert str(caught.value) == (
+        "--onnx needs the packages tf2onnx and onnx; run python3 -m pip install "
+        "-r requirements.txt -r tools/requirements-export.txt"
+    )

@@ -4,11 +4,9 @@
 
 import json
 import os
-import shlex
 
 import tensorflow.compat.v1 as tf
 
-import anchors
 from console import paths
 from detection import model_file
 from evaluation import postprocess
@@ -29,16 +27,34 @@ def build_detector(label_map):
       [B, 300, 300, 3] in 0..1, one of which is to be fed; and a dict from OUTPUTS to
       tensors. All of them are named as in the head of export_model.py.
     """
-    images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
-    resized = model_file.resize(images)
+    images, resized = image_input()
     resized = tf.placeholder_with_default(resized, resized.shape, model_file.INPUT)
+    return images, resized, build_outputs(resized, label_map)
+
+
+def image_input():
+    """Creates the input `images`; returns it and the resized images."""
+    images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
+    return images, model_file.resize(images)
+
+
+def build_outputs(resized, label_map, detections=postprocess.detections):
+    """Builds the graph from resized images to detections.
+
+    Args:
+      resized: float32 [B, 300, 300, 3] in 0..1.
+      label_map: categories.LabelMap.
+      detections: postprocess.detections, or a function that builds the same.
+
+    Returns:
+      dict from OUTPUTS to tensors of these names.
+    """
     raw = model_file.build_network(resized, label_map)
-    boxes, scores, classes, counts = postprocess.detections(*raw)
+    boxes, scores, classes, counts = detections(*raw)
     category_ids = tf.constant([0] + list(label_map.names), tf.int32)
     is_there = tf.sequence_mask(counts, postprocess.MAX_PER_IMAGE, tf.int32)
     outputs = (boxes, tf.gather(category_ids, classes * is_there), scores, counts)
-    named = {name: tf.identity(t, name) for name, t in zip(OUTPUTS, outputs)}
-    return images, resized, named
+    return {name: tf.identity(t, name) for name, t in zip(OUTPUTS, outputs)}
 
 
 def export(checkpoint_path, label_map, folder, batch_size=1):
@@ -54,39 +70,23 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
       UserError: the checkpoint has another network or another number of classes.
       OSError: the folder cannot be written to.
     """
-    with tf.Graph().as_default(), _session() as session:
+    with tf.Graph().as_default(), cpu_session() as session:
         # TensorFlow 2 cannot load SavedModels with the older kind of variables.
         tf.get_variable_scope().set_use_resource(True)
         images, resized, outputs = build_detector(label_map)
         model_file.restore(session, checkpoint_path, label_map)
         saved_model = os.path.join(folder, SAVED_MODEL_DIR)
         _write_saved_model(session, images, resized, outputs, saved_model)
-        _freeze(session, OUTPUTS, os.path.join(folder, model_file.DETECT_FILE))
-    with tf.Graph().as_default(), _session() as session:
+        _write(freeze(session, OUTPUTS), folder, model_file.DETECT_FILE)
+    with tf.Graph().as_default(), cpu_session() as session:
         model_file.build_network(model_file.image_input(batch_size), label_map)
         model_file.restore(session, checkpoint_path, label_map)
-        _freeze(session, model_file.RAW_OUTPUTS, os.path.join(folder, RAW_FILE))
+        _write(freeze(session, model_file.RAW_OUTPUTS), folder, RAW_FILE)
     _write_label_map(label_map, checkpoint_path, folder)
 
 
-def atc_command(folder, batch_size):
-    """Returns the command that converts raw.pb for Ascend.
-
-    Args:
-      folder: str, folder of the export.
-      batch_size: int, as for `export`.
-    """
-    size = anchors.IMAGE_SIZE
-    outputs = ";".join(name + ":0" for name in model_file.RAW_OUTPUTS)
-    return (
-        f"atc --framework=3 --model={shlex.quote(os.path.join(folder, RAW_FILE))} "
-        "--output=ssd_resnet34 --input_format=NHWC "
-        f'--input_shape="{model_file.INPUT}:{batch_size},{size},{size},3" '
-        f'--out_nodes="{outputs}" --soc_version=...'
-    )
-
-
-def _session():
+def cpu_session():
+    """Returns a session on the default graph that uses the CPU only."""
     return tf.Session(config=tf.ConfigProto(device_count={"GPU": 0}))
 
 
@@ -112,8 +112,16 @@ def _write_saved_model(session, images, resized, outputs, folder):
         raise OSError(error.message.splitlines()[0]) from error
 
 
-def _freeze(session, outputs, path):
-    """Writes the graph that computes the outputs, with the weights as constants."""
+def freeze(session, outputs):
+    """Returns the graph that computes the outputs, with the weights as constants.
+
+    Args:
+      session: tf.Session with the weights.
+      outputs: names of operations.
+
+    Returns:
+      tf.GraphDef.
+    """
     frozen = tf.graph_util.convert_variables_to_constants(
         session, session.graph.as_graph_def(), list(outputs)
     )
@@ -121,11 +129,14 @@ def _freeze(session, outputs, path):
         node.device = ""
     with tf.Graph().as_default():
         # The only function that strips default values without a SavedModel.
-        stripped = tf.train.export_meta_graph(
+        return tf.train.export_meta_graph(
             graph_def=frozen, strip_default_attrs=True
         ).graph_def
-    with open(path, "wb") as file:
-        file.write(stripped.SerializeToString())
+
+
+def _write(graph_def, folder, name):
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(graph_def.SerializeToString())
 
 
 def _write_label_map(label_map, checkpoint_path, folder):

@@ -1,0 +1,88 @@
+# Copyright 2026 The SSD-ResNet34 Authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Converts raw.pb to an offline model with ATC, the converter of Ascend's CANN."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import anchors
+from console.errors import UserError
+from detection import exporter, model_file
+
+# ATC adds ".om".
+OUTPUT = "ssd_resnet34"
+# Lines of ATC's output that are shown if it fails.
+_SHOWN_LINES = 10
+
+
+def command(folder, batch_size, soc_version):
+    """Returns the command that converts raw.pb.
+
+    Args:
+      folder: str, folder of the export.
+      batch_size: int, that of raw.pb.
+      soc_version: str, the name of the processor, such as Ascend310P3.
+
+    Returns:
+      list of str.
+    """
+    size = anchors.IMAGE_SIZE
+    outputs = ";".join(name + ":0" for name in model_file.RAW_OUTPUTS)
+    return [
+        "atc",
+        "--framework=3",
+        "--model=" + os.path.join(folder, exporter.RAW_FILE),
+        "--output=" + os.path.join(folder, OUTPUT),
+        "--input_format=NHWC",
+        f"--input_shape={model_file.INPUT}:{batch_size},{size},{size},3",
+        f"--out_nodes={outputs}",
+        f"--soc_version={soc_version}",
+    ]
+
+
+def is_installed():
+    """Returns whether ATC is on the PATH."""
+    return shutil.which("atc") is not None
+
+
+def convert(folder, batch_size, soc_version):
+    """Runs ATC, and removes everything that it leaves except the offline model.
+
+    Args:
+      folder: str, folder of the export, with raw.pb.
+      batch_size: see `command`.
+      soc_version: see `command`.
+
+    Raises:
+      UserError: ATC fails; the last lines of its output are on the standard error.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        # ATC writes its own files into the current folder, and does not take every
+        # character in a path; this one always fits.
+        result = subprocess.run(
+            command("..", batch_size, soc_version),
+            cwd=work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if result.returncode or not os.path.isfile(os.path.join(folder, OUTPUT + ".om")):
+        lines = result.stdout.decode(errors="replace").splitlines()
+        print("\n".join(lines[-_SHOWN_LINES:]), file=sys.stderr)
+        raise UserError(
+            f"--soc_version={soc_version}: atc failed with status {result.returncode}; "
+            "its last lines are above; nothing was exported"
+        )
+
+
+def shown(command_line):
+    """Returns a command as a line for a shell.
+
+    Args:
+      command_line: list of str, see `command`.
+    """
+    return " ".join(map(shlex.quote, command_line))

@@ -153,7 +153,7 @@ BAD_FLAGS = [
     ({"deterministic": "si"}, "--deterministic=si: must be true or false"),
     ({"decay_epochs": 0}, "less than one step"),
     ({"base_learning_rate": 0}, "--base_learning_rate=0"),
-    ({"zoom_out": 1.5}, "--zoom_out=1.5: must be in the range [0, 1]"),
+    ({"zoom_out": 1.5}, "--zoom_out=1.5: 1.5 is not a number in the range"),
     ({"deterministic": "true"}, "--deterministic needs a --seed"),
     (
         {"freeze": "backbone", "resnet_checkpoint": None},

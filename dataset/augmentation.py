@@ -230,23 +230,20 @@ def decode_canvas_window(encoded, height_width, canvas, origin, window, is_flipp
       is_flipped: bool scalar.
 
     Returns:
-      float32 [300, 300, 3] in 0..255, sampled as decode_window does; CANVAS_COLOR from
-      one pixel of the image behind its edges.
+      float32 [300, 300, 3] in 0..255, sampled as decode_window does, but without
+      blending the image with the canvas at its edges.
 
     Raises:
       tf.errors.InvalidArgumentError: (when run) when it cannot be decoded.
     """
     corners = _corners(window, canvas) - tf.tile(origin, [2])
     inside = tf.clip_by_value(corners, 0, tf.tile(height_width - 1, [2]))
-    pixels = _decode_pixels(encoded, inside)
-    # Repeats the pixels at each edge, because a sample of the last pixel may lie behind
-    # it by a rounding error.
-    pixels = tf.pad(pixels, [[1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    last_pixel = inside[2:] - inside[:2] + 2
-    part = (corners - tf.tile(inside[:2] - 1, [2])) / tf.tile(last_pixel, [2])
+    # Otherwise rounding errors would place samples of the last pixel behind it.
+    last_pixel = tf.cast(inside[2:] - inside[:2], tf.float32) + 0.01
+    part = tf.cast(corners - tf.tile(inside[:2], [2]), tf.float32)
     resized = tf.image.crop_and_resize(
-        tf.expand_dims(pixels, 0),
-        tf.expand_dims(tf.cast(part, tf.float32), 0),
+        tf.expand_dims(_decode_pixels(encoded, inside), 0),
+        tf.expand_dims(part / tf.tile(last_pixel, [2]), 0),
         [0],
         [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE],
         extrapolation_value=-1.0,

@@ -126,8 +126,8 @@ def over_score(curve, name):
         axes.axvline(best, color="gray", linewidth=1, linestyle=":")
         axes.plot([best], [f1], "o", color=_COLORS[2])
         axes.set_title(f"best F1 {f1:.2f} at score {best:.2f}", fontsize=11)
-    axes.set(xlabel="score", xlim=(0, 1), ylim=(0, 1.03))
-    axes.legend(loc="lower left", frameon=False)
+    axes.set(xlabel="score", xlim=(0, 1), ylim=(0, 1.2))
+    axes.legend(loc="upper center", ncol=3, frameon=False)
     return _svg(figure, f"{name}: precision, recall and F1 over the score")
 
 

@@ -21,7 +21,7 @@ from evaluation import analysis
 _MAX_IMAGES = 100
 _MAX_OF_ORDER = 10
 # The page would grow over 5 MB with all its parts.
-_MAX_BYTES = 1_700_000
+_MAX_BYTES = 1_500_000
 # Pixels.
 _LONGER_SIDE = 420
 _JPEG_QUALITY = 70

@@ -15,6 +15,7 @@ from dataset import categories, drawing
 from trainer import batch_pictures
 
 Image = pytest.importorskip("PIL.Image")
+pytestmark = pytest.mark.slow
 
 # 30 rows below the upper edge of the image to 180, and 60 columns from the left to 270.
 BOX = [0.1, 0.2, 0.6, 0.9]

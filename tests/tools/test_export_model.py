@@ -18,6 +18,7 @@ import models
 from console.errors import UserError
 from dataset import categories
 from detection import atc, exporter, model_file, onnx_export, picture_stream
+from evaluation import postprocess
 
 
 @pytest.fixture(scope="session")
@@ -225,8 +226,8 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 def test_onnx_detects_as_the_evaluation_within_a_thousandth(made, exported):
     import onnxruntime
 
-    path = str(exported / "export" / "detections.onnx")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    model = str(exported / "export" / "detections.onnx")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = list(exporter.OUTPUTS)
     assert [x.name for x in session.get_inputs()] == ["images"]
     for path, rows in models.expected(made).items():
@@ -235,9 +236,30 @@ def test_onnx_detects_as_the_evaluation_within_a_thousandth(made, exported):
         columns = [found[name][0] for name in ("classes", "scores", "boxes")]
         assert not any(column[count:].any() for column in columns)
         models.check_same(np.column_stack([x[:count] for x in columns]), rows, 1e-3)
-    # A batch, in which nothing is found.
-    found = session.run(names, {"images": np.zeros([2, 50, 60, 3], np.uint8)})
-    assert found[3].tolist() == [0, 0] and not any(x.any() for x in found)
+    # A batch; rows are the detections of its second image, of the last picture.
+    pixels = pixels_of(path)
+    found = session.run(names, {"images": np.stack([pixels * 0, pixels])})
+    count = found[3][1]
+    columns = [found[1][1, :count], found[2][1, :count], found[0][1, :count]]
+    models.check_same(np.column_stack(columns), rows, 1e-3)
+
+
+@pytest.mark.slow
+def test_the_graph_for_onnx_detects_as_the_evaluation_does():
+    random = np.random.RandomState(3)
+    logits = random.standard_normal([3, anchors.NUM_DEFAULT_BOXES, 5]) * 3
+    # Hundreds of scores in each class of the first image, some in the second one, and
+    # nothing in the last one.
+    logits[:, :, 0] += np.array([[2], [6], [99]])
+    offsets = random.standard_normal([3, anchors.NUM_DEFAULT_BOXES, 4])
+    raw = [np.float32(logits), np.float32(offsets)]
+    with tf.Graph().as_default(), tf.Session() as session:
+        functions = (onnx_export.detections, postprocess.detections)
+        graphs = [function(raw[0], raw[1]) for function in functions]
+        found, expected = session.run(graphs)
+    assert expected[3].tolist()[0::2] == [200, 0] and expected[3][1] > 20
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 PAGE = (commands.ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ matplotlib is imported only when something is plotted, because training and eval
 must also work on machines without it; the plots then raise ImportError.
 """
 
-import csv
 import glob
 import html
 import io
@@ -16,7 +15,6 @@ import re
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from coco_metric import METRIC_NAMES
 from evaluation import analysis
 
 # Tags of the training's summaries, and their names in the plot.
@@ -84,26 +82,6 @@ def _losses_of_run(path):
         # The end is missing: the process was killed.
         pass
     return points
-
-
-def read_history(folder):
-    """Reads the figures of all evaluations of a training.
-
-    Args:
-      folder: str, the folder of the results.
-
-    Returns:
-      dict from step, ascending, to dict from coco_metric.METRIC_NAMES to float; empty
-      if the folder has no history.csv.
-    """
-    path, rows = os.path.join(folder, "history.csv"), []
-    if os.path.exists(path):
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    return {
-        int(row["step"]): {name: float(row[name]) for name in METRIC_NAMES}
-        for row in sorted(rows, key=lambda row: int(row["step"]))
-    }
 
 
 def over_score(curve, name):
@@ -184,7 +162,7 @@ def history(figures):
     """Plots AP over the steps of the training.
 
     Args:
-      figures: dict, see `read_history`; not empty.
+      figures: dict, see history.read; not empty.
 
     Returns:
       str, SVG.

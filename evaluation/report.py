@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from console import atomic_file
-from evaluation import analysis, plots, report_images, report_page
+from evaluation import analysis, history, plots, report_images, report_page
 
 # Columns of a category, in the order of coco_metric.Category.
 _COLUMNS = ("id", "name", "AP", "AP50", "boxes", "detections")
@@ -88,9 +88,9 @@ def _plots(folder, model_dir, judgement, result):
         svgs["Precision, recall and F1 by score"] = score
         svgs["Precision by recall"] = recall
         svgs["Objects found, by size"] = plots.sizes(result.sizes)
-    history = plots.read_history(folder)
-    if len(history) > 1:
-        svgs["AP over the training"] = plots.history(history)
+    figures = history.read(folder)
+    if len(figures) > 1:
+        svgs["AP over the training"] = plots.history(figures)
     losses = plots.read_losses(model_dir)
     if losses:
         svgs["Training loss"] = plots.losses(losses)

@@ -18,7 +18,7 @@ from console.errors import UserError, as_user_error
 from console.progress import progress_bar
 from dataset import json_match
 from dataset.bad_records import BadRecords
-from evaluation import history, postprocess, prediction, report, summaries
+from evaluation import analysis, history, postprocess, prediction, report, summaries
 
 
 class Evaluator:
@@ -122,11 +122,13 @@ class Evaluator:
             return None
         found, repeated_ids = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
+        result = analysis.analyze(self._coco_gt, judgement)
         summaries.write(
             self._folder,
             step,
             self._coco_gt,
             judgement,
+            result,
             self._file_pattern,
             repeated_ids,
         )
@@ -140,6 +142,7 @@ class Evaluator:
                     step,
                     self._coco_gt,
                     judgement,
+                    result,
                     self._model_dir,
                     self._file_pattern,
                     repeated_ids,

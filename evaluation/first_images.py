@@ -2,13 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first evaluated images with their boxes, the same ones in each evaluation."""
 
-import io
-
-import numpy as np
-
-from coco_metric import IGNORED, RIGHT
 from dataset import drawing
-from evaluation import postprocess, report_images
+from evaluation import analysis, postprocess, report_images
 
 # Red, green, blue.
 RIGHT_COLOR = (0, 150, 70)
@@ -23,15 +18,8 @@ _TRUTH_WIDTH, _DETECTION_WIDTH = 4, 2
 _JPEG_QUALITY = 80
 
 
-def draw(coco_gt, judgement, file_pattern, repeated_ids):
-    """Draws the images.
-
-    Args:
-      coco_gt: pycocotools COCO, see coco_metric.create_coco.
-      judgement: coco_metric.Judgement.
-      file_pattern: str, glob of the TFRecord files with the images.
-      repeated_ids: set of int; these images are left out, because it is unknown which
-        of their records was evaluated.
+def draw(coco_gt, judgement, result, file_pattern, repeated_ids):
+    """Draws the images. For the arguments see report_images.collect.
 
     Returns:
       dict from image id to JPEG bytes, of at most 8 images.
@@ -39,74 +27,48 @@ def draw(coco_gt, judgement, file_pattern, repeated_ids):
     Raises:
       ImportError: Pillow is not installed.
     """
+
+    def name_of(category_id):
+        return str(coco_gt.cats.get(category_id, {}).get("name", category_id))
+
     jpegs = {}
     for image_id, encoded in report_images.read_records(file_pattern):
         if image_id in judgement.detections and image_id not in repeated_ids:
-            jpeg = _draw(encoded, coco_gt, judgement, image_id)
-            if jpeg:
-                jpegs[image_id] = jpeg
+            boxes = report_images.boxes_of(coco_gt, judgement, result, image_id)
+            shrunk = report_images.shrink(encoded, boxes, _LONGER_SIDE)
+            if shrunk:
+                image = _draw(*shrunk, name_of)
+                jpegs[image_id] = report_images.to_jpeg(image, _JPEG_QUALITY)
         if len(jpegs) == _MAX_IMAGES:
             break
     return jpegs
 
 
-def _draw(encoded, coco_gt, judgement, image_id):
-    """Returns JPEG bytes of an image with its boxes; None if Pillow cannot read it."""
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    longer_side = max(image.size)
-    image.thumbnail((_LONGER_SIDE, _LONGER_SIDE))
-    scale = max(image.size) / longer_side
-
-    def name_of(category_id):
-        return str(coco_gt.cats.get(category_id, {}).get("name", category_id))
-
-    truth = _ground_truth(coco_gt, judgement, image_id)
+def _draw(image, boxes, name_of):
+    """Returns a PIL.Image.Image with the boxes, and the names of the detections."""
+    truth = [b for b in boxes if b.kind == analysis.MISSED]
+    is_found = [b.score >= postprocess.DEFAULT_SCORE for b in truth]
     image = drawing.draw(
         image,
-        [_ltrb(annotation["bbox"], scale) for annotation, _ in truth],
-        ["" if found else name_of(a["category_id"]) for a, found in truth],
-        [FOUND_COLOR if found else MISSED_COLOR for _, found in truth],
+        [_ltrb(b) for b in truth],
+        ["" if found else name_of(b.category_id) for b, found in zip(truth, is_found)],
+        [FOUND_COLOR if found else MISSED_COLOR for found in is_found],
         _TRUTH_WIDTH,
     )
-    detections, verdicts = judgement.detections[image_id], judgement.verdicts[image_id]
-    # The best one is drawn last, over the others.
-    shown = _shown(judgement, image_id)[::-1]
-    image = drawing.draw(
+    shown = [
+        b
+        for b in boxes
+        if b.kind != analysis.MISSED and b.score >= postprocess.DEFAULT_SCORE
+    ]
+    return drawing.draw(
         image,
-        [_ltrb(detections.boxes_xywh[i], scale) for i in shown],
-        [
-            f"{name_of(detections.category_ids[i])} {detections.scores[i]:.2f}"
-            for i in shown
-        ],
-        [RIGHT_COLOR if verdicts[i] == RIGHT else FALSE_COLOR for i in shown],
+        [_ltrb(b) for b in shown],
+        [f"{name_of(b.category_id)} {b.score:.2f}" for b in shown],
+        [RIGHT_COLOR if b.kind == analysis.RIGHT else FALSE_COLOR for b in shown],
         _DETECTION_WIDTH,
     )
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_JPEG_QUALITY)
-    return file.getvalue()
 
 
-def _shown(judgement, image_id):
-    """Returns the indices of the shown detections, int64, best first."""
-    is_shown = judgement.detections[image_id].scores >= postprocess.DEFAULT_SCORE
-    return np.flatnonzero(is_shown & (judgement.verdicts[image_id] != IGNORED))
-
-
-def _ground_truth(coco_gt, judgement, image_id):
-    """Returns a list of (annotation, whether a shown detection matches it)."""
-    return [
-        (annotation, judgement.gt_scores[annotation["id"]] >= postprocess.DEFAULT_SCORE)
-        for annotation in coco_gt.imgToAnns.get(image_id, ())
-        if annotation["id"] in judgement.gt_scores
-    ]
-
-
-def _ltrb(xywh, scale):
-    """Returns (ymin, xmin, ymax, xmax) of COCO's x, y, width, height, scaled."""
-    x, y, width, height = (number * scale for number in xywh)
+def _ltrb(box):
+    x, y, width, height = box.xywh
     return y, x, y + height, x + width

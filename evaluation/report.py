@@ -21,13 +21,15 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from console import atomic_file
-from evaluation import analysis, history, plots, report_images, report_page
+from evaluation import history, plots, report_images, report_page
 
 # Columns of a category, in the order of coco_metric.Category.
 _COLUMNS = ("id", "name", "AP", "AP50", "boxes", "detections")
 
 
-def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_ids):
+def write(
+    folder, step, coco_gt, judgement, result, model_dir, file_pattern, repeated_ids
+):
     """Writes all files of one evaluation, and logs the table of categories.
 
     Args:
@@ -35,6 +37,7 @@ def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_id
       step: int, training step of the checkpoint.
       coco_gt: pycocotools COCO, see coco_metric.create_coco.
       judgement: coco_metric.Judgement.
+      result: analysis.Analysis of it.
       model_dir: str, folder of the training's event files.
       file_pattern: str, glob of the TFRecord files with the images.
       repeated_ids: set of int, ids of images that are not to be shown.
@@ -47,7 +50,6 @@ def write(folder, step, coco_gt, judgement, model_dir, file_pattern, repeated_id
     def save(name, content):
         atomic_file.write_atomically(os.path.join(folder, name), content)
 
-    result = analysis.analyze(coco_gt, judgement)
     save(f"detections-{step}.json", _detections_json(judgement.detections))
     save(f"metrics-{step}.json", _metrics_json(step, judgement, result))
     save(f"categories-{step}.csv", _categories_csv(judgement.categories))

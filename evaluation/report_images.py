@@ -122,7 +122,7 @@ def collect(coco_gt, judgement, result, file_pattern, repeated_ids):
       ImportError: Pillow is not installed.
     """
     boxes = {
-        image_id: _boxes(coco_gt, judgement, result, image_id)
+        image_id: boxes_of(coco_gt, judgement, result, image_id)
         for image_id in judgement.detections
         if image_id not in repeated_ids
     }
@@ -130,15 +130,18 @@ def collect(coco_gt, judgement, result, file_pattern, repeated_ids):
     encoded = _read_images(file_pattern, chosen)
     pictures, size = [], 0
     for image_id in chosen:
-        picture = _shrink(image_id, encoded.get(image_id, b""), boxes[image_id])
-        if picture and size + len(picture.jpeg) <= _MAX_BYTES:
-            size += len(picture.jpeg)
-            pictures.append(picture)
+        shrunk = shrink(encoded.get(image_id, b""), boxes[image_id], _LONGER_SIDE)
+        if not shrunk:
+            continue
+        jpeg = to_jpeg(shrunk[0], _JPEG_QUALITY)
+        if size + len(jpeg) <= _MAX_BYTES:
+            size += len(jpeg)
+            pictures.append(Picture(image_id, jpeg, shrunk[0].size, shrunk[1]))
     return sorted(pictures, key=lambda p: ORDERS["worst"](count(p.boxes, result.score)))
 
 
-def _boxes(coco_gt, judgement, result, image_id):
-    """Returns the Boxes of one image, in its own pixels."""
+def boxes_of(coco_gt, judgement, result, image_id):
+    """Returns a list of Box in pixels of the image: see Picture, and least_score."""
     truth = [
         Box(
             tuple(annotation["bbox"]),
@@ -224,18 +227,34 @@ def read_records(file_pattern):
                 yield image_id, feature["image/encoded"].bytes_list.value[0]
 
 
-def _shrink(image_id, encoded, boxes):
-    """Returns the Picture of an image; None if Pillow cannot read it."""
+def shrink(encoded, boxes, longer_side):
+    """Decodes an image, and shrinks it with its boxes if it is larger.
+
+    Args:
+      encoded: bytes of the image file.
+      boxes: list of Box, in pixels of the image.
+      longer_side: int, pixels.
+
+    Returns:
+      (image, boxes): PIL.Image.Image and list of Box; None if Pillow cannot read it.
+
+    Raises:
+      ImportError: Pillow is not installed.
+    """
     from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(encoded)).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    longer_side = max(image.size)
-    image.thumbnail((_LONGER_SIDE, _LONGER_SIDE))
-    scale = max(image.size) / longer_side
+    former_side = max(image.size)
+    image.thumbnail((longer_side, longer_side))
+    scale = max(image.size) / former_side
+    return image, [b._replace(xywh=tuple(x * scale for x in b.xywh)) for b in boxes]
+
+
+def to_jpeg(image, quality):
+    """Returns bytes, a PIL.Image.Image as a JPEG."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_JPEG_QUALITY)
-    boxes = [box._replace(xywh=tuple(x * scale for x in box.xywh)) for box in boxes]
-    return Picture(image_id, file.getvalue(), image.size, boxes)
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()

@@ -10,7 +10,7 @@ from evaluation import first_images
 from trainer import batch_pictures
 
 
-def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
+def write(folder, step, coco_gt, judgement, result, file_pattern, repeated_ids):
     """Writes an event file with the figures, the AP of each category, and images.
 
     The images are the same ones in each evaluation; without Pillow there are none.
@@ -20,6 +20,7 @@ def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
       step: int, training step of the checkpoint.
       coco_gt: pycocotools COCO, see coco_metric.create_coco.
       judgement: coco_metric.Judgement.
+      result: analysis.Analysis of it.
       file_pattern: str, glob of the TFRecord files with the images.
       repeated_ids: set of int, ids of images that are not to be shown.
     """
@@ -30,14 +31,16 @@ def write(folder, step, coco_gt, judgement, file_pattern, repeated_ids):
             name = category.name.encode("utf-8", "replace").decode()
             curves[f"category_AP/{name}"] = category.ap
     values = [tf.Summary.Value(tag=k, simple_value=x) for k, x in curves.items()]
-    # Without Pillow, the line that names the report tells what is missing.
+    # Without Pillow, the log line with the report's name tells that images are missing.
     with contextlib.suppress(ImportError):
-        jpegs = first_images.draw(coco_gt, judgement, file_pattern, repeated_ids)
+        jpegs = first_images.draw(
+            coco_gt, judgement, result, file_pattern, repeated_ids
+        )
         values += [
             batch_pictures.image_value(f"detections/{image_id}", jpeg)
             for image_id, jpeg in jpegs.items()
         ]
-    # In a graph of its own, because the writer refuses to work in eager mode.
+    # In a separate graph, because the writer raises an error in eager mode.
     with tf.Graph().as_default():
         # Files are named by the second in which they are opened.
         writer = tf.summary.FileWriter(folder, filename_suffix=f".{step}")

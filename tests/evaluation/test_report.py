@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing import event_accumulator
 import coco_metric
 import records
 from dataset import categories
-from evaluation import first_images, report, summaries
+from evaluation import analysis, first_images, report, summaries
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -109,12 +109,14 @@ class Written:
         self.judgement = coco_metric.judge(
             {d.image_id: d for d in detections}, self.coco, only_predicted
         )
+        self.result = analysis.analyze(self.coco, self.judgement)
         os.remove(str(folder / "val.json"))
         report.write(
             str(self.folder),
             STEP,
             self.coco,
             self.judgement,
+            self.result,
             str(self.model_dir),
             str(folder / "val*"),
             set(),
@@ -311,7 +313,8 @@ def test_without_matplotlib_and_pillow_the_rest_is_written(
     caplog.set_level("INFO")
     result = Written(tmp_path, DETECTIONS)
     pattern = str(tmp_path / "val*")
-    summaries.write(str(tmp_path), 500, result.coco, result.judgement, pattern, set())
+    scores = result.judgement, result.result
+    summaries.write(str(tmp_path), 500, result.coco, *scores, pattern, set())
     run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
     assert run.Tags()["images"] == [] and "COCO/AP" in run.Tags()["scalars"]
     names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
@@ -329,7 +332,13 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
     pattern = str(written.model_dir.parent / "val*")
     for step in (500, 600):
         summaries.write(
-            str(tmp_path), step, written.coco, written.judgement, pattern, {14}
+            str(tmp_path),
+            step,
+            written.coco,
+            written.judgement,
+            written.result,
+            pattern,
+            {14},
         )
     run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
     figures = written.judgement.figures
@@ -479,8 +488,16 @@ def write_large(folder, num_images=150):
         for i in range(num_images)
     }
     judgement = coco_metric.judge(found, coco)
-    where = str(folder / "eval"), 1, coco, judgement, str(folder), str(folder / "val")
-    report.write(*where, set())
+    report.write(
+        str(folder / "eval"),
+        1,
+        coco,
+        judgement,
+        analysis.analyze(coco, judgement),
+        str(folder),
+        str(folder / "val"),
+        set(),
+    )
     return (folder / "eval" / "report-1.html").read_bytes()
 
 

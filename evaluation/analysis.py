@@ -143,9 +143,10 @@ class _Truth(NamedTuple):
 class _Found(NamedTuple):
     """The detections of all images as columns of length D, the best first.
 
-    Target is the row of the ground truth that would match if the detection had the
-    right class (WRONG_CLASS) or place (BAD_PLACE). Other is the row of the one of
-    another category that it overlaps with most, by FOREGROUND_IOU. Both may be -1.
+    target: the row of the ground truth that would match if the detection had the right
+      class (WRONG_CLASS) or place (BAD_PLACE), or -1.
+    other: the row of the ground truth of another category with the highest IoU, if that
+      is at least FOREGROUND_IOU, or -1.
     """
 
     category_id: np.ndarray
@@ -272,13 +273,13 @@ def _curve(found, truth, category_id=None):
 def _confusion(found, truth, score, ids):
     """Returns Analysis.confusion.
 
-    A false detection stands in the row of the ground truth of another category that it
-    overlaps with most, if nothing else found that.
+    A false detection counts in the row of the ground truth of another category with the
+    highest IoU, if no other detection has found that box.
     """
     matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
     is_shown = found.score >= score
     is_missed = truth.score < score
-    # The best of the false detections on each box takes it.
+    # Of several false detections on a box, the one with the highest score counts.
     is_taker = is_shown & (found.kind != RIGHT) & (found.other >= 0)
     is_taker &= np.append(is_missed, False)[found.other]
     takers = np.flatnonzero(is_taker)

@@ -29,7 +29,7 @@ class Evaluations(tf.train.CheckpointSaverListener):
     def __init__(
         self, evaluator, device, model_dir, label_map, every_steps, stop_after
     ):
-        """Initializes it.
+        """Initializes the listener.
 
         Args:
           evaluator: evaluator.Evaluator.

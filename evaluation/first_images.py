@@ -3,7 +3,7 @@
 """The first evaluated images with their boxes, the same ones in each evaluation."""
 
 from dataset import drawing
-from evaluation import analysis, postprocess, report_images
+from evaluation import analysis, report_images
 
 # Red, green, blue.
 RIGHT_COLOR = (0, 150, 70)
@@ -37,17 +37,17 @@ def draw(coco_gt, judgement, result, file_pattern, repeated_ids):
             boxes = report_images.boxes_of(coco_gt, judgement, result, image_id)
             shrunk = report_images.shrink(encoded, boxes, _LONGER_SIDE)
             if shrunk:
-                image = _draw(*shrunk, name_of)
+                image = _draw(*shrunk, result.score, name_of)
                 jpegs[image_id] = report_images.to_jpeg(image, _JPEG_QUALITY)
         if len(jpegs) == _MAX_IMAGES:
             break
     return jpegs
 
 
-def _draw(image, boxes, name_of):
-    """Returns a PIL.Image.Image with the boxes, and the names of the detections."""
+def _draw(image, boxes, score, name_of):
+    """Returns a PIL.Image.Image with the boxes, and detections of at least a score."""
     truth = [b for b in boxes if b.kind == analysis.MISSED]
-    is_found = [b.score >= postprocess.DEFAULT_SCORE for b in truth]
+    is_found = [b.score >= score for b in truth]
     image = drawing.draw(
         image,
         [_ltrb(b) for b in truth],
@@ -55,11 +55,7 @@ def _draw(image, boxes, name_of):
         [FOUND_COLOR if found else MISSED_COLOR for found in is_found],
         _TRUTH_WIDTH,
     )
-    shown = [
-        b
-        for b in boxes
-        if b.kind != analysis.MISSED and b.score >= postprocess.DEFAULT_SCORE
-    ]
+    shown = [b for b in boxes if b.kind != analysis.MISSED and b.score >= score]
     return drawing.draw(
         image,
         [_ltrb(b) for b in shown],

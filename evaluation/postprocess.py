@@ -140,7 +140,7 @@ def in_order(boxes, scores, classes):
 
 
 def give_extent(boxes):
-    """Makes coordinates positive, and ymax and xmax larger than ymin and xmin.
+    """Returns boxes with ymax and xmax larger than ymin and xmin, and none negative.
 
     Args:
       boxes: float32 [..., 4].

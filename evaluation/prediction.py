@@ -18,12 +18,12 @@ from console import paths
 class Prediction:
     """Predicts batches of evaluation images. Use it as a context manager.
 
-    The session stays open beside that of a training. A thread of its own runs it,
+    The session stays open beside that of a training. It runs in a separate thread,
     because the default graph of the training's thread must not change.
     """
 
     def __init__(self, estimator, input_fn):
-        """Initializes it; the session is created for the first checkpoint.
+        """Initializes the object; the first checkpoint creates the session.
 
         Args:
           estimator: tf.estimator.Estimator, see base.Device.predictor.

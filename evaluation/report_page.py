@@ -117,6 +117,7 @@ def render(content):
         categories=repeat("category", [_category(c, result) for c in known]),
         unknown=repeat("category", [_category(c, result) for c in unknown]),
         num_unknown=len(unknown),
+        unknown_hidden="" if unknown else "hidden",
         options=repeat("option", [c._asdict() for c in sorted(known, key=_name)]),
         data=_Html(json.dumps(_data(result))),
         least_score=f"{report_images.least_score(result):.2f}",
@@ -195,7 +196,7 @@ def _kinds(result):
         }
 
 
-# What each of KINDS means, with TIDE's thresholds.
+# The meaning of each of KINDS, with TIDE's thresholds.
 _RULES = (
     "same category, IoU at least 0.5",
     "IoU at least 0.5 with an object of another category",

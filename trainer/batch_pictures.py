@@ -11,7 +11,7 @@ from dataset import image_header, input_picture
 
 _FILE = "train_batches.png"
 _TAG = "training_batch"
-# Each picture shows this number of images of a batch, in rows of so many.
+# Each picture shows this number of images of a batch, and this number in each row.
 _IMAGES, _IMAGES_PER_ROW = 8, 4
 
 

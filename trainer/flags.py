@@ -298,14 +298,14 @@ flags.DEFINE_string(
 flags.DEFINE_float(
     "eval_every_epochs",
     0.0,
-    "Evaluate while training, about every so many epochs and after the last step, and "
-    "keep the best checkpoint in model_dir/best. 0: as --mode says.",
+    "Epochs between evaluations while training. The last step is evaluated too, and "
+    "model_dir/best keeps the best checkpoint. 0: evaluate as --mode says.",
     lower_bound=0.0,
 )
 flags.DEFINE_integer(
     "stop_after",
     0,
-    "End the training after so many evaluations in a row that do not raise COCO AP. "
+    "Number of evaluations in a row without a higher COCO AP that ends the training. "
     "Needs --eval_every_epochs. 0: train to the last step.",
     lower_bound=0,
 )

@@ -16,8 +16,8 @@ class SaveAtMultiples(tf.train.SessionRunHook):
     """Saves a checkpoint at each multiple of some numbers, except at the last step.
 
     The Estimator's own hook counts from the step at which a training resumes, for
-    example from 137 after a signal. It is left the first and the last step: its
-    save_checkpoints_steps is the number of all steps.
+    example from 137 after a signal. It therefore saves only the first and the
+    last step: its save_checkpoints_steps is the number of all steps.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class SaveAtMultiples(tf.train.SessionRunHook):
         self._plan = plan
 
     def begin(self):
-        """Logs what the training will do and take of the disk. See the base class."""
+        """Logs the plan and the disk space it needs. See the base class."""
         size = sum(v.shape.num_elements() * v.dtype.size for v in tf.global_variables())
         # TensorFlow saves the graph as well.
         size += tf.get_default_graph().as_graph_def().ByteSize()
-        # Those of step 0 and of the last step as well.
+        # With the checkpoints of step 0 and of the last step.
         kept = 1 + sum(-(-self._total_steps // every) for every in self._every_steps)
         kept = min(kept, self._max_kept)
         os.makedirs(self._folder, exist_ok=True)

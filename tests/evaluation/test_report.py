@@ -330,13 +330,13 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
     written, tmp_path
 ):
     pattern = str(written.model_dir.parent / "val*")
-    for step in (500, 600):
+    for step, score in ((500, written.result.score), (600, 0.3)):
         summaries.write(
             str(tmp_path),
             step,
             written.coco,
             written.judgement,
-            written.result,
+            written.result._replace(score=score),
             pattern,
             {14},
         )
@@ -361,14 +361,16 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
         ):
             # JPEG blurs colors over two pixels.
             assert np.abs(np.array(drawn.getpixel(point)) - color).max() < 110
-    second = run.Images("detections/12")[0].encoded_image_string
-    drawn = Image.open(io.BytesIO(second))
-    for point, color in (
-        ((109, 180), first_images.FALSE_COLOR),
-        ((107, 180), first_images.MISSED_COLOR),
-        ((60, 60), (60, 60, 60)),
-    ):
-        assert np.abs(np.array(drawn.getpixel(point)) - color).max() < 110
+    # The false detection is below the best score, and above the other one.
+    colors = (first_images.MISSED_COLOR, first_images.FALSE_COLOR)
+    for image, color_at_109 in zip(run.Images("detections/12"), colors):
+        drawn = Image.open(io.BytesIO(image.encoded_image_string))
+        for point, color in (
+            ((109, 180), color_at_109),
+            ((107, 180), first_images.MISSED_COLOR),
+            ((60, 60), (60, 60, 60)),
+        ):
+            assert np.abs(np.array(drawn.getpixel(point)) - color).max() < 110
 
 
 def in_browser(page, folder, script, width=1200):

@@ -279,7 +279,7 @@ def _confusion(found, truth, score, ids):
     matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
     is_shown = found.score >= score
     is_missed = truth.score < score
-    # Of several false detections on a box, the one with the highest score counts.
+    # If several false detections overlap a box, the highest score counts.
     is_taker = is_shown & (found.kind != RIGHT) & (found.other >= 0)
     is_taker &= np.append(is_missed, False)[found.other]
     takers = np.flatnonzero(is_taker)

@@ -79,7 +79,7 @@ class Evaluations(tf.train.CheckpointSaverListener):
         return self.is_over
 
     def _evaluate_together(self, step):
-        # Rank 0 may still be saving the checkpoint. After a signal, there is no time.
+        # All ranks wait until rank 0 has saved. A signal leaves no time to evaluate.
         if any(self._ranks.exchange(self._ranks.is_stop_wanted)):
             return
         self.evaluate(os.path.join(self._model_dir, f"model.ckpt-{step}"), step)

@@ -21,7 +21,7 @@ BOXES = [
     {"category_id": 3, "bbox": [8, 6, 32, 24]},
     {"category_id": 18, "bbox": [20, 30, 40, 30]},
 ]
-# Drawn anew: the first box has an IoU of 0.74 with the old one, the second of 0.05.
+# Changed boxes: the first has an IoU of 0.74 with the old one, the second 0.05.
 CORRECTED = [
     {"category_id": 3, "bbox": [9, 8, 34, 22]},
     {"category_id": 18, "bbox": [50, 40, 30, 20]},

@@ -184,10 +184,9 @@ class SSDInputReader:
                 [tf.bool] + [dtype for _, dtype, _ in _EXAMPLE],
             )
             is_used.set_shape([])
-            return is_used, _to_example(values)
+            return dict(_to_example(values), is_used=is_used)
 
-        dataset = elements.map(parse).filter(lambda is_used, example: is_used)
-        return dataset.map(lambda is_used, example: example)
+        return elements.map(parse).filter(lambda example: example["is_used"])
 
     def _parse(self, path, index, position, serialized, is_end):
         """Parses one element in Python, and counts it if it is a broken record.

@@ -93,24 +93,31 @@ def test_paths_and_mode_may_be_edited(project):
     assert "--val_json_file=/coco/instances_val2017.json" in report["argv"]
 
 
-def test_without_paths_the_sample_is_used_with_a_short_schedule(project):
+@pytest.mark.parametrize("grep_status, images, epochs", [(0, 4, "3"), (1, 2, "1.5")])
+def test_without_paths_the_sample_is_used_with_a_short_schedule(
+    project, grep_status, images, epochs
+):
     # exec_main.sh also runs a rank without a launcher.
     arguments = ["0", "1", str(project.folder), "--num_epochs=2"]
     folder = project.folder / "training" / "D0"
     folder.mkdir(parents=True)
     # A file system without locks.
     write_command(folder / "flock", "exit 71")
+    # Whether the processor has bfloat16 instructions.
+    write_command(folder / "grep", f"exit {grep_status}")
     path = f"{folder}:{os.environ['PATH']}"
     result = project.run("exec_main.sh", *arguments, cwd=folder, PATH=path, **NO_DATA)
     assert result.returncode == 0
     sample = project.folder / "sample_dataset"
     (line,) = [line for line in result.stdout.splitlines() if "built-in sample" in line]
+    assert f"300 steps of {images} images" in line
     assert str(sample) in line and sample.is_dir()
     (report,) = project.reports()
     assert f"--data_dir={sample}" in report["argv"]
     # The last of several equal flags counts.
     sizes = [flag for flag in report["argv"] if flag.startswith("--train_batch_size")]
-    assert sizes == ["--train_batch_size=32", "--train_batch_size=4"]
+    assert sizes == ["--train_batch_size=32", f"--train_batch_size={images}"]
+    assert f"--num_epochs={epochs}" in report["argv"]
     assert report["argv"][-1] == "--num_epochs=2"
 
 

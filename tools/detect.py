@@ -157,22 +157,30 @@ def find_pictures(arguments):
     paths = {}
     for argument in arguments:
         if os.path.isdir(argument):
-            with as_user_error(f"{argument}:", OSError):
-                names = sorted(os.listdir(argument))
-            found = [
-                os.path.join(argument, name)
-                for name in names
-                if name.lower().endswith(_ENDINGS)
-            ]
+            found = _pictures_in(argument)
         elif os.path.lexists(argument):
             found = [argument]
         else:
-            found = expand(argument)
-        found = [path for path in found if not os.path.isdir(path)]
+            found = [path for path in expand(argument) if not os.path.isdir(path)]
         check(found, "%s: %s", argument, _NOT_FOUND)
         for path in found:
             paths.setdefault(os.path.realpath(path), path)
     return list(paths.values())
+
+
+def _pictures_in(folder):
+    """Lists the pictures directly in a folder; warns of files of other formats."""
+    with as_user_error(f"{folder}:", OSError):
+        names = sorted(n for n in os.listdir(folder) if not n.startswith("."))
+    names = [name for name in names if not os.path.isdir(os.path.join(folder, name))]
+    pictures = [name for name in names if name.lower().endswith(_ENDINGS)]
+    others = sorted(set(names) - set(pictures))
+    if others:
+        _warn(
+            f"{folder}: passed over {len(others)} files of other formats, for example "
+            f"{others[0]}"
+        )
+    return [os.path.join(folder, name) for name in pictures]
 
 
 def output_paths(paths, output_dir):

@@ -48,6 +48,8 @@ float32 [B, 8732, 4]. evaluation/postprocess.py turns them into detections.
 
 import os
 import re
+import shlex
+import shutil
 import sys
 
 from absl import flags
@@ -103,14 +105,14 @@ def main(_):
         exporter.export(checkpoint_path, label_map, partial, FLAGS.batch_size)
         if FLAGS.onnx:
             onnx_export.export(checkpoint_path, label_map, partial)
-        runs_atc = FLAGS.soc_version and atc.is_installed()
+        runs_atc = FLAGS.soc_version and shutil.which("atc")
         if runs_atc:
             atc.convert(partial, FLAGS.batch_size, FLAGS.soc_version)
     print(f"{checkpoint_path}: exported to {FLAGS.output_dir}")
     if not runs_atc:
         name = FLAGS.soc_version or "Ascend310P3"
         line = atc.command(FLAGS.output_dir, FLAGS.batch_size, name)
-        print("for Ascend, where atc is installed: " + atc.shown(line))
+        print("for Ascend, where atc is installed:", *map(shlex.quote, line))
 
 
 if __name__ == "__main__":

@@ -11,22 +11,16 @@ from dataset import categories
 
 def test_classes_are_the_ids_in_ascending_order_and_the_lookups_are_inverse():
     assert categories.COCO.num_classes == 81
-    ids = (1, 11, 13, 90)
-    assert [categories.COCO.class_of_category(i) for i in ids] == [1, 11, 12, 80]
+    # COCO does not use the last three ids.
+    ids = (1, 11, 13, 90, 12, 91, -3)
+    classes = [categories.COCO.class_of_category(i) for i in ids]
+    assert classes == [1, 11, 12, 80, 0, 0, 0]
     for number in range(1, 81):
         category_id = categories.COCO.category_of_class(number)
         assert categories.COCO.class_of_category(category_id) == number
-
-
-@pytest.mark.parametrize("category_id", [12, 91, -3])
-def test_an_id_that_coco_does_not_use_has_no_class(category_id):
-    assert categories.COCO.class_of_category(category_id) == 0
-
-
-@pytest.mark.parametrize("number", [0, 81])
-def test_background_and_numbers_past_the_last_are_refused(number):
-    with pytest.raises(ValueError, match="1..80"):
-        categories.COCO.category_of_class(number)
+    for number in (0, 81):
+        with pytest.raises(ValueError, match="1..80"):
+            categories.COCO.category_of_class(number)
 
 
 def write(tmp_path, dataset):
@@ -63,8 +57,6 @@ def test_categories_of_another_name_are_found():
     [
         ([], "no list"),
         ({"categories": []}, "no list"),
-        ({"categories": [3]}, "category 3 needs"),
-        ({"categories": [{"id": "3", "name": "bolt"}]}, "needs a whole number"),
         ({"categories": [{"id": "3", "name": "bolt"}] * 9}, r"as name \(and 8 more\)$"),
         ({"categories": [{"id": True, "name": "bolt"}]}, "needs a whole number"),
         ({"categories": [{"id": 3}]}, "needs a whole number as id and a text"),
@@ -98,11 +90,9 @@ item { id: 0 name: 'background' }
 """
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_label_map_of_the_object_detection_api_is_read(tmp_path, encoding, newline):
+def test_a_label_map_of_the_object_detection_api_is_read(tmp_path):
     path = tmp_path / "label_map.pbtxt"
-    path.write_bytes(_PBTXT.replace("\n", newline).encode(encoding))
+    path.write_bytes(_PBTXT.replace("\n", "\r\n").encode("utf-8-sig"))
     assert categories.read_label_map(str(path)).names == {
         3: "person",
         5: "红细胞",
@@ -117,13 +107,8 @@ def test_a_label_map_of_the_object_detection_api_is_read(tmp_path, encoding, new
         ("", "it has no items like item { id: 1"),
         ("person\ncat\n", "line 2:1 : "),
         ('item { id: 1\n name: "cat }', "line 2:"),
-        ("item { id: 1 name: 'a' ", "line 1:"),
-        ("item { id: 1 x { ", "line 1:"),
-        ("item { id: 1 name: }", "line 1:"),
         ("item { id: 1 id: 2 }", 'multiple "id" fields'),
         ("item { name: 'a' }", "category {'id': None, 'name': 'a'} needs a whole"),
-        ("item { id: 1.5 name: 'a' }", "line 1:"),
-        ("item { id: 1 name: 'a' } " * 2, "category id 1 occurs twice"),
         ('{"categories": [{"id": 1, "name": "a"}]}', "line 1:1 : "),
         ("%" * 10000, "%; the items of a label map are like item"),
     ],

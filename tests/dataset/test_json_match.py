@@ -28,6 +28,7 @@ CORRECTED = [
 ]
 OTHERS = [{"category_id": 3, "bbox": [50, 6, 20, 24]}]
 EXCHANGED = [dict(BOXES[0], category_id=18), dict(BOXES[1], category_id=3)]
+NO_BOX = ": the json has 0 of the 2 boxes"
 NO_BOXES = RECORD._replace(boxes=np.zeros([0, 4], np.float32), labels=[])
 
 
@@ -48,16 +49,9 @@ NO_BOXES = RECORD._replace(boxes=np.zeros([0, 4], np.float32), labels=[])
             json_match.OTHER_SIZE,
             ": it has 80 x 60 pixels, 60 x 80 in the json (exchanged)",
         ),
-        *(
-            (
-                RECORD,
-                IMAGE,
-                annotations,
-                json_match.OTHER_BOXES,
-                ": the json has 0 of the 2 boxes",
-            )
-            for annotations in (OTHERS, EXCHANGED, [])
-        ),
+        (RECORD, IMAGE, OTHERS, json_match.OTHER_BOXES, NO_BOX),
+        (RECORD, IMAGE, EXCHANGED, json_match.OTHER_BOXES, NO_BOX),
+        (RECORD, IMAGE, [], json_match.OTHER_BOXES, NO_BOX),
     ],
 )
 def test_a_record_contradicts_the_json_if_it_is_of_another_image(

@@ -50,7 +50,12 @@ def make(folder):
     result = commands.run("export_model.py", flags + ["--batch_size=2"], folder)
     assert result.returncode == 0, result.stderr
     assert "model [1]/model.ckpt-12: exported to export*?" in result.stdout
-    assert "'--model=export*?/raw.pb'" in result.stdout
+    assert result.stdout.endswith(
+        ": atc --framework=3 '--model=export*?/raw.pb' "
+        "'--output=export*?/ssd_resnet34' --input_format=NHWC "
+        "--input_shape=input:2,300,300,3 "
+        "'--out_nodes=class_logits:0;box_offsets:0' --soc_version=Ascend310P3\n"
+    )
     (folder / "model [1]").rename(folder / "model")
     (folder / "export*?").rename(folder / "export")
     paths = write_pictures(folder / "pictures")

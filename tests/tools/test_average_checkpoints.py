@@ -38,7 +38,6 @@ def folder(tmp_path_factory):
     "arguments, mean",
     [
         (["run", "--last=2"], [2.5, 5.0]),
-        (["run", "--last=3"], [4.0, 3.5]),
         (["run/model.ckpt-100", "run/model.ckpt-80.index"], [4.0, 1.25]),
     ],
 )
@@ -65,9 +64,7 @@ def test_mean_has_the_step_of_the_newest_and_the_label_map(
     "arguments, message",
     [
         (["run"], "--last=5: run holds only 3 usable checkpoints"),
-        (["run/model.ckpt-90"], "at least two checkpoints, or a folder of checkpoints"),
         (["run/model.ckpt-90"] * 2, "at least two checkpoints"),
-        ([], "at least two checkpoints"),
         (["none", "run"], "none is not a checkpoint: there is no file none.index"),
         (
             ["variables/model.ckpt-7", "run/model.ckpt-90"],

@@ -17,8 +17,6 @@ from PIL import Image
 
 import commands
 import processes
-from console.errors import UserError
-from conversion import shards
 from own_data import JPEG, encode_image, features_of, files_of
 
 
@@ -36,12 +34,7 @@ def dataset(tmp_path):
     boxes = [
         (1, 18, [5, 6, 20, 12], 7.5),  # ends within the image
         (1, 18, [-10, 6, 20, 12], 7.5),  # clipped on the left
-        (
-            2,
-            44,
-            [40, 20, 10.01, 10.01],
-            None,
-        ),  # COCO's rounding: not counted as clipped
+        (2, 44, [40, 20, 10.01, 10.01], None),  # COCO's rounding: not clipped
         (2, 44, [10, 10, 0, 5], 1),  # no width
         (3, 44, [60, 10, 5, 5], 1),  # outside
         (3, 44, [10, 10, float("nan"), 5], 1),
@@ -65,15 +58,10 @@ def dataset(tmp_path):
 
 def arguments(tmp_path, content, image_dir, *flags):
     path = tmp_path / "instances.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return [
-        f"--annotations={path}",
-        f"--image_dir={image_dir}",
-        f"--output_prefix={tmp_path / 'out' / 'train2017'}",
-        "--num_shards=2",
-        "--workers=2",
-        *flags,
-    ]
+    path.write_text(json.dumps(content))
+    prefix = tmp_path / "out" / "train2017"
+    given = [f"--annotations={path}", f"--image_dir={image_dir}", "--workers=2"]
+    return given + [f"--output_prefix={prefix}", "--num_shards=2", *flags]
 
 
 def run(tmp_path, content, image_dir, *flags):
@@ -154,25 +142,20 @@ def test_shards_contain_every_image_and_the_counts_tell_what_was_left_out(
     assert second[4]["image/object/area"] == [1500]
 
 
-def test_threads_and_repetition_do_not_change_a_byte(tmp_path, dataset):
-    contents = []
-    for workers in (1, 5):
-        run(tmp_path, *dataset, f"--workers={workers}")
-        contents.append(files_of(tmp_path / "out"))
-    assert len(contents[0]) == 4
-    assert contents[0] == contents[1]
-
-
-def test_names_that_are_not_utf_8_are_written_all_the_same(tmp_path, dataset):
+def test_names_that_are_not_utf_8_are_written_and_threads_do_not_change_a_byte(
+    tmp_path, dataset
+):
     content, image_dir = dataset
     content["categories"][0]["name"] = "\ud800"
     name = os.fsdecode(b"\xff.jpg")
     (image_dir / "1.jpg").rename(image_dir / name)
     content["images"][1]["file_name"] = name
-    result = run(tmp_path, content, image_dir)
-    assert result.returncode == 0, result.stderr
-    (path, _) = shards.shard_paths(str(tmp_path / "out" / "train2017"), 2)
-    features = features_of(path)[1]
+    contents = []
+    for workers in (1, 5):
+        run(tmp_path, content, image_dir, f"--workers={workers}")
+        contents.append(files_of(tmp_path / "out"))
+    assert len(contents[0]) == 4 and contents[0] == contents[1]
+    features = features_of(tmp_path / "out" / "train2017-00000-of-00002.tfrecord")[1]
     assert features["image/filename"] == [b"\xff.jpg"]
     assert features["image/object/class/text"] == [b"?", b"?"]
 
@@ -191,11 +174,9 @@ def change(section, number=1, **fields):
     "spoil, message",
     [
         (change("images", file_name="../../etc/passwd"), "the file name leaves "),
-        (change("images", file_name="a\0b"), "the file name leaves "),
         (change("images", file_name=7), "file_name must be a text"),
         (change("images", width=0), "is wrong: width must be an integer from 1"),
         (change("images", id=1), "is wrong: its id occurs twice"),
-        (change("images", id=-1), "id must be an integer from 0"),
         (change("annotations", bbox=[1, 2]), "is wrong: bbox [1, 2] is not a list"),
         (
             change("annotations", 9, bbox=[0.1, 0.2, 0.5, 0.6]),
@@ -203,10 +184,8 @@ def change(section, number=1, **fields):
         ),
         (change("annotations", 9, category_id=-1), "8 boxes of a category that is not"),
         (change("categories", id=-1), "category id -1 is not within 0..100000"),
-        (lambda c, d: c.update(images=[None]), "images is not an object: None"),
         (lambda c, d: c.update(images=[]), "the list of images is empty"),
         (change("categories", 2, name=5), "as name (and 1 more, see above); correct"),
-        (lambda c, d: c.pop("categories"), "--annotations: "),
         (lambda c, d: shutil.rmtree(str(d)), "images: there is no such folder"),
         (lambda c, d: (d / "2.jpg").unlink(), "2.jpg, image 2, is missing; add or"),
     ],
@@ -244,7 +223,6 @@ def test_all_images_that_cannot_be_used_are_told_at_once(tmp_path, dataset):
 @pytest.mark.parametrize(
     "file_name, num_shards, count",
     [
-        ("text.jpg", 1, r"\(and 19 more, see above"),
         # Another thread may be at its next image.
         ("text.jpg", 30, r"\(and (19|20) more, "),
         ("no\nsuch text.jpg", 2, r"\(and 59 more, the first 19 of them above"),
@@ -265,18 +243,12 @@ def test_very_many_images_that_cannot_be_used_end_a_run_early(
     assert re.search(count, lines[-1])
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    entry = shards.Entry(str(tmp_path / "gone.jpg"), "gone.jpg", 1, (50, 30), [])
-    with pytest.raises(UserError, match="cannot read .*gone.jpg: No such file"):
-        shards.serialize(entry, {})
-
-
 def test_shards_of_another_number_are_refused_before_the_json_is_read(
     tmp_path, dataset
 ):
     run(tmp_path, *dataset)
     before = files_of(tmp_path / "out")
-    result = run(tmp_path, "not json", dataset[1], "--num_shards=3")
+    result = run(tmp_path, "no dataset", dataset[1], "--num_shards=3")
     assert "00000-of-00002.tfrecord is of another run" in result.stderr
     assert "(and 1 more, see above); move it away" in result.stderr
     assert files_of(tmp_path / "out") == before

@@ -25,10 +25,6 @@ from devices import base
 FLOAT32 = base.PRECISION_MODES[1]
 
 
-def run(arguments, cwd):
-    return commands.run("detect.py", arguments, cwd)
-
-
 @pytest.fixture(scope="session")
 def made(made_once):
     """Folder with a model, its export and pictures, see models.make."""
@@ -70,8 +66,10 @@ def test_files_folders_and_patterns_some_of_them_unreadable(made, expected, tmp_
         (tmp_path / folder / name).write_bytes(content)
     (tmp_path / "a" / "broken.jpg").write_bytes(content[: len(content) // 3])
     (tmp_path / "a" / "empty.png").write_bytes(b"")
-    (tmp_path / "a" / "notes.txt").write_text("not a picture")
-    result = run(
+    for name in (".hidden.png", "notes.heic", "notes.txt"):
+        (tmp_path / "a" / name).write_text("not a picture")
+    result = commands.run(
+        "detect.py",
         ["a", "b/" + names[3], "--model", made / "model", "c/*", "a/*/*.jpeg"]
         + [f"--label_map={made / 'labels.json'}", f"--precision_mode={FLOAT32}"]
         + ["--output_dir=out/here", "--batch_size=2"],
@@ -80,6 +78,7 @@ def test_files_folders_and_patterns_some_of_them_unreadable(made, expected, tmp_
     assert result.returncode == 1, result.stderr
     lines = [line for line in result.stderr.splitlines() if "detect.py:" in line]
     assert lines == [
+        "detect.py: a: passed over 2 files of other formats, for example notes.heic",
         "detect.py: a/broken.jpg skipped: it is cut off: it is a JPEG without an end "
         "marker",
         "detect.py: a/empty.png skipped: it is not an image that Pillow can open",
@@ -105,7 +104,7 @@ def test_files_folders_and_patterns_some_of_them_unreadable(made, expected, tmp_
     assert "--min_score=0.35 has the best F1 in an evaluation of this model" in lines
     assert "objects in 5 pictures, " in lines[-1]
     left = [name for _, _, names in os.walk(str(tmp_path)) for name in names]
-    assert len(left) == 8 + 5 + 1
+    assert len(left) == 10 + 5 + 1
 
 
 @pytest.mark.slow
@@ -142,7 +141,8 @@ def test_names_that_terminals_and_fonts_cannot_show(made, tmp_path):
     shutil.copytree(str(made / "model"), str(tmp_path / "model"))
     metrics = tmp_path / "model" / "eval" / "metrics-12.json"
     metrics.write_text(json.dumps({"step": 11, "best_score": 0.9}))
-    result = run([name, "--model=model", "--label_map=labels.json"], tmp_path)
+    flags = [name, "--model=model", "--label_map=labels.json"]
+    result = commands.run("detect.py", flags, tmp_path)
     assert result.returncode == 0, result.stderr
     line = "--min_score=0.3 is the default without an evaluation of this model"
     assert line in result.stdout.splitlines()
@@ -174,10 +174,8 @@ def test_when_nobody_reads_the_output_it_ends_quietly(made, tmp_path):
     [
         (["p.png"], "--model is missing"),
         (["--model=m"], "no pictures are named"),
-        (["x.jpg", "--model=m"], "x.jpg: neither a file, a folder with .jpg"),
         (["empty", "--model=m"], "empty: neither a file, a folder with .jpg"),
         (["x*.jpg", "--model=m"], "x*.jpg: neither a file, a folder with .jpg"),
-        (["p.png", "--model=m"], "--model must be a checkpoint (model.ckpt-N) or"),
         (["p.png", "--model=empty"], "--model must be a checkpoint (model.ckpt-N) or"),
         (["p.png", "--model=wrong"], "--model: wrong/detect.pb is not an export"),
         (["p.png", "--model=m", "--output_dir=p.png"], "p.png cannot be written"),
@@ -192,18 +190,14 @@ def test_a_wrong_argument_is_one_line(arguments, message, tmp_path):
     models.write_label_map(tmp_path / "wrong" / "label_map.json")
     picture = records.encode_image(models.picture((20, 30)), "png")
     (tmp_path / "p.png").write_bytes(picture)
-    result = run(arguments, tmp_path)
-    assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("detect.py: ") and message in line
+    assert message in commands.fail("detect.py", arguments, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["model", "export"])
-def test_a_model_of_other_classes_is_refused(made, name, tmp_path):
+def test_an_export_of_other_classes_is_refused(made, tmp_path):
     labels = models.write_label_map(tmp_path / "x.json", categories.COCO)
     with pytest.raises(UserError, match="with 4 categories, not 80; give its"):
-        model_file.open_model(str(made / name), labels)
+        model_file.open_model(str(made / "export"), labels)
 
 
 def test_each_file_is_taken_once_in_the_order_of_the_arguments(tmp_path):
@@ -247,31 +241,15 @@ def broken_jpeg():
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + HUGE + b"\x01\0\0\0\0" + b"\0" * 40,
             "is not an image that Pillow can open",
         ),
-        (b"\x89PNG\r\n\x1a\n", "is not an image that Pillow can open"),
-        (b"\xff", "is not an image that Pillow can open"),
         (b"GIF89a", "is not an image that Pillow can open"),
         (broken_jpeg(), "is a broken JPEG: TensorFlow cannot decode it"),
     ],
-    ids=["large", "gigapixels", "signature", "byte", "gif", "broken_jpeg"],
+    ids=["large", "gigapixels", "gif", "broken_jpeg"],
 )
 def test_the_reason_is_named_why_a_picture_cannot_be_read(tmp_path, encoded, reason):
     (tmp_path / "bomb.png").write_bytes(encoded)
     picture = picture_stream.Decoder()(str(tmp_path / "bomb.png"))
     assert picture.image is None and picture.error.startswith("it " + reason)
-
-
-def test_entries_below_the_score_are_left_out():
-    detection = {
-        "source_id": 0,
-        "raw_shape": [100, 200, 3],
-        "boxes": np.array([[0.1, 0.2, 0.5, 0.4]] * 3, np.float32),
-        "scores": np.array([0.9, 0.5, 0.2], np.float32),
-        "classes": np.array([3, 1, 4], np.int32),
-    }
-    entries = detect.to_results("x.jpg", detection, models.LABELS, 0.5)
-    assert [e["category_id"] for e in entries] == [20, 3]
-    # x = 0.2 of 200, y = 0.1 of 100, 0.2 of 200 wide and 0.4 of 100 high.
-    assert entries[0]["bbox"] == pytest.approx([40, 10, 40, 40], rel=1e-6)
 
 
 @pytest.mark.slow

@@ -3,10 +3,7 @@
 """Image files: kept as they are, encoded as JPEGs, turned upright, or refused."""
 
 import io
-import resource
 import struct
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -14,7 +11,6 @@ import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image, ImageOps
 
-import commands
 import records
 from conversion import image_file, pixels
 from detection import picture_stream
@@ -113,12 +109,10 @@ def test_a_jpeg_is_kept_byte_for_byte_and_decodes_right(load, difference, encode
         (encode(picture(), "GIF", comment=b"x" * 70000), picture(), 12),
         (encode(picture(), "TIFF"), picture(), 2),
         (encode(picture(), "WEBP"), picture(), 4),
-        (encode(picture(), "PPM"), picture(), 2),
-        (encode(picture(), "TGA"), picture(), 2),
         (encode(picture("CMYK")), picture(), 4),
         (encode(sixteen_bits(), "TIFF"), sixteen_bits(256), 2),
     ],
-    ids="bmp gif tiff webp ppm tga cmyk_jpeg 16_bits".split(),
+    ids="bmp gif tiff webp cmyk_jpeg 16_bits".split(),
 )
 def test_other_images_become_jpegs_of_the_same_pixels(
     load, difference, encoded, expected, limit
@@ -136,16 +130,13 @@ def test_other_images_become_jpegs_of_the_same_pixels(
     "image, options",
     [
         (picture(), {}),
-        (picture("L"), {}),
         (picture("1"), {}),
-        (picture("P"), {}),
         (picture("RGBA"), {}),
         (picture("LA"), {}),
-        (picture("P"), {"transparency": picture("P").getpixel((9, 9))}),
         (picture("P"), {"transparency": bytes(range(256))}),
         (sixteen_bits(), {}),
     ],
-    ids="rgb gray bits palette rgba gray_alpha clear_one clear_colors 16_bits".split(),
+    ids="rgb bits rgba gray_alpha clear_colors 16_bits".split(),
 )
 def test_a_png_becomes_a_jpeg_of_what_tensorflow_sees(
     load, decode, image, options, recwarn
@@ -192,35 +183,18 @@ def test_the_size_of_the_annotations_or_else_the_flag_decides_on_turning(
 
 
 @pytest.mark.parametrize(
-    "size, orientation, options, message",
+    "size, orientation, ignore_exif, message",
     [
-        ((HEIGHT, WIDTH), 1, {}, "40 x 60: width and height are exchanged"),
-        ((HEIGHT, WIDTH), 3, {}, "width and height are exchanged"),
-        ((HEIGHT, WIDTH), 6, {"ignore_exif": True}, "the annotations say 40 x 60"),
-        ((WIDTH * 2, HEIGHT * 2), 6, {}, "has 60 x 40 pixels, but"),
+        ((HEIGHT, WIDTH), 3, False, "40 x 60: width and height are exchanged"),
+        ((HEIGHT, WIDTH), 6, True, "the annotations say 40 x 60"),
+        ((WIDTH * 2, HEIGHT * 2), 6, False, "has 60 x 40 pixels, but"),
     ],
 )
 def test_a_size_that_fits_neither_way_is_refused(
-    load, size, orientation, options, message
+    load, size, orientation, ignore_exif, message
 ):
     with pytest.raises(ValueError, match=message):
-        load(encode(picture(), orientation=orientation), size, **options)
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_exif_data_that_is_cut_anywhere_fails_nothing():
-    tags = struct.pack(">HHHIHH", 1, 0x0112, 3, 1, 8, 0)
-    data = b"Exif\0\0MM" + struct.pack(">HI", 42, 8) + tags
-
-    def orientation_of(exif):
-        segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
-        jpeg = encode(picture())
-        return image_file.exif_orientation(jpeg[:2] + segment + jpeg[2:])
-
-    assert orientation_of(data) == 8
-    for end in range(len(data)):
-        assert orientation_of(data[:end]) in (1, 8)
-    assert image_file.exif_orientation(b"not an image") == 1
+        load(encode(picture(), orientation=orientation), size, ignore_exif=ignore_exif)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -231,34 +205,6 @@ def test_a_file_cut_anywhere_is_refused(load, kind):
     for end in [*range(8, last, 97), last]:
         with pytest.raises(ValueError, match="cut off|cannot be|is not"):
             load(encoded[:end])
-
-
-@pytest.mark.slow
-def test_a_huge_claim_is_refused_before_memory_is_taken(tmp_path):
-    # The second is between the limits of this project and of Pillow.
-    bombs = [tmp_path / "60000.png", tmp_path / "9000.png"]
-    for path in bombs:
-        path.write_bytes(records.png(int(path.stem), 8, 2, b"\0" * 9999))
-    code = """
-import sys
-from conversion import image_file, pixels
-for path in sys.argv[1:]:
-    try:
-        image_file.load(path)
-    except ValueError as error:
-        print(error)
-"""
-    limit = 2**30
-    result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, bombs)],
-        env={"PYTHONPATH": str(commands.ROOT / "tools")},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )
-    lines = result.stdout.splitlines()
-    assert len(lines) == 2 and all("decompression bomb" in line for line in lines)
 
 
 def test_a_file_of_gigabytes_is_not_read(tmp_path):
@@ -289,8 +235,14 @@ def lossless_jpeg():
         (gray(np.int32([[-1, 9]]), "TIFF"), "from -1 to 9, and"),
         (gray(np.int32([[0, 65536]]), "TIFF"), "from 0 to 65536"),
         (encode(Image.new("L", (70000, 8)), "PNG"), "cannot be converted to a JPEG: "),
+        (records.png(60000, 8, 2, b"\0" * 9999), "cannot be opened: .* bomb"),
+        # Between the limits of this project and of Pillow.
+        (records.png(9000, 8, 2, b"\0" * 9999), "cannot be opened: .* bomb"),
     ],
-    ids="text eps cut_bmp lossless_jpeg floats no_number negative 32_bits wide".split(),
+    ids=(
+        "text eps cut_bmp lossless_jpeg floats no_number negative 32_bits wide huge "
+        "large"
+    ).split(),
 )
 def test_an_image_that_cannot_be_used_is_refused(load, encoded, message):
     with pytest.raises(ValueError, match=message):
@@ -332,8 +284,6 @@ def png(numbers, bits):
 LOSS = pixels.DARK_OR_BRIGHT
 TWELVE = columns(0, 300, 3900, 4095)
 FLOATS = columns(0, 0.25, 0.5, 1, kind=np.float32)
-SIGNED = columns(-100, 0, 50, 100, kind=np.int16)
-INT32 = columns(0, 200, kind=np.int32)
 
 
 @pytest.mark.parametrize(
@@ -344,33 +294,26 @@ INT32 = columns(0, 200, kind=np.int32)
         (tiff(TWELVE * 16, {262: 0}), [255, 237, 12, 0], []),
         # SMinSampleValue and SMaxSampleValue; SampleFormat.
         (tiff(TWELVE, {341: 4095.0}), [0, 18, 243, 255], []),
-        (tiff(FLOATS, {339: 3, 341: 1.0}), [0, 64, 128, 255], []),
         (tiff(FLOATS * 2 - 1, {339: 3, 340: -1.0, 341: 1.0}), [0, 64, 128, 255], []),
-        (tiff(SIGNED, {339: 2, 340: -100.0, 341: 100.0}), [0, 128, 192, 255], []),
         # Few of the 65536 numbers are used, as by scanners and thermal cameras.
         (tiff(columns(30000, 31000, 32000), {}), [117, 121, 125], [LOSS]),
         # MaxSampleValue, which may only be the brightest pixel.
         (tiff(TWELVE, {281: 4095}), [0, 18, 243, 255], []),
-        (tiff(TWELVE // 2, {281: 2047}), [0, 18, 243, 255], []),
         (tiff(TWELVE // 2, {281: 2040}), [0, 0, 7, 7], [LOSS]),
         (png(TWELVE, 12), [0, 18, 243, 255], []),
         # As the standard has it: scaled, and the file tells where it comes from.
         (png(TWELVE * 16, 12), [0, 18, 243, 255], []),
         (png(columns(0, 16, 160, 1600), 12), [0, 0, 0, 6], [LOSS]),
         # Nothing tells that these have 12 bits; 3900 is only the brightest pixel.
-        (tiff(TWELVE, {}), [0, 1, 15, 15], [LOSS]),
         (gray(TWELVE), [0, 1, 15, 15], [LOSS]),
         (gray(columns(2, 2**14 - 1)), [0, 63], [LOSS]),
         (gray(columns(2, 2**14)), [0, 64], []),
         (gray(columns(61440, 65535)), [240, 255], [LOSS]),
         (gray(columns(0, 9, 20, kind=np.uint8)), [0, 9, 20], [LOSS]),
-        (gray(INT32, "TIFF"), [0, 0], [LOSS]),
     ],
     ids=(
-        "12_bits white_is_zero largest floats below_0 signed low_contrast maximum "
-        "11_bits brightest "
-        "sbit sbit_scaled sbit_scaled_dark unknown unknown_png 14_bits 15_bits bright "
-        "8_bits 32_bits"
+        "12_bits white_is_zero largest below_0 low_contrast maximum brightest sbit "
+        "sbit_scaled sbit_scaled_dark unknown 14_bits 15_bits bright 8_bits"
     ).split(),
 )
 def test_larger_numbers_are_scaled_as_the_file_tells_or_named(
@@ -382,39 +325,25 @@ def test_larger_numbers_are_scaled_as_the_file_tells_or_named(
 
 
 @pytest.mark.parametrize(
-    "encoded, color",
+    "encoded",
     [
-        (encode(picture()), None),
-        (encode(picture("L")), None),
-        (encode(picture("CMYK")), None),
-        (encode(picture(), "PNG"), picture().getpixel((9, 5))),
-        (encode(picture("RGBA"), "PNG"), picture().getpixel((9, 5))),
-        (encode(picture("P"), "PNG"), picture("P").convert("RGB").getpixel((9, 5))),
-        (encode(sixteen_bits(), "PNG"), (32,) * 3),
-        (encode(sixteen_bits(), "TIFF"), (32,) * 3),
-        (tiff(TWELVE, {258: 12}), (18,) * 3),
-        (encode(picture(), "TIFF", 6), None),
-        (encode(picture(), "BMP"), picture().getpixel((9, 5))),
-        (encode(picture(), "WEBP", lossless=True), picture().getpixel((9, 5))),
-        (
-            encode(picture("L"), "GIF", save_all=True, append_images=[picture("1")]),
-            (picture("L").getpixel((9, 5)),) * 3,
-        ),
-    ]
-    + [(encode(picture(), kind, i), None) for kind in ("JPEG", "PNG") for i in (2, 6)],
-    ids=(
-        "jpeg gray_jpeg cmyk_jpeg png alpha palette 16_bit_png 16_bit_tiff 12_bit_tiff "
-        "turned_tiff bmp webp first_of_gif mirrored_jpeg turned_jpeg mirrored_png "
-        "turned_png"
-    ).split(),
+        encode(picture("L")),
+        encode(picture("CMYK")),
+        encode(picture("RGBA"), "PNG"),
+        encode(picture("P"), "PNG", orientation=6),
+        tiff(TWELVE, {258: 12}),
+        encode(picture(), "WEBP", lossless=True),
+        encode(picture("L"), "GIF", save_all=True, append_images=[picture("1")]),
+        encode(picture(), orientation=6),
+    ],
+    ids="gray cmyk alpha turned_png tiff webp first_of_gif turned_jpeg".split(),
 )
 def test_detect_sees_the_pixels_that_the_conversion_encodes(
-    load, decode, tmp_path, encoded, color
+    load, decode, tmp_path, encoded
 ):
     converted, size, changes = load(encoded)
     found = picture_stream.Decoder().pixels(str(tmp_path / "x.img"))
     assert found.shape == (size[1], size[0], 3) and found.dtype == np.uint8
-    assert color in (None, tuple(found[5, 9]))
     if changes:
         image = Image.fromarray(found).convert(reopened(converted).mode)
         assert encode(image, quality=95, subsampling=0) == converted

@@ -101,17 +101,18 @@ def test_json_beside_the_shards_has_the_numbers_of_coco(tmp_path, coco_sample):
     source = f"--annotations={coco_sample}/instances.json"
     flags = [source, f"--image_dir={coco_sample}/images", "--output_prefix=train2017"]
     assert "128 images, 939 boxes, 10 of them crowd" in succeed(tmp_path, *flags)
-
-    def numbers(path):
-        dataset = read(path)
-        keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
-        boxes = sorted([a[key] for key in keys] for a in dataset["annotations"])
-        keys = ("id", "file_name", "width", "height")
-        return boxes, sorted([i[key] for key in keys] for i in dataset["images"])
-
-    written = tmp_path / "instances_train2017.json"
-    assert numbers(written) == numbers(tmp_path / coco_sample / "instances.json")
-    assert len(read(written)["categories"]) == 80
+    expected = read(tmp_path / coco_sample / "instances.json")
+    written = read(tmp_path / "instances_train2017.json")
+    for section, keys in (
+        ("annotations", ("image_id", "category_id", "bbox", "area", "iscrowd")),
+        ("images", ("id", "file_name", "width", "height")),
+        ("categories", ("id", "name")),
+    ):
+        found, numbers = (
+            sorted([entry[key] for key in keys] for entry in dataset[section])
+            for dataset in (written, expected)
+        )
+        assert found == numbers
 
 
 @pytest.mark.parametrize("is_voc", [False, True])
@@ -165,25 +166,16 @@ def test_validation_split_is_stratified_by_the_rarest_category(tmp_path, is_voc)
     "flags, message",
     [
         (["--val_fraction=1"], "--val_fraction=1: must be at least 0 and less than 1"),
-        (["--val_fraction=-1"], "--val_fraction=-1: must be at least 0"),
         (["--val_fraction=nan"], "--val_fraction=nan: must be at least 0"),
         (["--val_fraction=0.1"], "the 2 images are too few to choose a validation"),
         (["--val_fraction=0.5", "--output_prefix=o/all"], "must start with 'train'"),
-        (
-            ["--annotations="],
-            "--annotations (COCO) or --voc_dir (Pascal VOC) is missing",
-        ),
-        (
-            ["--voc_dir=own"],
-            "--annotations cannot be used with --voc_dir; leave it out",
-        ),
+        (["--annotations="], "--annotations (COCO) or --voc_dir (Pascal VOC) is mis"),
+        (["--voc_dir=own"], "--annotations cannot be used with --voc_dir; leave it"),
         (["--output_prefix=out/"], "--output_prefix=out/: must be the folder and the"),
         (["--output_prefix=all.json/x"], "cannot write all.json: File exists"),
         (["--output_prefix=obs://bucket/train"], "--output_prefix=obs://bucket/train:"),
         (["--image_dir=s3://bucket/images"], "--image_dir=s3://bucket/images: must be"),
-        (["--annotations=gs://b/a.json"], "--annotations=gs://b/a.json: must be a lo"),
         (["--annotations=", "--voc_dir=hdfs://a/VOC"], "--voc_dir=hdfs://a/VOC: must"),
-        (["--label_map=s3://bucket/map.json"], "--label_map=s3://bucket/map.json: mu"),
     ],
 )
 def test_flags_that_cannot_be_right_are_told_before_anything_is_made(
@@ -226,12 +218,9 @@ def test_skip_unusable_leaves_out_and_names_missing_and_broken_images(tmp_path, 
 
 def test_skip_unusable_does_not_write_shards_without_images(tmp_path):
     write_coco(tmp_path / "all.json", ["cat"], [(1, 1, BOX)])
-    (tmp_path / "1.jpg").write_bytes(b"text")
-    (tmp_path / "mine").mkdir()
-    flags = [COCO_FLAGS[0], "--output_prefix=mine/a/b/train", "--skip_unusable=9"]
-    assert "1.jpg is not an image that Pillow" in fail(tmp_path, *flags)
     (tmp_path / "1.jpg").unlink()
-    assert "but not all images; nothing was written" in fail(tmp_path, *flags)
+    errors = fail(tmp_path, *COCO_FLAGS, "--skip_unusable=9")
+    assert "but not all images; nothing was written" in errors
 
 
 def test_all_wrong_entries_of_a_json_are_listed_up_to_20(tmp_path):
@@ -255,7 +244,6 @@ def test_all_wrong_entries_of_a_json_are_listed_up_to_20(tmp_path):
     [
         (["Cat", "dog", "cat "], "not at all: 'Cat' (id 1), 'cat ' (id 3); give each"),
         (["hot dog", "hotdog"], "'hot dog' (id 1), 'hotdog' (id 2)"),
-        (["cat", "cat"], "'cat' (id 1), 'cat' (id 2)"),
         (["caf\u00e9", "cafe\u0301"], "(id 1), 'cafe\u0301' (id 2)"),
     ],
 )
@@ -343,15 +331,13 @@ def test_split_does_not_replace_sets_that_were_made_without_it(tmp_path):
     write_coco(tmp_path / "own" / "all.json", ["cat"], [(n, 1, BOX) for n in (1, 2, 3)])
     source = "--annotations=own/all.json"
     succeed(tmp_path, source, "--output_prefix=data/val")
-    before = files_of(tmp_path / "data")
     errors = fail(tmp_path, source, "--output_prefix=data/train", "--val_fraction=0.4")
     assert "data/instances_val.json is of a set that was made without" in errors
-    assert files_of(tmp_path / "data") == before
 
 
 def test_set_without_a_box_that_counts_is_told(tmp_path):
-    write_coco(tmp_path / "own" / "all.json", ["cat"], [(1, 1, BOX)])
-    path = tmp_path / "own" / "all.json"
+    path = tmp_path / "all.json"
+    write_coco(path, ["cat"], [(1, 1, BOX)])
     path.write_text(path.read_text().replace('"bbox"', '"iscrowd": 1, "bbox"'))
-    output = succeed(tmp_path, "--annotations=own/all.json", "--output_prefix=o/train")
+    output = succeed(tmp_path, *COCO_FLAGS)
     assert "no box counts: training or evaluation will refuse this set" in output

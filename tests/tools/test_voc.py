@@ -10,7 +10,7 @@ import pytest
 from console.errors import UserError
 from conversion import pascal_voc, shards, voc_folder
 from dataset import categories
-from own_data import HEIGHT, JPEG, WIDTH, fail, features_of, files_of, succeed, xml_of
+from own_data import HEIGHT, JPEG, WIDTH, fail, features_of, succeed, xml_of
 
 FLAGS = ["--voc_dir=VOC2007", "--image_set=trainval", "--output_prefix=out/voc"]
 
@@ -102,10 +102,6 @@ def test_records_and_json_agree_and_keep_the_difficult_flag(voc):
     for name in ("instances_voc.json", "label_map.json"):
         path = str(voc.folder.parent / "out" / name)
         assert categories.read_label_map(path).num_classes == 21
-    # A second run may replace both files.
-    before = files_of(voc.folder.parent)
-    succeed(voc.folder.parent, *FLAGS)
-    assert files_of(voc.folder.parent) == before
 
 
 def test_own_names_get_the_same_ids_in_every_image_set(voc, capsys):
@@ -188,12 +184,12 @@ def test_the_xml_chooses_between_two_images_of_one_name(voc):
         voc.read("one")
 
 
-@pytest.mark.parametrize("size", [None, (0, 0)])
-def test_without_a_size_in_the_xml_the_size_of_the_image_is_used(voc, size):
-    voc.add("000030", xml_of([], size=size))
-    voc.add_set("one", ["000030"])
-    image = voc.read("one")["images"][0]
-    assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
+def test_without_a_size_in_the_xml_the_size_of_the_image_is_used(voc):
+    voc.add("000030", xml_of([], size=None))
+    voc.add("000031", xml_of([], size=(0, 0)))
+    voc.add_set("two", ["000030", "000031"])
+    for image in voc.read("two")["images"]:
+        assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
 
 
 BOMB = "<!ENTITY a0 'lol'>" + "".join(
@@ -212,13 +208,10 @@ def declaring(encoding, xml):
     [
         ("gb2312", "gb2312", "安全帽"),
         ("GB2312", "gbk", "朱镕基"),  # GBK under the older name, as Windows writes it
-        ("gb18030", "gb18030", "安全帽"),
         ("gbk", "gbk", "猫"),  # its bytes are a letter in UTF-8
         ("big5", "big5", "紅細胞"),
         ("Shift_JIS", "cp932", "①猫"),
         ("windows-1252", "cp1252", "café"),
-        ("utf-8", "utf-8-sig", "猫"),
-        ("utf-16", "utf-16", "猫"),
         ("utf-8", "utf-16", "猫"),
         ("utf-16", "utf-8", "猫"),
     ],
@@ -232,12 +225,10 @@ def test_xml_is_read_in_the_encoding_that_it_declares(
     assert pascal_voc.read_xml(str(path))[2] == [(name, 0, [1, 1, 5, 5])]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_the_list_of_a_set_may_come_from_another_system(voc, encoding):
+def test_the_list_of_a_set_may_come_from_another_system(voc):
     path = voc.folder / "ImageSets" / "Main" / "windows.txt"
-    path.write_bytes("000012\r\n000007  1\r\n".encode(encoding))
-    images = voc.read("windows")["images"]
-    assert [image["id"] for image in images] == [12, 7]
+    path.write_bytes("000012\r\n000007  1\r\n".encode("utf-16"))
+    assert [image["id"] for image in voc.read("windows")["images"]] == [12, 7]
     path.write_bytes("红\n".encode("gbk"))
     with pytest.raises(UserError, match="windows.txt: its text is not UTF-8 .*iconv"):
         voc.read("windows")
@@ -251,85 +242,49 @@ def test_the_list_of_a_set_may_come_from_another_system(voc, encoding):
         ("<annotation>&e;</annotation>", "undefined entity"),
         (declaring("rot13", xml_of([])), "it declares an unknown encoding, rot13"),
         (xml_of([("安全帽", 0, BOX)]).encode("gbk"), "-f GB18030 -t UTF-8"),
-        (declaring("utf-8", xml_of([("红", 0, BOX)])).encode("gbk"), "not UTF-8"),
-        (
-            declaring("gb2312", xml_of([("猫", 0, BOX)])),
-            "gb2312, but its text has another one",
-        ),
-        (
-            declaring("latin1", xml_of([("é", 0, BOX)])),
-            "latin1, but its text has another one",
-        ),
-        (declaring("ascii", xml_of([("é", 0, BOX)])).encode("latin1"), "another one"),
+        (declaring("gb2312", xml_of([("猫", 0, BOX)])), "gb2312, but its text has"),
         ("", "it is empty"),
         ("<annotation>" * 100000, "no element found"),
         ("x" * (2**21 + 1), "it has more than 2097152 bytes"),
         ("<html></html>", "its root element is html, not annotation"),
-        (xml_of([("dog", 0, BOX)])[:-30], "is not a VOC annotation: "),
         (xml_of([("dog", 0, (1, "left", 5, 5))]), "bndbox/ymin is 'left', which is"),
         (xml_of([("dog", 0, (1, "1e999", 5, 5))]), "bndbox/ymin is '1e999', which"),
-        (xml_of([("dog", 0, (1, "", 5, 5))]), "bndbox/ymin is '', which"),
         (xml_of([("", 0, BOX)]), "an object has no name"),
         (xml_of([("dog", 0, BOX)]).replace("bndbox", "polygon"), "'dog' has no bndbox"),
     ],
     ids=(
-        "bomb_in_utf_16 external_entity undefined_entity encoding gbk not_utf_8 gb2312 "
-        "latin_1 ascii empty deep large other_root cut word infinite no_side "
-        "no_name no_box"
+        "bomb_in_utf_16 external_entity undefined_entity encoding gbk gb2312 empty "
+        "deep large other_root word infinite no_name no_box"
     ).split(),
 )
 def test_hostile_or_broken_xml_is_refused(tmp_path, text, message):
     path = tmp_path / "000012.xml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError) as told:
+    start = "000012.xml is not a VOC annotation: .*"
+    with pytest.raises(UserError, match=start + message) as told:
         pascal_voc.read_xml(str(path))
-    assert "000012.xml is not a VOC annotation: " in str(told.value)
-    assert message in str(told.value)
     assert "\n" not in str(told.value)
-
-
-@pytest.mark.parametrize(
-    "xmax, message", [(70, "10 boxes clipped to their image"), (0.9, "lie within 0..1")]
-)
-def test_boxes_outside_are_clipped_and_fractions_of_the_image_refused(
-    voc, xmax, message
-):
-    box = (2, 2, xmax, 28) if xmax > 1 else (0.1, 0.1, xmax, 0.8)
-    voc.add_set("trainval", ["000012"])
-    voc.add("000012", xml_of([("dog", 0, box)] * 10))
-    run = succeed if xmax > 1 else fail
-    assert message in run(voc.folder.parent, *FLAGS)
 
 
 def remove(name):
     return lambda voc: (voc.folder / name).rename(voc.folder / "elsewhere")
 
 
-def put_json_of_the_user(voc):
-    (voc.folder.parent / "out").mkdir()
-    (voc.folder.parent / "out" / "instances_voc.json").write_text('{"images": []}')
+def put_fractions(voc):
+    objects = [("dog", 0, (0.1, 0.1, 0.9, 0.8))] * 10
+    voc.add("000012", xml_of(objects))
+    voc.add_set("trainval", ["000012"])
 
 
 @pytest.mark.parametrize(
     "spoil, message",
     [
         (lambda voc: voc.add("000012", ""), "000012.xml is not a VOC annotation"),
-        (
-            remove("Annotations/000012.xml"),
-            "VOC2007 does not have its xml; add or repai",
-        ),
-        (
-            remove("JPEGImages/000012.jpg"),
-            "lists '000012', but VOC2007 does not have th",
-        ),
+        (remove("Annotations/000012.xml"), "VOC2007 does not have its xml; add or"),
+        (remove("JPEGImages/000012.jpg"), "lists '000012', but VOC2007 does not have"),
         (remove("ImageSets"), "--image_set=trainval: cannot read "),
         (lambda voc: voc.add_set("trainval", []), "does not list any image"),
-        (
-            lambda voc: voc.add_set("trainval", ["../../../etc/passwd"]),
-            "VOC2007 does not have that image",
-        ),
-        (remove("JPEGImages"), "expected are JPEGImages and Annotations as"),
-        (put_json_of_the_user, "exists and was not written by this tool; move it away"),
+        (put_fractions, "lie within 0..1"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(voc, spoil, message):

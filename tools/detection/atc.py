@@ -3,8 +3,6 @@
 """Converts raw.pb to an offline model with ATC, the converter of Ascend's CANN."""
 
 import os
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,11 +42,6 @@ def command(folder, batch_size, soc_version):
     ]
 
 
-def is_installed():
-    """Returns whether ATC is on the PATH."""
-    return shutil.which("atc") is not None
-
-
 def convert(folder, batch_size, soc_version):
     """Runs ATC, and removes everything that it leaves except the offline model.
 
@@ -77,12 +70,3 @@ def convert(folder, batch_size, soc_version):
             f"--soc_version={soc_version}: atc failed with status {result.returncode}; "
             "its last lines are above; nothing was exported"
         )
-
-
-def shown(command_line):
-    """Returns a command as a line for a shell.
-
-    Args:
-      command_line: list of str, see `command`.
-    """
-    return " ".join(map(shlex.quote, command_line))

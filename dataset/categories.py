@@ -46,38 +46,21 @@ class LabelMap:
     """
 
     def __init__(self, names):
-        """Numbers the classes.
-
-        Args:
-          names: dict from category id, int of at least 0, to name.
-        """
+        """Numbers the classes; names are a dict from category id to name."""
         self.names = dict(sorted(names.items()))
         self.num_classes = len(self.names) + 1
         self._ids = list(self.names)
         self._classes = {key: index + 1 for index, key in enumerate(self._ids)}
 
     def class_of_category(self, category_id):
-        """Returns the class of a category (the inverse of `category_of_class`).
-
-        Args:
-          category_id: int.
-
-        Returns:
-          int, 1..C-1; 0 for a category that is not in the label map.
-        """
+        """Returns the class of a category, 1..C-1; 0 if it is not in the label map."""
         return self._classes.get(category_id, 0)
 
     def category_of_class(self, class_number):
-        """Returns the category id of a class (the inverse of `class_of_category`).
-
-        Args:
-          class_number: int, 1..C-1.
-
-        Returns:
-          int, the category id.
+        """Returns the category id of a class; the inverse of `class_of_category`.
 
         Raises:
-          ValueError: for background or a number past the last class.
+          ValueError: the number is not one of 1..C-1.
         """
         if not 1 <= class_number < self.num_classes:
             raise ValueError(
@@ -86,13 +69,10 @@ class LabelMap:
         return self._ids[class_number - 1]
 
     def other_names(self, entries):
-        """Compares the names with those in a json.
+        """Lists a line for each category that has another name in a COCO json.
 
         Args:
-          entries: list of dict, a COCO json's "categories".
-
-        Returns:
-          list of str, one line for each category that has another name in the json.
+          entries: list of dict, the json's "categories".
         """
         return [
             f"category {entry['id']} is {str(entry['name'])!r} there, "
@@ -104,14 +84,10 @@ class LabelMap:
         ]
 
     def contradictions(self, entries):
-        """Compares the ids and names with those in records or in another label map.
+        """Lists a line for each category that is missing here or has another name.
 
         Args:
-          entries: list of dict with "id" and, unless it has no name, "name".
-
-        Returns:
-          list of str, one line for each category that is missing here or has another
-          name.
+          entries: list of dict with "id" and maybe "name", of records or a label map.
         """
         ids = sorted({entry["id"] for entry in entries} - set(self.names))
         missing = [f"category {number} is not in the label map" for number in ids]
@@ -139,8 +115,7 @@ def find_label_map(flag_value, *folders):
 
     Args:
       flag_value: str, the file that the user names, or None.
-      *folders: str, where to look without it, in this order; local folders, which need
-        not exist.
+      *folders: str, where to look without it, in this order; they need not exist.
 
     Returns:
       str, flag_value or else the first of LABEL_MAP_FILES in the first folder that has
@@ -193,13 +168,7 @@ def _read_entries(path):
 
 
 def read_names(entries):
-    """Reads a COCO json's "categories".
-
-    Args:
-      entries: list.
-
-    Returns:
-      dict from category id to name.
+    """Reads a COCO json's "categories"; returns a dict from category id to name.
 
     Raises:
       ValueError: one line; they are not valid.

@@ -10,12 +10,9 @@ _FLAGS = ("iscrowd", "difficult")
 
 
 def load(path):
-    """Reads a COCO instances json.
+    """Reads a COCO instances json; see console/text_file.py for its encoding.
 
     Only the three lists are checked, not what is in their entries.
-
-    Args:
-      path: str, path of the json; see console/text_file.py for its encoding.
 
     Returns:
       dict with the lists "images", "annotations" and "categories". The annotations

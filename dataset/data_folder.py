@@ -54,11 +54,7 @@ def find_shards(folder, starts):
 
 
 def find_annotations(folder, name=None):
-    """Finds the COCO json of the evaluation shards.
-
-    Args:
-      folder: str.
-      name: str, the name of the shards, or None.
+    """Finds the COCO json of the evaluation shards, whose name may be None.
 
     Returns:
       str, instances_NAME.json, or else the only instances_*.json whose name starts as

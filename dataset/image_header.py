@@ -22,13 +22,7 @@ _FRAME_HEADER_BYTES = 9
 
 
 def read_size(encoded):
-    """Reads the size of an image, and checks that the image is not cut off.
-
-    Args:
-      encoded: bytes, a JPEG or PNG.
-
-    Returns:
-      (height, width) in pixels.
+    """Returns (height, width) in pixels of a JPEG or PNG, which must not be cut off.
 
     Raises:
       ValueError: one line; the image is neither a JPEG nor a PNG, has no size, claims

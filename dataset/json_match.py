@@ -23,15 +23,12 @@ _LEAST_IOU = 0.5
 
 
 def problem_of_size(size, stated, source):
-    """Compares the size of an image.
+    """Returns how the size of an image differs from the stated one, or None.
 
     Args:
       size: (width, height) of the image in pixels.
       stated: (width, height), or None.
       source: str, what states it, such as "in the json".
-
-    Returns:
-      str, how they differ; None if they do not, or if nothing is stated.
     """
     if stated in (None, size):
         return None
@@ -40,14 +37,11 @@ def problem_of_size(size, stated, source):
 
 
 def problem_of_boxes(record, annotations):
-    """Compares the boxes of a record and their categories with those of the json.
+    """Returns how boxes and categories of a record and of the json differ, or None.
 
     Args:
       record: record_rules.Record.
       annotations: list of dict, those of the image that count, see box_rules.
-
-    Returns:
-      str, how they differ; None if they do not.
     """
     height, width = record.height_width
     clipped = [box_rules.clip(a["bbox"], (width, height)) for a in annotations]

@@ -8,16 +8,12 @@ format:
   item { id: 1 name: "cat" display_name: "Cat" }
 """
 
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-    text_format,
-)
+from google.protobuf import descriptor_pb2, message_factory, text_format
 
 # The fields that are needed here. Others are skipped.
 _SCHEMA = """
-name: "label_map.proto"
+name: "ssd_resnet34/label_map.proto"
+package: "ssd_resnet34"
 message_type {
   name: "Item"
   field { number: 1 name: "name" type: TYPE_STRING label: LABEL_OPTIONAL }
@@ -31,13 +27,12 @@ message_type {
   }
 }
 """
+_FILE = text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto())
+_StringIntLabelMap = message_factory.GetMessages([_FILE])["ssd_resnet34.LabelMap"]
 
 
 def parse(text):
-    """Parses a label map.
-
-    Args:
-      text: str.
+    """Parses the text of a label map.
 
     Returns:
       list of dict {"id": int, "name": str}, as in a COCO json's "categories"; a field
@@ -47,7 +42,7 @@ def parse(text):
     Raises:
       ValueError: one line; the text is not a label map.
     """
-    label_map = _message_class()()
+    label_map = _StringIntLabelMap()
     try:
         text_format.Parse(text.lstrip("\ufeff"), label_map, allow_unknown_field=True)
     except text_format.ParseError as error:
@@ -70,15 +65,3 @@ def _name(item):
     # ids of Google's Knowledge Graph: /m/01g317 for person.
     is_graph_id = item.name.startswith(("/m/", "/g/"))
     return item.display_name if is_graph_id or not item.name else item.name
-
-
-def _message_class():
-    """Returns the class of a StringIntLabelMap."""
-    file = text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto())
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    descriptor = pool.FindMessageTypeByName("LabelMap")
-    # Newer versions of protobuf have the first, older ones the second.
-    if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)

@@ -30,7 +30,6 @@ from console.paths import without_wildcards
 from dataset import categories
 from detection import model_file
 from trainer import checkpoints
-from weights import checkpoint_file
 
 FLAGS = flags.FLAGS
 
@@ -56,7 +55,7 @@ def main(arguments):
     label_map = _label_map(paths)
     with new_folder.create("output_dir", FLAGS.output_dir) as partial:
         prefix = os.path.join(partial, f"model.ckpt-{found[paths[-1]]}")
-        checkpoint_file.write(prefix, _average(paths))
+        model_file.write_checkpoint(prefix, _average(paths))
         if label_map:
             target = os.path.join(partial, model_file.LABEL_MAP_FILE)
             atomic_file.write_atomically(target, label_map)
@@ -68,7 +67,7 @@ def main(arguments):
 
 
 def _find(name):
-    """Lists (step, prefix) of the checkpoints that an argument stands for."""
+    """Lists (step, prefix) of the checkpoints that an argument names."""
     if not tf.gfile.IsDirectory(name):
         with as_user_error():
             return [checkpoints.find(name)]
@@ -105,7 +104,7 @@ def _label_map(checkpoint_paths):
 
 
 def _average(paths):
-    """Returns a dict from name to mean, or to the value of the last of the paths."""
+    """Returns a dict from name to mean, or to the value in the last of the paths."""
     readers = [tf.train.load_checkpoint(without_wildcards(path)) for path in paths]
     shapes = readers[0].get_variable_to_shape_map()
     for path, reader in zip(paths, readers):

@@ -7,8 +7,8 @@
 takes TFRecord files (names or glob patterns) and, optionally, the COCO json of the same
 images, whose ids, sizes and categories are compared with the records. It prints
 
-- the numbers of records and boxes, sizes of the images and boxes, and for each category
-  its id, name and numbers of boxes and images;
+- the numbers of records and boxes, the smallest and largest size of the images, and for
+  each category its id, name and numbers of boxes and images;
 - each kind of fault: how often it occurs, how training and evaluation treat it, and
   its first places (file, index of the record in the file, image id).
 
@@ -28,13 +28,11 @@ from absl import flags
 # The folder above this one has the imported modules.
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from console import command
-from console.errors import UserError, as_user_error, check
+from console import atomic_file, command
+from console.errors import as_user_error, check
 from dataset import coco_json
 
 FLAGS = flags.FLAGS
-
-_PNG_START = b"\x89PNG"
 
 
 def _define_flags():
@@ -63,7 +61,12 @@ def main(patterns):
     """Checks the files that match the patterns; returns the exit status."""
     check(patterns, 'name the files: check_dataset.py "tfrecord/train2017-*"')
     if FLAGS.sheet:
-        _check_sheet(FLAGS.sheet)
+        # Before the long work.
+        check(
+            FLAGS.sheet.endswith(".png"), "--sheet=%s: must end with .png", FLAGS.sheet
+        )
+        with as_user_error("--sheet:", atomic_file.NotWritableError):
+            atomic_file.check_folder(os.path.dirname(FLAGS.sheet) or ".")
     dataset = None
     if FLAGS.json:
         with as_user_error("--json:"):
@@ -96,28 +99,11 @@ def main(patterns):
     return 1 if found.counts else 0
 
 
-def _check_sheet(path):
-    """Checks before the long work that the contact sheet can be written after it."""
-    folder = os.path.dirname(path) or "."
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--sheet={path}: cannot write to the folder {folder}")
-    if os.path.exists(path):
-        with as_user_error("--sheet:", OSError), open(path, "rb") as file:
-            start = file.read(len(_PNG_START))
-        if start not in (b"", _PNG_START):
-            raise UserError(f"--sheet={path} exists and is not a PNG; name a new file")
-
-
 def _add_all(found, checked, seed):
-    """Adds records to the findings; yields those that are trained on, with titles.
-
-    Args:
-      found: findings.Findings.
-      checked: iterable of record_check.Record.
-      seed: int.
+    """Adds record_check.Records to the findings.
 
     Yields:
-      (number, title, serialized), with a random number.
+      (random number, title, serialized) of those that are trained on.
     """
     generator = random.Random(seed)
     for record in checked:

@@ -32,14 +32,7 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from console import command
 from console.errors import UserError, as_user_error
-from conversion import (
-    annotations,
-    label_map,
-    outputs,
-    pascal_voc,
-    shards,
-    voc_folder,
-)
+from conversion import annotations, label_map, outputs, pascal_voc, shards, voc_folder
 from dataset import categories, coco_json
 
 FLAGS = flags.FLAGS
@@ -155,15 +148,11 @@ def main(_):
 
 
 def _read(map_path, unusable):
-    """Reads the dataset.
+    """Returns a dict from category id to name, and the results of annotations.plan.
 
     Args:
       map_path: path of the label map beside the shards, or None.
-      unusable: UnusableImages, to which images are added.
-
-    Returns:
-      (names, entries, counts): dict from category id to name; and the results of
-      annotations.plan.
+      unusable: shards.UnusableImages, to which images are added.
     """
     if FLAGS.voc_dir:
         folder = voc_folder.find(FLAGS.voc_dir)
@@ -185,10 +174,8 @@ def _read(map_path, unusable):
         names = categories.read_names(dataset["categories"])
     if map_path:
         label_map.check_agreement(names, map_path)
-    entries, counts = annotations.plan(
-        dataset, image_dir, unusable, bool(FLAGS.voc_dir)
-    )
-    return names, entries, counts
+    is_voc = bool(FLAGS.voc_dir)
+    return (names, *annotations.plan(dataset, image_dir, unusable, is_voc))
 
 
 if __name__ == "__main__":

@@ -103,11 +103,7 @@ def _define_flags():
 
 
 def main(arguments):
-    """Detects objects in the pictures that the arguments name.
-
-    Returns:
-      int, the exit status.
-    """
+    """Detects objects in the pictures that the arguments name; returns the status."""
     model_file.quiet_tensorflow()
     check(FLAGS.model, "--model is missing; give %s", model_file.MODELS)
     check(arguments, "no pictures are named; give files, folders or glob patterns")
@@ -143,13 +139,10 @@ def _min_score(network):
 
 
 def find_pictures(arguments):
-    """Finds the picture files that the arguments name.
+    """Lists the picture files that the arguments name, in their order, each once.
 
     Args:
       arguments: list of str: files, folders, glob patterns.
-
-    Returns:
-      list of str in the order of the arguments, without repetitions.
 
     Raises:
       UserError: an argument names no picture.
@@ -186,10 +179,6 @@ def _pictures_in(folder):
 def output_paths(paths, output_dir):
     """Chooses the paths of the drawn pictures.
 
-    Args:
-      paths: list of str, the pictures.
-      output_dir: str.
-
     Returns:
       dict from each path to a different path in output_dir: the part of the path below
       the folder that all pictures have in common, with .png added until it has an
@@ -220,7 +209,7 @@ def _detect_all(network, paths, targets, min_score):
     """Detects objects in all pictures, and draws and prints them one by one.
 
     Returns:
-      (results, skipped): list of dict, see `to_results`, and the number of pictures
+      (results, skipped): list of dict, see `_to_results`, and the number of pictures
       that could not be read.
     """
     decoder = picture_stream.Decoder()
@@ -230,7 +219,7 @@ def _detect_all(network, paths, targets, min_score):
     ):
         path, error = picture.path, picture.error
         if not error:
-            results = to_results(path, detection, network.label_map, min_score)
+            results = _to_results(path, detection, network.label_map, min_score)
             if targets:
                 error = _draw(decoder, path, results, targets[path])
         if error:
@@ -244,17 +233,10 @@ def _detect_all(network, paths, targets, min_score):
     return all_results, skipped
 
 
-def to_results(path, detection, label_map, min_score):
-    """Converts the detections of one picture to entries of detections.json.
+def _to_results(path, detection, label_map, min_score):
+    """Returns the entries of detections.json for the detections of one picture.
 
-    Args:
-      path: str, the picture.
-      detection: dict, see postprocess.Detector.
-      label_map: categories.LabelMap.
-      min_score: float, lowest score to report.
-
-    Returns:
-      list of dict, see the head of this file, by descending score.
+    For the detections see postprocess.Detector.
     """
     found = coco_metric.to_detections(detection, label_map)
     columns = (found.category_ids, found.boxes_xywh, found.scores)

@@ -34,7 +34,7 @@ from console.command import run
 from console.errors import UserError, as_user_error, check
 from detection import model_file
 from trainer import initial_weights
-from weights import checkpoint_file, safetensors_file, torch_file
+from weights import safetensors_file, torch_file
 
 FLAGS = flags.FLAGS
 
@@ -62,7 +62,7 @@ def main(_):
     with as_user_error(f"--weights={FLAGS.weights}:", (ValueError, OSError)):
         values = _read(FLAGS.weights)
     with new_folder.create("output_dir", FLAGS.output_dir) as partial:
-        checkpoint_file.write(os.path.join(partial, _NAME), values)
+        model_file.write_checkpoint(os.path.join(partial, _NAME), values)
     path = os.path.join(FLAGS.output_dir, _NAME)
     print(f"{len(values)} variables written; use --resnet_checkpoint={path}")
 

@@ -157,11 +157,8 @@ def test_the_export_has_the_label_map_and_nothing_else_is_left(made):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--output_dir=new"], "--model is missing"),
         (["--model={model}"], "--output_dir is missing"),
         (["--model=.", "--output_dir=new"], "--model must be a checkpoint (model.ckpt"),
-        (["--model={model}", "--output_dir=."], "--output_dir=. is not empty"),
-        (["--model={model}", "--output_dir=mine/x"], "mine: File exists"),
         (
             ["--model={model}", "--output_dir=new"],
             "with 4 categories, not 80; give its --label_map",
@@ -175,13 +172,9 @@ def test_the_export_has_the_label_map_and_nothing_else_is_left(made):
 def test_a_wrong_flag_is_one_line_and_nothing_is_written(
     made, tmp_path, flags, message
 ):
-    (tmp_path / "mine").write_text("")
     flags = [flag.format(model=made / "model") for flag in flags]
-    result = commands.run("export_model.py", flags, tmp_path)
-    assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("export_model.py: ") and message in line
-    assert os.listdir(str(tmp_path)) == ["mine"]
+    assert message in commands.fail("export_model.py", flags, tmp_path)
+    assert os.listdir(str(tmp_path)) == []
 
 
 @pytest.mark.slow

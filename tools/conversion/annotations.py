@@ -26,9 +26,8 @@ def plan(dataset: dict, image_dir: str, unusable=None, is_voc: bool = False):
     """Brings images and boxes together, and checks that all image files exist.
 
     Args:
-      dataset: the json, as dataset.coco_json.load returns it.
-      image_dir: folder of the images.
-      unusable: UnusableImages, to which images whose file is missing are added; None
+      dataset, image_dir: what coco_json.load returns, and the folder of the images.
+      unusable: shards.UnusableImages, to which those without a file are added; None
         to allow none.
       is_voc: whether the boxes were given as corners, and messages name --voc_dir.
 
@@ -58,8 +57,7 @@ def plan(dataset: dict, image_dir: str, unusable=None, is_voc: bool = False):
                 shards.Entry(path, image["file_name"], image_id, size, boxes[image_id])
             )
         else:
-            text = f"--image_dir: {path}, image {image_id}, is missing"
-            unusable.texts.append(text)
+            unusable.texts.append(f"--image_dir: {path}, image {image_id}, is missing")
     unusable.check(bool(entries))
     return entries, counts
 
@@ -98,12 +96,7 @@ def _check_image(image, root):
 
 
 def _read_boxes(dataset, images, flag, is_voc):
-    """Reads the boxes of all images.
-
-    Returns:
-      (boxes, counts): dict from image id to list of boxes, see shards.Entry; and the
-      counts of `plan`.
-    """
+    """Returns a dict from image id to boxes, see shards.Entry; and `plan`'s counts."""
     faulty, problems = box_rules.sort_out(dataset)
     raise_all([f"{flag} {text}" for text in problems], _REMEDY)
     with as_user_error(flag):
@@ -136,11 +129,7 @@ def _to_box(annotation, image, counts):
 
 
 def print_set(output_prefix: str, entries: list, changes: dict):
-    """Prints what was written to the shards of one set.
-
-    Args:
-      output_prefix, entries, changes: of shards.write.
-    """
+    """Prints what shards.write wrote to the shards of one set."""
     boxes = [box for entry in entries for box in entry.boxes]
     num_difficult = sum(box.get("difficult", 0) for box in boxes)
     num_crowd = sum(box["iscrowd"] and not box.get("difficult") for box in boxes)

@@ -61,7 +61,6 @@ def load(path: str, size=None, ignore_exif: bool = False):
     """Reads an image file, and converts it if training cannot use it as it is.
 
     Args:
-      path: path of the file.
       size: (width, height) according to the annotations; None if they do not tell.
       ignore_exif: never turn the pixels.
 
@@ -88,20 +87,13 @@ def load(path: str, size=None, ignore_exif: bool = False):
 def read(path: str, size=None, ignore_exif: bool = False):
     """Reads an image file, and decodes it if training cannot use it as it is.
 
-    Args:
-      path: path of the file.
-      size: see `load`.
-      ignore_exif: see `load`.
+    Arguments and errors are those of `load`.
 
     Returns:
       (encoded, image, changes): bytes of the file; PIL.Image.Image; and a list, see
       `load`. If the list is empty, the file is a JPEG that TensorFlow decodes
       correctly, and the image is not decoded. Otherwise the image has 8 bits, is
       upright, and has the mode "L" or "RGB".
-
-    Raises:
-      ValueError: see `load`.
-      OSError: the file cannot be read.
     """
     num_bytes = os.path.getsize(path)
     if num_bytes > MAX_BYTES:
@@ -128,10 +120,7 @@ def read(path: str, size=None, ignore_exif: bool = False):
 
 
 def exif_orientation(encoded: bytes) -> int:
-    """Returns the EXIF orientation, 1 to 8, of the contents of an image file.
-
-    It is 1 if the file does not tell, or is not an image.
-    """
+    """Returns the EXIF orientation, 1 to 8, of an image; 1 if it does not tell."""
     try:
         return _orientation(_open(encoded))
     except ValueError:
@@ -188,15 +177,10 @@ def _orientation(image):
 
 
 def _is_turned(stored, orientation, size):
-    """Whether the annotators saw the turned image rather than the stored pixels.
-
-    Args:
-      stored: size of the stored pixels.
-      orientation: 1 to 8, as in EXIF.
-      size: size according to the annotations; None if they do not tell.
+    """Whether annotators who give this size saw the turned image.
 
     Raises:
-      ValueError: the size of the annotations fits neither.
+      ValueError: the size is neither that of the stored pixels nor the turned one.
     """
     upright = stored[::-1] if orientation >= 5 else stored
     if size not in (None, stored, upright):

@@ -14,11 +14,7 @@ from dataset import categories
 
 
 def check_agreement(names: dict, path: str):
-    """Checks that a dataset has the ids and names of the label map beside the shards.
-
-    Args:
-      names: dict from category id to name, of the dataset.
-      path: of the label map.
+    """Checks that a dataset's names, by id, are those of the label map at a path.
 
     Raises:
       UserError: the label map cannot be read; or a category has another name there,
@@ -26,13 +22,12 @@ def check_agreement(names: dict, path: str):
     """
     with as_user_error("--output_prefix:"):
         there = categories.read_label_map(path).names
+    found = {n: repr(there[n]) if n in there else "missing" for n in names}
     raise_all(
         [
-            f"--output_prefix: category {number} is {name!r}, but "
-            + (f"{there[number]!r}" if number in there else "missing")
-            + f" in {path}"
-            for number, name in sorted(names.items())
-            if there.get(number) != name
+            f"--output_prefix: category {n} is {name!r}, but {found[n]} in {path}"
+            for n, name in sorted(names.items())
+            if there.get(n) != name
         ],
         "the shards of one folder share one label map: convert all of them into a new "
         "folder, give the categories the same ids and names, or leave boxes of a VOC "
@@ -41,13 +36,10 @@ def check_agreement(names: dict, path: str):
 
 
 def check_coco(dataset: dict):
-    """Checks the categories of a COCO json, and removes Roboflow's group.
+    """Checks the categories of a COCO json, and removes Roboflow's group from them.
 
     Roboflow lists the group of all categories as a category of its own, which no box
     has and which may have the name of a real one.
-
-    Args:
-      dataset: the json; its "categories" may be replaced.
 
     Raises:
       UserError: the categories are not valid, or two have the same name.
@@ -76,14 +68,11 @@ def check_coco(dataset: dict):
 
 
 def check_alike(flag: str, names: list):
-    """Checks that no two categories differ only in case or spaces.
+    """Raises a UserError if categories differ only in case or spaces.
 
     Args:
       flag: start of the error message.
       names: list of (name, place); the place is shown behind the name.
-
-    Raises:
-      UserError: names are alike.
     """
     groups = collections.defaultdict(list)
     for name, place in names:

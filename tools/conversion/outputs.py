@@ -57,7 +57,7 @@ def check_free(output_prefix, num_shards, annotations, is_split):
       is_split: bool, whether the shards are one part of a split, and have a list.
 
     Raises:
-      UserError: the files are listed.
+      UserError: there are some; they are listed.
     """
     json_path = _json_path(output_prefix)
     is_source = _is_source(json_path, annotations)
@@ -69,9 +69,8 @@ def check_free(output_prefix, num_shards, annotations, is_split):
         )
     reasons = {}
     present = set(glob.glob(glob.escape(output_prefix) + "-*-of-*"))
-    for path in sorted(
-        present.difference(shards.shard_paths(output_prefix, num_shards))
-    ):
+    own = shards.shard_paths(output_prefix, num_shards)
+    for path in sorted(present.difference(own)):
         reasons[path] = "is of another run, and would be read with the new shards"
     if is_source and is_split:
         reasons[json_path] = "is --annotations"
@@ -127,12 +126,9 @@ def split(entries: list, fraction: float, seed: int):
     both sets show rare categories. One image of every group stays in the training set.
 
     Args:
-      entries: list of shards.Entry, in the order of their ids.
+      entries: list of shards.Entry, in the order of their ids, as in both results.
       fraction: share of the images that become the validation set, between 0 and 1.
       seed: the same images and seed give the same sets, whatever the Python version.
-
-    Returns:
-      (training, validation): lists of shards.Entry, each in the order of the ids.
 
     Raises:
       UserError: there are too few images for two sets.
@@ -165,13 +161,10 @@ def split(entries: list, fraction: float, seed: int):
 
 @contextlib.contextmanager
 def all_or_none(output_prefix):
-    """Creates a hidden folder; renames its files if the block ends without error.
+    """Yields a hidden folder; moves its files if the block ends without error.
 
     Args:
       output_prefix: final folder of the files, and name of the run.
-
-    Yields:
-      path of the hidden folder, which is empty.
 
     Raises:
       UserError: a file cannot be written.
@@ -199,16 +192,13 @@ def all_or_none(output_prefix):
 
 
 def write_others(folder, sets, names, annotations):
-    """Writes the files beside the shards.
+    """Writes the files beside the shards; lists the paths that they will have.
 
     Args:
       folder: where to write, see `all_or_none`.
       sets: dict from output prefix to list of shards.Entry that were written.
       names: dict from category id to name.
       annotations: path of the json that is converted, or None.
-
-    Returns:
-      list of the paths that the files will have.
     """
     files = {}
     for prefix, entries in sets.items():

@@ -45,13 +45,13 @@ def read(folder, image_set, label_map, map_path, ignore_exif, unusable) -> dict:
 
     Args:
       folder: voc_folder.VocFolder.
-      image_set: name of a file in ImageSets/Main, without ".txt"; None for all images.
+      image_set: see voc_folder.names_of.
       label_map: path of the user's label map; boxes of other names get the category
         -1. None: see the module.
       map_path: path of the label map beside the shards, which counts otherwise; names
         that it lacks get further ids. None if there is none.
       ignore_exif: see image_file.load.
-      unusable: UnusableImages, to which images are added.
+      unusable: shards.UnusableImages, to which images are added.
 
     Returns:
       dict of a COCO json, whose file names are relative to the folder of the images.

@@ -35,11 +35,7 @@ _WHITE_IS_ZERO = 0
 
 
 def to_8_bits(image, encoded):
-    """Converts a decoded image to 8 bits per channel.
-
-    Args:
-      image: PIL.Image.Image, as Pillow opened and loaded it.
-      encoded: bytes of its file.
+    """Converts a PIL.Image.Image, loaded from these bytes, to 8 bits per channel.
 
     Returns:
       (image, losses): PIL.Image.Image of mode "L" or "RGB"; and a list that may

@@ -44,7 +44,7 @@ class UnusableImages:
     """
 
     def __init__(self, limit=0):
-        """Starts without any; limit is how many may be left out (--skip_unusable)."""
+        """Starts without any; limit is the value of --skip_unusable."""
         self.texts, self._limit = [], limit
 
     @property
@@ -53,11 +53,7 @@ class UnusableImages:
         return len(self.texts) >= self._limit + MAX_LISTED
 
     def check(self, are_others_left=True):
-        """Checks that no more images are left out than are allowed, and not all.
-
-        Raises:
-          UserError: there are more; all of them are listed, up to MAX_LISTED.
-        """
+        """Raises a UserError with a list if more images are left out than allowed."""
         if len(self.texts) > self._limit or not are_others_left:
             raise_all(
                 sorted(self.texts),
@@ -66,13 +62,8 @@ class UnusableImages:
             )
 
 
-def serialize(entry: Entry, names: dict, ignore_exif: bool = False):
-    """Creates one record.
-
-    Args:
-      entry: the image.
-      names: dict from category id to name.
-      ignore_exif: see image_file.load.
+def serialize(entry: Entry, names: dict, ignore_exif: bool):
+    """Creates one record; see `write` for the arguments.
 
     Returns:
       (record, changes): bytes of a tf.train.Example with the features of the usual
@@ -143,8 +134,7 @@ def write(
       output_prefix: folder of the shards and start of their names.
       entries: list of Entry, in the order of their ids.
       names: dict from category id to name.
-      num_shards: number of shards.
-      workers: number of threads; each writes one shard at a time.
+      num_shards, workers: shards and threads; a thread writes one shard at a time.
       ignore_exif: see image_file.load.
       unusable: UnusableImages, to which images are added; None to allow none.
 
@@ -180,8 +170,6 @@ def write(
 
 def _write_shard(path, entries, shared):
     """Writes one shard; returns a list of (entry, changes) of its records.
-
-    shared: what `write` hands to all threads.
 
     Runs in a thread. Threads suffice: reading files and decoding images release the
     global lock. The main thread only waits, because TensorFlow 1.15 may swallow a

@@ -31,8 +31,7 @@ class VocFolder(NamedTuple):
     """A folder and what is in it.
 
     Attributes:
-      path: as the user gave it.
-      image_dir: folder of the images.
+      path, image_dir: the folder as the user gave it, and that of the images.
       images: dict from name without extension to list of file names, in image_dir.
       xmls: dict from name without extension to path of the xml.
     """
@@ -87,16 +86,13 @@ def _list(path):
 
 
 def names_of(folder: VocFolder, image_set, unusable) -> list:
-    """Finds the images of a set.
+    """Lists the names of the images of a set, without extension, each once.
 
     Args:
       folder: where to look.
       image_set: name of a file in ImageSets/Main or ImageSets, without ".txt"; None
         for all images that have an xml.
-      unusable: UnusableImages, to which images that do not exist are added.
-
-    Returns:
-      list of the names of the images without extension, each once.
+      unusable: shards.UnusableImages, to which images that do not exist are added.
 
     Raises:
       UserError: the list cannot be read or is empty, or no image has an xml.

@@ -18,15 +18,12 @@ _SHOWN_LINES = 10
 
 
 def command(folder, batch_size, soc_version):
-    """Returns the command that converts raw.pb.
+    """Returns the command, a list of str, that converts the raw.pb of an export.
 
     Args:
       folder: str, folder of the export.
       batch_size: int, that of raw.pb.
       soc_version: str, the name of the processor, such as Ascend310P3.
-
-    Returns:
-      list of str.
     """
     size = anchors.IMAGE_SIZE
     outputs = ";".join(name + ":0" for name in model_file.RAW_OUTPUTS)
@@ -43,12 +40,7 @@ def command(folder, batch_size, soc_version):
 
 
 def convert(folder, batch_size, soc_version):
-    """Runs ATC, and removes everything that it leaves except the offline model.
-
-    Args:
-      folder: str, folder of the export, with raw.pb.
-      batch_size: see `command`.
-      soc_version: see `command`.
+    """Runs `command`, and removes everything that ATC leaves but the offline model.
 
     Raises:
       UserError: ATC fails; the last lines of its output are on the standard error.

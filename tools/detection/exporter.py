@@ -16,22 +16,6 @@ SAVED_MODEL_DIR = "saved_model"
 RAW_FILE = "raw.pb"
 
 
-def build_detector(label_map):
-    """Builds the graph from pixels to detections in the default graph.
-
-    Args:
-      label_map: categories.LabelMap.
-
-    Returns:
-      (images, resized, outputs): the inputs, uint8 [B, height, width, 3] and float32
-      [B, 300, 300, 3] in 0..1, one of which is to be fed; and a dict from OUTPUTS to
-      tensors. All of them are named as in the head of export_model.py.
-    """
-    images, resized = image_input()
-    resized = tf.placeholder_with_default(resized, resized.shape, model_file.INPUT)
-    return images, resized, build_outputs(resized, label_map)
-
-
 def image_input():
     """Creates the input `images`; returns it and the resized images."""
     images = tf.placeholder(tf.uint8, [None, None, None, 3], "images")
@@ -39,15 +23,10 @@ def image_input():
 
 
 def build_outputs(resized, label_map, detections=postprocess.detections):
-    """Builds the graph from resized images to detections.
-
-    Args:
-      resized: float32 [B, 300, 300, 3] in 0..1.
-      label_map: categories.LabelMap.
-      detections: postprocess.detections, or a function that builds the same.
+    """Builds the graph from float32 [B, 300, 300, 3] in 0..1 to detections.
 
     Returns:
-      dict from OUTPUTS to tensors of these names.
+      dict from OUTPUTS to tensors of these names, see the head of export_model.py.
     """
     raw = model_file.build_network(resized, label_map)
     boxes, scores, classes, counts = detections(*raw)
@@ -57,14 +36,8 @@ def build_outputs(resized, label_map, detections=postprocess.detections):
     return {name: tf.identity(t, name) for name, t in zip(OUTPUTS, outputs)}
 
 
-def export(checkpoint_path, label_map, folder, batch_size=1):
-    """Writes all files of an export.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint's files.
-      label_map: categories.LabelMap.
-      folder: str, an empty folder.
-      batch_size: int, fixed batch size of raw.pb.
+def export(checkpoint_path, label_map, folder, batch_size):
+    """Writes all files of an export except those of ONNX and ATC to an empty folder.
 
     Raises:
       UserError: the checkpoint has another network or another number of classes.
@@ -73,7 +46,10 @@ def export(checkpoint_path, label_map, folder, batch_size=1):
     with tf.Graph().as_default(), cpu_session() as session:
         # TensorFlow 2 cannot load SavedModels with the older kind of variables.
         tf.get_variable_scope().set_use_resource(True)
-        images, resized, outputs = build_detector(label_map)
+        images, resized = image_input()
+        # One of the two is to be fed.
+        resized = tf.placeholder_with_default(resized, resized.shape, model_file.INPUT)
+        outputs = build_outputs(resized, label_map)
         model_file.restore(session, checkpoint_path, label_map)
         saved_model = os.path.join(folder, SAVED_MODEL_DIR)
         _write_saved_model(session, images, resized, outputs, saved_model)
@@ -113,15 +89,7 @@ def _write_saved_model(session, images, resized, outputs, folder):
 
 
 def freeze(session, outputs):
-    """Returns the graph that computes the outputs, with the weights as constants.
-
-    Args:
-      session: tf.Session with the weights.
-      outputs: names of operations.
-
-    Returns:
-      tf.GraphDef.
-    """
+    """Returns a tf.GraphDef that computes the outputs from the session's weights."""
     frozen = tf.graph_util.convert_variables_to_constants(
         session, session.graph.as_graph_def(), list(outputs)
     )
@@ -140,7 +108,6 @@ def _write(graph_def, folder, name):
 
 
 def _write_label_map(label_map, checkpoint_path, folder):
-    entries = [{"id": key, "name": name} for key, name in label_map.names.items()]
     path = paths.without_wildcards(checkpoint_path)
     info = {
         "model": "SSD-ResNet34",
@@ -150,4 +117,4 @@ def _write_label_map(label_map, checkpoint_path, folder):
     }
     path = os.path.join(folder, model_file.LABEL_MAP_FILE)
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"info": info, "categories": entries}, file, indent=1)
+        json.dump({"info": info, "categories": label_map.entries()}, file, indent=1)

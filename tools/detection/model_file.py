@@ -53,14 +53,11 @@ def quiet_tensorflow():
 
 
 def session_config(device="auto", precision_mode=base.PRECISION_MODES[0]):
-    """Returns the session configuration that the evaluation uses on a CPU or GPU.
+    """Returns the tf.ConfigProto that the evaluation uses on a CPU or GPU.
 
     Args:
       device: one of DEVICES; "auto" is a GPU if TensorFlow finds one, else the CPU.
       precision_mode: one of base.PRECISION_MODES.
-
-    Returns:
-      tf.ConfigProto.
 
     Raises:
       UserError: device is "gpu", but there is none.
@@ -78,11 +75,7 @@ def session_config(device="auto", precision_mode=base.PRECISION_MODES[0]):
 def resize(pixels):
     """Resizes images as the evaluation does: bilinear, without half-pixel centers.
 
-    Args:
-      pixels: uint8 [..., height, width, 3].
-
-    Returns:
-      float32 [..., 300, 300, 3] in 0..1.
+    From uint8 [..., height, width, 3] to float32 [..., 300, 300, 3] in 0..1.
     """
     size = [anchors.IMAGE_SIZE, anchors.IMAGE_SIZE]
     return tf.image.resize_images(tf.cast(pixels, tf.float32), size) / 255.0
@@ -93,7 +86,7 @@ def build_network(images, label_map):
 
     Args:
       images: float32 [B, 300, 300, 3] in 0..1.
-      label_map: categories.LabelMap.
+      label_map: categories.LabelMap, which gives C.
 
     Returns:
       (class_logits, box_offsets): float32 [B, N, C] and [B, N, 4], named RAW_OUTPUTS.
@@ -110,25 +103,18 @@ def build_network(images, label_map):
 
 
 def image_input(batch_size):
-    """Creates the placeholder INPUT: float32 [B, 300, 300, 3] in 0..1.
-
-    Args:
-      batch_size: int, B; None for any.
-    """
+    """Creates the placeholder INPUT for B images, or for any number if B is None."""
     size = anchors.IMAGE_SIZE
     return tf.placeholder(tf.float32, [batch_size, size, size, 3], INPUT)
 
 
 def find_checkpoint(path, allowed=CHECKPOINTS):
-    """Finds a checkpoint.
+    """Returns the prefix of a checkpoint's files.
 
     Args:
       path: str: a folder, whose newest checkpoint is taken; the prefix of a
         checkpoint's files (model.ckpt-N); or one of these files.
       allowed: str, the values of --model, for the error message.
-
-    Returns:
-      str, the prefix of the checkpoint's files.
 
     Raises:
       UserError: there is no checkpoint, or it (in a folder: every one) is damaged.
@@ -139,11 +125,6 @@ def find_checkpoint(path, allowed=CHECKPOINTS):
 
 def restore(session, checkpoint_path, label_map):
     """Loads a checkpoint into the variables of the session's graph.
-
-    Args:
-      session: tf.Session on a graph with the network.
-      checkpoint_path: str, prefix of the checkpoint's files.
-      label_map: categories.LabelMap.
 
     Raises:
       UserError: the checkpoint has another network or another number of classes.
@@ -163,6 +144,29 @@ def restore(session, checkpoint_path, label_map):
         tf.train.Saver(variables).restore(session, path)
 
 
+def write_checkpoint(prefix, values):
+    """Writes a checkpoint DIR/model.ckpt-N without a graph into an existing folder.
+
+    Args:
+      prefix: str, DIR/model.ckpt-N.
+      values: dict from the name of a variable to its value, a NumPy array.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    folder, name = os.path.split(prefix)
+    prefix = os.path.join(paths.without_wildcards(folder), name)
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name, value in values.items():
+            tf.get_variable(name, value.shape, value.dtype).load(value, session)
+        try:
+            tf.train.Saver().save(
+                session, prefix, write_meta_graph=False, write_state=False
+            )
+        except tf.errors.OpError as error:
+            raise OSError(error.message.splitlines()[0]) from error
+
+
 class Network:
     """An opened model; see `open_model`.
 
@@ -171,42 +175,25 @@ class Network:
       best_score: float, see `best_score`, or None.
     """
 
-    def __init__(self, session, label_map, score=None):
-        """Initializes the network.
-
-        Args:
-          session: tf.Session on a graph with the tensors INPUT and RAW_OUTPUTS.
-          label_map: categories.LabelMap.
-          score: float, the best score, or None.
-        """
+    def __init__(self, session, label_map, score):
+        """Takes a session on a graph with the tensors INPUT and RAW_OUTPUTS."""
         self.label_map, self.best_score = label_map, score
         # A callable saves half a millisecond per batch.
         self._run = session.make_callable(_TENSORS, feed_list=[INPUT + ":0"])
 
     def __call__(self, images):
-        """Runs the network.
-
-        Args:
-          images: float32 [B, 300, 300, 3] in 0..1.
-
-        Returns:
-          (class_logits, box_offsets): float32 arrays [B, N, C] and [B, N, 4].
-        """
+        """Returns float32 arrays, class logits [B, N, C] and box offsets [B, N, 4]."""
         return tuple(self._run(images))
 
 
 def open_model(path, label_map_path=None, config=None):
-    """Opens a model.
+    """Opens a model as a Network.
 
     Args:
       path: str: a checkpoint or a folder of checkpoints, see `find_checkpoint`, or the
         folder of an export.
-      label_map_path: str, file with the model's categories; None for the label map in
-        the folder of the model, or else COCO's.
+      label_map_path: str, the value of --label_map, or None.
       config: tf.ConfigProto of the session.
-
-    Returns:
-      Network.
 
     Raises:
       UserError: there is no such model, it cannot be read, or it has another number of
@@ -228,13 +215,9 @@ def open_model(path, label_map_path=None, config=None):
 
 
 def best_score(checkpoint_path):
-    """Reads the score with the highest F1 from the evaluation of a checkpoint.
+    """Returns the score with the highest F1 in the evaluation of a checkpoint.
 
-    Args:
-      checkpoint_path: str, prefix of the checkpoint's files.
-
-    Returns:
-      float; None if the checkpoint was not evaluated, or no detection was right.
+    It is None if the checkpoint was not evaluated, or no detection was right.
     """
     step, _ = checkpoints.find(checkpoint_path)
     folder = os.path.dirname(checkpoint_path)
@@ -244,11 +227,7 @@ def best_score(checkpoint_path):
 
 
 def _read_score(folder, name, step=None):
-    """Returns "best_score" of a json or of its "info"; None without it.
-
-    Args:
-      step: int; the json must be of this training step. None for any.
-    """
+    """Returns "best_score" of the json of a step, or of an export's "info"; or None."""
     try:
         entries = text_file.read_json(os.path.join(folder, name))
         if step is None:
@@ -263,10 +242,6 @@ def _read_score(folder, name, step=None):
 
 def read_label_map(flag_value, *folders):
     """Reads --label_map, or what categories.find_label_map finds in the folders.
-
-    Args:
-      flag_value: str, the value of the flag, or None.
-      *folders: str, the folders to search.
 
     Returns:
       categories.LabelMap.

@@ -23,11 +23,7 @@ _OPSET = 13
 
 
 def check_packages():
-    """Checks that the packages of --onnx are installed.
-
-    Raises:
-      UserError: they are not.
-    """
+    """Raises a UserError if the packages of --onnx are not installed."""
     check(
         all(map(importlib.util.find_spec, ("tf2onnx", "onnx"))),
         "--onnx needs the packages tf2onnx and onnx; run "
@@ -36,13 +32,7 @@ def check_packages():
 
 
 def export(checkpoint_path, label_map, folder):
-    """Writes raw.onnx, of the raw.pb in the folder, and detections.onnx.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint's files.
-      label_map: categories.LabelMap.
-      folder: str, folder of the export.
-    """
+    """Writes detections.onnx, and raw.onnx of the raw.pb in the export's folder."""
     with open(os.path.join(folder, exporter.RAW_FILE), "rb") as file:
         graph_def = tf.GraphDef.FromString(file.read())
     outputs = model_file.RAW_OUTPUTS
@@ -61,13 +51,6 @@ def detections(class_logits, box_offsets):
     ONNX suppresses with one set of boxes for all classes, so the scores that are not
     among the 200 best of their class become zeros in their places. Boxes and classes
     that cannot reach 0.05 are not removed first, which takes more time.
-
-    Args:
-      class_logits: float32 [B, N, C].
-      box_offsets: float32 [B, N, 4].
-
-    Returns:
-      See postprocess.detections.
     """
     boxes = postprocess.give_extent(anchors.decode_offsets(box_offsets))
     scores = tf.transpose(tf.nn.softmax(class_logits)[:, :, 1:], [0, 2, 1])

@@ -61,14 +61,7 @@ class Decoder:
         self._resize = session.make_callable(resized, feed_list=[pixels])
 
     def __call__(self, path):
-        """Reads a picture for the network.
-
-        Args:
-          path: str.
-
-        Returns:
-          Picture, with an error if the file cannot be read.
-        """
+        """Returns the Picture of a file, with an error if it cannot be read."""
         try:
             pixels = self.pixels(path)
         except OSError as error:
@@ -78,13 +71,7 @@ class Decoder:
         return Picture(path, self._resize(pixels), pixels.shape)
 
     def pixels(self, path):
-        """Decodes a picture in its own size, upright.
-
-        Args:
-          path: str.
-
-        Returns:
-          uint8 [height, width, 3].
+        """Decodes a picture in its own size, upright, to uint8 [height, width, 3].
 
         Raises:
           OSError: the file cannot be read.
@@ -101,13 +88,7 @@ class Decoder:
 
 
 def detect(network, paths, batch_size, decoder):
-    """Detects objects in picture files.
-
-    Args:
-      network: model_file.Network.
-      paths: iterable of str.
-      batch_size: int, B.
-      decoder: Decoder.
+    """Detects objects in picture files, B = batch_size at a time.
 
     Yields:
       (Picture, detection) in the order of paths. detection is a dict, see
@@ -134,27 +115,15 @@ def detect(network, paths, batch_size, decoder):
 
 def _run(network, pictures, batch_size):
     """Returns the raw outputs for the pictures, as postprocess.Detector takes them."""
-    class_logits, box_offsets = network(to_batch(pictures, batch_size))
+    # Missing images are zeros: with another batch size, TensorFlow would prepare its
+    # kernels again.
+    size = anchors.IMAGE_SIZE
+    images = np.zeros([batch_size, size, size, 3], np.float32)
+    images[: len(pictures)] = [picture.image for picture in pictures]
+    class_logits, box_offsets = network(images)
     return {
         "class_logits": class_logits[: len(pictures)],
         "box_offsets": box_offsets[: len(pictures)],
         "source_id": np.arange(len(pictures)),
         "raw_shape": np.array([picture.raw_shape for picture in pictures]),
     }
-
-
-def to_batch(pictures, batch_size):
-    """Puts pictures into one batch.
-
-    Args:
-      pictures: list of 1 to batch_size Pictures without an error.
-      batch_size: int, B.
-
-    Returns:
-      float32 [B, 300, 300, 3] in 0..1. Missing images are zeros: with another batch
-      size, TensorFlow would prepare its kernels again.
-    """
-    size = anchors.IMAGE_SIZE
-    images = np.zeros([batch_size, size, size, 3], np.float32)
-    images[: len(pictures)] = [picture.image for picture in pictures]
-    return images

@@ -26,8 +26,6 @@ def draw(samples, label_map, path):
     Args:
       samples: list of (title, serialized): str, title of the row; bytes, a record that
         is trained on and has a box.
-      label_map: categories.LabelMap.
-      path: str, path of the PNG.
 
     Raises:
       UserError: the file cannot be written.

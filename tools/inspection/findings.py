@@ -8,12 +8,7 @@ import coco_metric
 import dataset_parser
 from dataset import box_rules, json_faults, json_match
 from dataset.record_rules import Problem
-from inspection import faults
-
-# COCO's limits between small, medium and large boxes, in square pixels.
-_SMALL, _LARGE = 32**2, 96**2
-# Image sizes that are listed.
-_COMMON_SIZES = 3
+from inspection import record_check
 
 
 class Findings:
@@ -24,12 +19,7 @@ class Findings:
     """
 
     def __init__(self, label_map, max_places):
-        """Initializes empty findings.
-
-        Args:
-          label_map: categories.LabelMap.
-          max_places: int, places to keep per kind of fault.
-        """
+        """Keeps max_places places per kind of fault."""
         self._label_map, self._max_places = label_map, max_places
         self.counts = collections.Counter()
         # Kind of fault: its first places.
@@ -39,12 +29,10 @@ class Findings:
         # Image id: the place of its first record.
         self._first_places = {}
         self._totals = collections.Counter(records=0, boxless=0, left_out=0)
-        # Index of the size class (0 small, 1 medium, 2 large): boxes.
-        self._areas = collections.Counter()
         # The largest distance of a box's side from the left or upper side, in pixels.
         self._farthest = 0.0
-        # (width, height): images.
-        self._sizes = collections.Counter()
+        # (width, height) of the images.
+        self._sizes = set()
         # Category id: boxes, and images with such a box.
         self._boxes, self._images = collections.Counter(), collections.Counter()
 
@@ -52,16 +40,12 @@ class Findings:
         """Checks a COCO json, and keeps its image ids to compare the records with.
 
         If evaluation would refuse the json, that is the only fault reported, and no ids
-        are compared.
-
-        Args:
-          path: str, path of the json.
-          dataset: dict, see coco_json.load.
+        are compared. For the dataset see coco_json.load.
         """
         try:
             self._coco = coco_metric.to_coco(dataset)
         except ValueError as error:
-            self._add_fault(faults.REFUSED, f"{path}: {error}")
+            self._add_fault(record_check.REFUSED, f"{path}: {error}")
             return
         for kind, text in json_faults.find(self._coco, self._label_map):
             self._add_fault(kind, f"{path}: {text}")
@@ -85,7 +69,7 @@ class Findings:
         problems = []
         first = self._first_places.setdefault(number, record.place)
         if first != record.place:
-            problems.append(Problem(faults.REPEATED, f"it has the id of {first}"))
+            problems.append(Problem(record_check.REPEATED, f"it has the id of {first}"))
         if self._coco and number not in self._coco.imgs:
             problems.append(Problem(json_match.NO_ID, "it is not in the json"))
         elif self._coco:
@@ -100,7 +84,7 @@ class Findings:
         if not record.is_left_out:
             annotations = self._coco.imgToAnns[image["id"]]
             boxes = json_match.problem_of_boxes(record.content, annotations)
-            problems.append(Problem(faults.OTHER_BOXES, boxes))
+            problems.append(Problem(record_check.OTHER_BOXES, boxes))
         return [problem for problem in problems if problem.text]
 
     def _add_fault(self, kind, text):
@@ -115,59 +99,37 @@ class Findings:
         self._images.update(set(record.content.labels))
         if record.size is None:
             return
-        self._sizes[record.size] += 1
+        self._sizes.add(record.size)
         if not record.is_left_out:
             width, height = record.size
-            boxes = record.content.boxes * [height, width, height, width]
-            for area in (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).tolist():
-                self._areas[(area >= _SMALL) + (area >= _LARGE)] += 1
-            self._farthest = max(self._farthest, boxes[:, 2:].max(initial=0))
+            ends = record.content.boxes[:, 2:] * [height, width]
+            self._farthest = max(self._farthest, ends.max(initial=0))
 
     def finish(self):
         """Adds the faults that only all records together show."""
         if not self._totals["records"]:
-            self._add_fault(faults.NO_RECORDS, "none of the files has a record")
-        if self._areas and self._farthest <= box_rules.LARGEST_FRACTION:
-            text = f"none of {sum(self._areas.values())} boxes is larger"
-            self._add_fault(faults.ONE_PIXEL, text)
+            self._add_fault(record_check.NO_RECORDS, "none of the files has a record")
+        if 0 < self._farthest <= box_rules.LARGEST_FRACTION:
+            text = f"none of {sum(self._boxes.values())} boxes is larger"
+            self._add_fault(record_check.ONE_PIXEL, text)
         known_ids = self._coco.imgs if self._coco else ()
         for number in sorted(set(known_ids) - set(self._first_places)):
-            self._add_fault(faults.NO_RECORD, f"image {number}")
+            self._add_fault(record_check.NO_RECORD, f"image {number}")
 
     def print(self, paths):
-        """Prints the counts, then the faults.
-
-        Args:
-          paths: list of str, all files.
-        """
+        """Prints the counts in the files, then the faults."""
         print(
             "{records} records in {files} files, {boxes} boxes; {boxless} records have "
             "no box of these categories: not trained on".format(
                 **self._totals, files=len(paths), boxes=sum(self._boxes.values())
             )
         )
-        self._print_sizes()
-        self._print_categories()
-        self._print_faults()
-
-    def _print_sizes(self):
         if self._sizes:
             by_area = sorted(self._sizes, key=lambda size: size[0] * size[1])
-            common = self._sizes.most_common(_COMMON_SIZES)
-            print(
-                "images: {} x {} to {} x {} pixels, most often ".format(
-                    *by_area[0], *by_area[-1]
-                )
-                + ", ".join("{} x {} ({})".format(*size, n) for size, n in common)
-            )
-        if self._areas:
-            total = sum(self._areas.values())
-            print(
-                "boxes: {:.1f} % small (below 32 x 32 pixels), {:.1f} % medium, "
-                "{:.1f} % large (from 96 x 96)".format(
-                    *(100 * self._areas[i] / total for i in range(3))
-                )
-            )
+            text = "images: {} x {} to {} x {} pixels"
+            print(text.format(*by_area[0], *by_area[-1]))
+        self._print_categories()
+        self._print_faults()
 
     def _print_categories(self):
         print("category id and name, boxes, images:")
@@ -191,7 +153,7 @@ class Findings:
             + " (see --max_bad_records):"
         )
         for kind, count in self.counts.most_common():
-            print(f"{count} {kind}: {faults.CONSEQUENCES[kind]}")
+            print(f"{count} {kind}: {record_check.CONSEQUENCES[kind]}")
             for place in self._places[kind]:
                 print(f"    {place}")
             if count > self._max_places > 0:

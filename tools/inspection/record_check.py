@@ -3,7 +3,8 @@
 """Reads the records of TFRecord files on all cores, and finds the faults of each.
 
 record_rules decides which records training and evaluation refuse, and augmentation
-which images can be decoded. This module adds the faults that both of them accept.
+which images can be decoded. This module adds the faults that both of them accept, and
+tells what training and evaluation do about each kind.
 
 Glossary: G boxes of a record, ltrb, [ymin, xmin, ymax, xmax] in 0..1.
 """
@@ -22,7 +23,49 @@ from console.errors import UserError
 from conversion import image_file, pixels
 from dataset import augmentation, json_faults, json_match, record_rules
 from dataset.record_rules import Problem
-from inspection import faults
+
+# Faults of a file or record, besides those of record_rules.
+CUT = "files that cannot be read to their end"
+UNDECODABLE = "images that cannot be decoded"
+TURNED = "images whose EXIF orientation nothing applies"
+FLAT = "images that are nearly black or nearly white"
+
+# Faults of the files together.
+NO_RECORDS = "datasets without any record"
+REPEATED = "ids that occur again"
+ONE_PIXEL = "datasets whose boxes all lie within the first pixel"
+
+# Faults of the COCO json, besides those of json_faults, and of json and records.
+REFUSED = "jsons with an invalid entry or repeated ids, or in which no box counts"
+OTHER_BOXES = "records whose boxes differ from the json's"
+NO_RECORD = "images of the json without a record"
+
+_LEFT_OUT = "training leaves the record out"
+_BOTH = _LEFT_OUT + ", evaluation stops"
+
+CONSEQUENCES = {
+    **json_faults.CONSEQUENCES,
+    record_rules.NO_EXAMPLE: _BOTH,
+    record_rules.WRONG_IMAGE: _BOTH,
+    record_rules.BAD_ID: "training does not need ids, evaluation stops",
+    **dict.fromkeys(record_rules.BOX_PROBLEMS, _LEFT_OUT),
+    CUT: "training leaves out the rest of the file, evaluation stops",
+    record_rules.BAD_IMAGE: _BOTH,
+    UNDECODABLE: "training and evaluation stop when they decode the damaged part",
+    json_match.OTHER_SIZE: "training uses the pixels, and evaluation stops if the json "
+    "contradicts most images; the boxes may be wrong, see the contact sheet",
+    TURNED: "training uses the stored pixels; if the boxes are of the turned image, "
+    "convert the images again with tools/create_tf_record.py",
+    FLAT: "training uses them as they are; their content may be lost, see the images",
+    record_rules.UNKNOWN: "training leaves the box out",
+    NO_RECORDS: "training and evaluation stop at once",
+    ONE_PIXEL: "training learns nothing: boxes must be divided by the size only once",
+    REPEATED: "training uses every record, evaluation only the last one",
+    REFUSED: "conversion or evaluation stops at once",
+    json_match.NO_ID: "evaluation leaves the image out, and stops if most are",
+    OTHER_BOXES: "training uses the record, evaluation the json",
+    NO_RECORD: "evaluation counts their boxes as missed",
+}
 
 # Bytes that TFRecord adds to each record: its length and two checksums.
 _FRAMING_BYTES = 16
@@ -58,9 +101,6 @@ class Record(NamedTuple):
 def read_all(paths):
     """Reads files as far as training can, with a progress display over their bytes.
 
-    Args:
-      paths: list of str.
-
     Yields:
       (place, serialized), see `Record`; or (place, Problem) for the rest of a file.
 
@@ -89,19 +129,16 @@ def _read(path):
         raise UserError(f"cannot read {path}: {error}") from error
     if position < size:
         text = f"the file's last {size - position} bytes cannot be read: {reason}"
-        yield Problem(faults.CUT, text)
+        yield Problem(CUT, text)
 
 
 def check_all(records, label_map):
-    """Checks records on all cores.
+    """Checks records on all cores, and yields a Record for each, in order.
 
     Args:
       records: generator, see `read_all`, which is closed in the end; at most two chunks
         of its records are in memory at a time.
       label_map: categories.LabelMap.
-
-    Yields:
-      Record, in order.
     """
     check = _Checker(label_map)
     workers = dataset_parser.num_cores()
@@ -161,7 +198,7 @@ class _Checker:
             )
         except tf.errors.OpError:
             text = "its image cannot be decoded: the data behind its header is damaged"
-            problems.append(Problem(faults.UNDECODABLE, text))
+            problems.append(Problem(UNDECODABLE, text))
             return None
         size = int(shape[1]), int(shape[0])
         feature = tf.train.Example.FromString(serialized).features.feature
@@ -173,7 +210,7 @@ class _Checker:
             problems.append(Problem(json_match.OTHER_SIZE, text))
         if brightest < pixels.DARK_BELOW or darkest > pixels.BRIGHT_ABOVE:
             text = f"all its pixels have values from {darkest} to {brightest}"
-            problems.append(Problem(faults.FLAT, text))
+            problems.append(Problem(FLAT, text))
         problems += _problems_of_exif(content.encoded, size, stated)
         return size
 
@@ -185,4 +222,4 @@ def _problems_of_exif(encoded, size, stated):
     is_told = orientation >= 5 and size[0] != size[1] and stated == size
     if orientation != 1 and not is_told:
         text = f"its EXIF orientation is {orientation}; TensorFlow does not turn images"
-        yield Problem(faults.TURNED, text)
+        yield Problem(TURNED, text)

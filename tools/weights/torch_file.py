@@ -24,9 +24,8 @@ _TYPES = {
     "LongStorage": "<i8",
     "IntStorage": "<i4",
 }
-# The first object of a file before PyTorch 1.6.
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_LEGACY_PROTOCOL = 1001
+# The first objects of a file before PyTorch 1.6: magic number and protocol.
+_LEGACY_START = (0x1950A86A20F9469CFC6C, 1001)
 
 _Storage = collections.namedtuple("_Storage", "key dtype size")
 # Arguments of torch._utils._rebuild_tensor; _rebuild_tensor_v2 has all of them.
@@ -135,10 +134,8 @@ def _member(archive, name):
 
 def _read_legacy(path, names):
     with open(path, "rb") as file:
-        magic, protocol, system, state, keys = (
-            _Unpickler(file).load() for _ in range(5)
-        )
-        if (magic, protocol) != (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
+        *start, system, state, keys = (_Unpickler(file).load() for _ in range(5))
+        if tuple(start) != _LEGACY_START:
             raise ValueError("it is not a .pth file")
         if not system["little_endian"]:
             raise ValueError("its numbers are big-endian")

@@ -62,9 +62,8 @@ def main(patterns):
     check(patterns, 'name the files: check_dataset.py "tfrecord/train2017-*"')
     if FLAGS.sheet:
         # Before the long work.
-        check(
-            FLAGS.sheet.endswith(".png"), "--sheet=%s: must end with .png", FLAGS.sheet
-        )
+        is_png = FLAGS.sheet.lower().endswith(".png")
+        check(is_png, "--sheet=%s: must end with .png", FLAGS.sheet)
         with as_user_error("--sheet:", atomic_file.NotWritableError):
             atomic_file.check_folder(os.path.dirname(FLAGS.sheet) or ".")
     dataset = None

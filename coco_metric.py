@@ -45,6 +45,7 @@ class Detections(NamedTuple):
     boxes_xywh: np.ndarray  # float64 [D, 4], upper left corner and extent in pixels
     scores: np.ndarray  # float64 [D], in 0..1
     category_ids: np.ndarray  # int64 [D]
+    height_width: tuple = ()  # of the image in pixels; may be unknown
 
 
 _NO_DETECTIONS = Detections(
@@ -172,6 +173,7 @@ def to_detections(prediction, label_map=categories.COCO):
         boxes_xywh[is_finite],
         scores[is_finite],
         np.array(category_ids, np.int64)[is_finite],
+        (int(height), int(width)),
     )
 
 
@@ -245,12 +247,11 @@ def judge(found, coco_gt, only_predicted=False):
 
 
 def concatenate(detections):
-    """Joins several Detections to one, whose image_id is an array too, int64 [D]."""
+    """Joins the columns of several Detections; image_id is an array too, int64 [D]."""
     joined = [
-        d._replace(image_id=np.full(len(d.scores), d.image_id, np.int64))
-        for d in detections
+        (np.full(len(d.scores), d.image_id, np.int64), *d[1:4]) for d in detections
     ]
-    return Detections(*map(np.concatenate, zip(_NO_DETECTIONS, *joined)))
+    return Detections(*map(np.concatenate, zip(_NO_DETECTIONS[:4], *joined)))
 
 
 def _results(flat, category_ids):

@@ -108,8 +108,8 @@ class Evaluator:
         if self.device.rank == 0:
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
                 atomic_file.check_folder(folder)
-        detections, sizes = self._detect(checkpoint_path)
-        shares = ranks.gather(b"" if ranks.is_stop_wanted else _pack(detections, sizes))
+        detections = self._detect(checkpoint_path)
+        shares = ranks.gather(b"" if ranks.is_stop_wanted else _pack(detections))
         if shares is None:
             tf.logging.info(
                 "%d images detected; rank 0 has the result", len(detections)
@@ -140,15 +140,10 @@ class Evaluator:
         return judgement.figures
 
     def _detect(self, checkpoint_path):
-        """Detects in the images of this rank.
-
-        Returns:
-          (detections, sizes): a list of coco_metric.Detections, and a list of the
-          (height, width) of each image in pixels.
-        """
+        """Returns a list with the coco_metric.Detections of each image of this rank."""
         # Not before the training's session, which determines the number of threads.
         self._detector = self._detector or postprocess.Detector()
-        detections, sizes = [], []
+        detections = []
         start = time.time()
         flag = f"--validation_file_pattern={self._file_pattern}"
         explaining = dataset_parser.explaining_undecodable_images(flag)
@@ -160,7 +155,6 @@ class Evaluator:
                 detections += [
                     coco_metric.to_detections(p, self.label_map) for p in predictions
                 ]
-                sizes += [tuple(p["raw_shape"][:2]) for p in predictions]
                 bar.update(len(predictions))
         speed = len(detections) / max(time.time() - start, 1e-9)
         tf.logging.info(
@@ -171,7 +165,7 @@ class Evaluator:
         )
         if self._bad_records.error:
             raise UserError(f"--validation_file_pattern: {self._bad_records.error}")
-        return detections, sizes
+        return detections
 
     def _merge(self, shares):
         """Joins the detections of all ranks; logs how they differ from coco_gt.
@@ -182,9 +176,7 @@ class Evaluator:
         Raises:
           UserError: coco_gt contradicts more than half of the images.
         """
-        shares = [_unpack(share) for share in shares]
-        detections = [d for share, _ in shares for d in share]
-        sizes = [size for _, share in shares for size in share]
+        detections = [d for share in shares for d in _unpack(share)]
         found = {d.image_id: d for d in detections}
         counts = collections.Counter(d.image_id for d in detections)
         if len(counts) < len(detections):
@@ -195,12 +187,13 @@ class Evaluator:
                 next(image_id for image_id, count in counts.items() if count > 1),
             )
         images = self._coco_gt.imgs
-        image_sizes = zip((d.image_id for d in detections), sizes)
-        contradictions = [
-            json_match.contradiction_of_size(image_id, size, images.get(image_id))
-            for image_id, size in sorted(image_sizes)
-        ]
-        json_match.check_all(contradictions)
+        identities = sorted((d.image_id, d.height_width) for d in detections)
+        json_match.check_all(
+            [
+                json_match.contradiction_of_size(image_id, size, images.get(image_id))
+                for image_id, size in identities
+            ]
+        )
         missing = sorted(set(images) - set(found))
         if missing and not self._only_predicted:
             tf.logging.warning(
@@ -214,25 +207,22 @@ class Evaluator:
         return found
 
 
-def _pack(detections, sizes):
-    """Returns two lists, see Evaluator._detect, as bytes, for `_unpack`."""
-    file = io.BytesIO()
-    np.savez(
-        file,
-        ids=np.array([d.image_id for d in detections], np.int64),
-        counts=np.array([len(d.scores) for d in detections], np.int64),
-        sizes=np.array(sizes, np.int64).reshape(-1, 2),
-        **coco_metric.concatenate(detections)._asdict(),
-    )
+def _pack(detections):
+    """Returns a list of coco_metric.Detections as bytes, for `_unpack`."""
+    file, flat = io.BytesIO(), coco_metric.concatenate(detections)
+    heads = [(d.image_id, *d.height_width, len(d.scores)) for d in detections]
+    heads = np.array(heads, np.int64).reshape(-1, 4)
+    np.savez(file, heads, flat.boxes_xywh, flat.scores, flat.category_ids)
     return file.getvalue()
 
 
 def _unpack(payload):
-    """Returns the lists that were given to `_pack`."""
+    """Returns the list that was given to `_pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        ends = np.cumsum(arrays["counts"])[:-1]
-        names = coco_metric.Detections._fields[1:]
-        columns = [np.split(arrays[name], ends) for name in names]
-        rows = zip(arrays["ids"].tolist(), *columns)
-        detections = [coco_metric.Detections(*row) for row in rows]
-        return detections, list(map(tuple, arrays["sizes"].tolist()))
+        heads, *columns = (arrays[name] for name in arrays.files)
+    ends = np.cumsum(heads[:, 3])[:-1]
+    rows = zip(heads.tolist(), *(np.split(column, ends) for column in columns))
+    return [
+        coco_metric.Detections(image_id, *row, (height, width))
+        for (image_id, height, width, _), *row in rows
+    ]

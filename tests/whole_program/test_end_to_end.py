@@ -105,7 +105,7 @@ def test_killed_run_resumes_from_its_newest_checkpoint_to_the_same_step(runs):
 def test_sigint_saves_a_checkpoint_and_a_damaged_one_is_skipped(runs, model_dir):
     # The launcher passes every signal on as SIGTERM.
     assert "SIGTERM: the training stops after this step and saves" in runs[1]
-    (stopped,) = re.findall(r"stopped at step (\d) of 6; the same command", runs[1])
+    stopped = re.search(r"stopped at step (\d) of 6; the same", runs[1]).group(1)
     assert f"Saving checkpoints for {stopped} into" in runs[1]
     assert "Eval results" not in runs[1]
     path = f"{model_dir}/model.ckpt-{stopped}"

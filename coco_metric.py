@@ -39,20 +39,13 @@ _LARGEST_ID = 2**53
 
 
 class Detections(NamedTuple):
-    """The detections of one image, best first.
+    """The detections of one image, best first."""
 
-    Attributes:
-      image_id: int, COCO's image id.
-      boxes_xywh: float64 [D, 4], x and y of the upper left corner, width and height,
-        in pixels.
-      scores: float64 [D], in 0..1.
-      category_ids: int64 [D].
-    """
-
-    image_id: int
-    boxes_xywh: np.ndarray
-    scores: np.ndarray
-    category_ids: np.ndarray
+    image_id: int  # COCO's
+    boxes_xywh: np.ndarray  # float64 [D, 4], upper left corner and extent in pixels
+    scores: np.ndarray  # float64 [D], in 0..1
+    category_ids: np.ndarray  # int64 [D]
+    height_width: tuple = ()  # of the image in pixels; may be unknown
 
 
 _NO_DETECTIONS = Detections(
@@ -61,45 +54,34 @@ _NO_DETECTIONS = Detections(
 
 
 class Judgement(NamedTuple):
-    """Results of an evaluation.
+    """Results of an evaluation."""
 
-    Attributes:
-      figures: dict from the twelve METRIC_NAMES, in that order, to float: 0..1, or -1
-        where there is no ground truth of that size.
-      categories: list of Category, by id.
-      precision: float64 [10, 101, categories]: at IoU 0.5, 0.55, ... and recall 0,
-        0.01, ...; -1 in categories without ground truth.
-      image_ids: list of int, the evaluated images.
-      detections: dict from image id to Detections, as given.
-      verdicts: dict from image id to int8 [D], one of RIGHT, FALSE and IGNORED for
-        each detection of the image, at IoU 0.5.
-      gt_scores: dict from the id of each evaluated annotation, crowds excepted, to the
-        score of the detection that matched it at IoU 0.5, float; 0 if there is none.
-    """
-
+    coco_gt: COCO
+    # From the twelve METRIC_NAMES, in that order, to float: 0..1, or -1 where there is
+    # no ground truth of that size.
     figures: dict
-    categories: list
+    categories: list  # of Category, by id
+    # float64 [10, 101, categories]: at IoU 0.5, 0.55, ... and recall 0, 0.01, ...; -1
+    # in categories without ground truth.
     precision: np.ndarray
-    image_ids: list
-    detections: dict
+    image_ids: list  # of int, the evaluated images
+    detections: dict  # from image id to Detections
+    # From image id to int8 [D]: RIGHT, FALSE or IGNORED for each detection, at IoU 0.5.
     verdicts: dict
+    # From the id of each evaluated annotation, crowds excepted, to the score of the
+    # detection that matched it at IoU 0.5, float; 0 if there is none.
     gt_scores: dict
 
 
 class Category(NamedTuple):
-    """Results of one category; ap and ap50 are -1 if boxes is 0.
-
-    Attributes:
-      boxes: int, number of ground truth boxes in the evaluated images, without crowds.
-      detections: int, number of detections of any score.
-    """
+    """Results of one category; ap and ap50 are -1 if boxes is 0."""
 
     id: int
     name: str
     ap: float
     ap50: float
-    boxes: int
-    detections: int
+    boxes: int  # ground truth in the evaluated images, without crowds
+    detections: int  # of any score
 
 
 def create_coco(val_json_file):
@@ -191,6 +173,7 @@ def to_detections(prediction, label_map=categories.COCO):
         boxes_xywh[is_finite],
         scores[is_finite],
         np.array(category_ids, np.int64)[is_finite],
+        (int(height), int(width)),
     )
 
 
@@ -252,6 +235,7 @@ def judge(found, coco_gt, only_predicted=False):
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     ends = np.cumsum([len(d.scores) for d in found.values()], dtype=np.int64)
     return Judgement(
+        coco_gt,
         {name: float(x) for name, x in zip(METRIC_NAMES, evaluation.stats)},
         _categories(coco_gt, category_ids, precision, gt_scores, flat),
         precision,
@@ -263,12 +247,11 @@ def judge(found, coco_gt, only_predicted=False):
 
 
 def concatenate(detections):
-    """Joins several Detections to one, whose image_id is an array too, int64 [D]."""
+    """Joins the columns of several Detections; image_id is an array too, int64 [D]."""
     joined = [
-        d._replace(image_id=np.full(len(d.scores), d.image_id, np.int64))
-        for d in detections
+        (np.full(len(d.scores), d.image_id, np.int64), *d[1:4]) for d in detections
     ]
-    return Detections(*map(np.concatenate, zip(_NO_DETECTIONS, *joined)))
+    return Detections(*map(np.concatenate, zip(_NO_DETECTIONS[:4], *joined)))
 
 
 def _results(flat, category_ids):

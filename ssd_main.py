@@ -30,7 +30,7 @@ from absl import app, flags
 import ssd_model
 from console.errors import UserError, as_user_error, check, describe
 from devices import selection
-from evaluation import during_training, evaluator, watch
+from evaluation import during_training, evaluator
 from trainer import checkpoints, checks, inputs, log, schedule, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
@@ -86,12 +86,7 @@ def _create_evaluator(stack, device, params, model_dir, label_map, coco_gt):
     if FLAGS.mode == "eval" or not FLAGS.eval_every_epochs:
         return coco_evaluator
     return during_training.Evaluations(
-        coco_evaluator,
-        device,
-        model_dir,
-        label_map,
-        schedule.eval_steps(params),
-        FLAGS.stop_after,
+        coco_evaluator, schedule.eval_steps(params), FLAGS.stop_after
     )
 
 
@@ -102,7 +97,7 @@ def _evaluate(coco_evaluator, device, params, model_dir):
     )
     if FLAGS.watch:
         last_step = ssd_model.total_steps(params)
-        watch.watch(coco_evaluator, device, model_dir, find_checkpoint, last_step)
+        during_training.watch(coco_evaluator, find_checkpoint, last_step)
         return
     if FLAGS.checkpoint_path:
         # Ranks work in folders of their own.

@@ -36,13 +36,12 @@ def draw(image, boxes, labels, colors, width=None):
     Args:
       image: PIL.Image.Image of any mode; it is not changed.
       boxes: numbers [D, 4], ltrb in pixels; they are clipped to the image.
-      labels: list of D str, each one line; "" for no label.
+      labels: list of D str; "" for no label.
       colors: list of D (red, green, blue), ints in 0..255.
       width: int, width of the lines in pixels; None: depends on the size of the image.
 
     Returns:
-      PIL.Image.Image, RGB, of the same size. Later boxes lie over earlier ones, and
-      labels over all boxes.
+      PIL.Image.Image, RGB. Later boxes lie over earlier ones, labels over all boxes.
 
     Raises:
       ImportError: Pillow is not installed.

@@ -20,10 +20,7 @@ from dataset import color, drawing
 
 # Pixels: side of a panel, gap around it, and height of the text above and below it.
 SIDE = anchors.IMAGE_SIZE
-GAP = 8
-TEXT = 20
-
-_FONT = 13
+_GAP, _TEXT, _FONT = 8, 20, 13
 _BACKGROUND, _INK = (250, 250, 250), (30, 30, 30)
 # Decimal digits to which the decoded targets of one box are equal.
 _DIGITS = 3
@@ -33,9 +30,8 @@ def tensors(features, labels):
     """Returns the tensors that `panel` draws.
 
     Args:
-      features: dict of a training input, see dataset_parser.SSDInputReader, of a batch
-        or without the axis B.
-      labels: dict likewise.
+      features, labels: dicts of a training input, see dataset_parser.SSDInputReader, of
+        a batch or without the axis B.
 
     Returns:
       (images, classes, boxes): uint8 [..., 300, 300, 3]; int32 [..., N]; and float32
@@ -99,22 +95,22 @@ def sheet(rows):
         each row, or fewer in the last.
 
     Returns:
-      bytes, a PNG. A row takes SIDE + 2 TEXT + GAP pixels, a column SIDE + GAP.
+      bytes, a PNG.
     """
     from PIL import Image, ImageDraw
 
-    row_height = SIDE + 2 * TEXT + GAP
+    row_height = SIDE + 2 * _TEXT + _GAP
     columns = len(rows[0][1])
-    size = columns * (SIDE + GAP) + GAP, len(rows) * row_height + GAP
+    size = columns * (SIDE + _GAP) + _GAP, len(rows) * row_height + _GAP
     image = Image.new("RGB", size, _BACKGROUND)
     pen, font = ImageDraw.Draw(image), drawing.font_of(_FONT)
     for number, (title, panels) in enumerate(rows):
-        top = number * row_height + GAP
-        pen.text((GAP, top), drawing.drawable(title, font), _INK, font)
+        top = number * row_height + _GAP
+        pen.text((_GAP, top), drawing.drawable(title, font), _INK, font)
         for column, (part, caption) in enumerate(panels):
-            left = GAP + column * (SIDE + GAP)
-            image.paste(part, (left, top + TEXT))
-            pen.text((left, top + TEXT + SIDE + 2), caption, _INK, font)
+            left = _GAP + column * (SIDE + _GAP)
+            image.paste(part, (left, top + _TEXT))
+            pen.text((left, top + _TEXT + SIDE + 2), caption, _INK, font)
     png = io.BytesIO()
     # A sixth of the default's time, for files that are a tenth larger.
     image.save(png, "PNG", compress_level=1)

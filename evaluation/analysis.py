@@ -36,17 +36,11 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 class Curve(NamedTuple):
-    """Counts of the detections that have at least each of SCORES.
+    """Counts of the detections that have at least each of SCORES."""
 
-    Attributes:
-      right: int64 [S], right detections.
-      detections: int64 [S], right and false detections.
-      boxes: int, ground truth boxes.
-    """
-
-    right: np.ndarray
-    detections: np.ndarray
-    boxes: int
+    right: np.ndarray  # int64 [S]
+    detections: np.ndarray  # int64 [S], right and false
+    boxes: int  # of the ground truth
 
     @property
     def precision(self):
@@ -71,104 +65,76 @@ class Curve(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How often one kind of error occurs, and its cost.
+    """How often one kind of error occurs, and its cost."""
 
-    Attributes:
-      count: int, detections with at least Analysis.score, or missed boxes.
-      cost: float, AP50 gained if the errors of this kind, at any score, were corrected.
-    """
-
-    count: int
-    cost: float
+    count: int  # detections with at least Analysis.score, or missed boxes
+    cost: float  # AP50 gained if the errors of this kind, at any score, were corrected
 
 
 class Size(NamedTuple):
-    """Ground truth boxes of one range of sizes, the square root of COCO's area.
+    """Ground truth boxes of one range of sizes, the square root of COCO's area."""
 
-    Attributes:
-      least, below: float, in pixels.
-      boxes: int.
-      found: int, matched by a detection with at least Analysis.score.
-      findable: int, matched by a detection with any score.
-    """
-
-    least: float
+    least: float  # pixels
     below: float
     boxes: int
-    found: int
-    findable: int
+    found: int  # matched by a detection with at least Analysis.score
+    findable: int  # matched by a detection with any score
 
 
 class Analysis(NamedTuple):
-    """Figures of an evaluation.
+    """Figures of an evaluation."""
 
-    Attributes:
-      best_score: float, the best score of `overall`; None if no detection is right.
-      score: float, best_score, or postprocess.DEFAULT_SCORE if it is None.
-      overall: Curve of all categories.
-      curves: dict from the ids of categories with ground truth to Curve.
-      category_ids: list of K int, the rows of the confusion matrix.
-      confusion: int64 [K + 1, K + 1], ground truth by detections with at least `score`;
-        the last row is background, the last column ground truth that was missed.
-      kinds: list of Kind, by RIGHT to MISSED.
-      kinds_of_image: dict from image id to int8 [D], IGNORED or RIGHT to BACKGROUND for
-        each of its detections.
-      sizes: list of Size, from the smallest to the largest that occurs.
-    """
-
-    best_score: Optional[float]
-    score: float
-    overall: Curve
-    curves: dict
-    category_ids: list
+    best_score: Optional[float]  # that of `overall`; None if no detection is right
+    score: float  # best_score, or postprocess.DEFAULT_SCORE if it is None
+    overall: Curve  # of all categories
+    curves: dict  # from the ids of categories with ground truth to Curve
+    # int64 [K + 1, K + 1], ground truth by detections with at least `score`; the last
+    # row and column are background: false detections, and objects without detection.
     confusion: np.ndarray
-    kinds: list
+    kinds: list  # of Kind, by RIGHT to MISSED
+    # From image id to int8 [D], IGNORED or RIGHT to BACKGROUND for each detection.
     kinds_of_image: dict
-    sizes: list
+    sizes: list  # of Size, from the smallest to the largest that occurs
+
+
+class Results(NamedTuple):
+    """An evaluated checkpoint, for the report and TensorBoard."""
+
+    step: int
+    model_dir: str  # folder of the checkpoints; the files are written to its "eval"
+    file_pattern: str  # glob of the TFRecord files with the images
+    judgement: coco_metric.Judgement
+    analysis: Analysis
 
 
 class _Truth(NamedTuple):
-    """The ground truth boxes that count, as columns of length G.
-
-    Score is that of the detection that matches it; 0 if there is none.
-    """
+    """The ground truth boxes that count, as columns of length G."""
 
     image_id: np.ndarray
     box_xywh: np.ndarray
     category_id: np.ndarray
     area: np.ndarray
-    score: np.ndarray
+    score: np.ndarray  # of the detection that matches it; 0 if there is none
 
 
 class _Found(NamedTuple):
-    """The detections of all images as columns of length D, the best first.
-
-    target: the row of the ground truth that would match if the detection had the right
-      class (WRONG_CLASS) or place (BAD_PLACE), or -1.
-    other: the row of the ground truth of another category with the highest IoU, if that
-      is at least FOREGROUND_IOU, or -1.
-    """
+    """The detections of all images as columns of length D, the best first."""
 
     category_id: np.ndarray
     score: np.ndarray
     kind: np.ndarray
+    # The row of the ground truth that would match if the detection had the right class
+    # (WRONG_CLASS) or place (BAD_PLACE), or -1.
     target: np.ndarray
-    other: np.ndarray
 
 
-def analyze(coco_gt, judgement):
-    """Computes the figures.
-
-    Args:
-      coco_gt: pycocotools COCO, see coco_metric.create_coco.
-      judgement: coco_metric.Judgement.
-
-    Returns:
-      Analysis.
-    """
-    truth = _collect_truth(coco_gt, judgement)
+def analyze(judgement):
+    """Computes the Analysis of a coco_metric.Judgement."""
+    truth = _collect_truth(judgement)
+    rows = collections.defaultdict(list)
+    for row, image_id in enumerate(truth.image_id.tolist()):
+        rows[image_id].append(row)
     # pycocotools keeps the order of the image ids among equal scores.
-    rows = _rows_by_image(truth.image_id)
     parts = {
         image_id: _classify(judgement, image_id, truth, rows[image_id])
         for image_id in sorted(judgement.detections)
@@ -184,7 +150,6 @@ def analyze(coco_gt, judgement):
         curves={
             c.id: _curve(found, truth, c.id) for c in judgement.categories if c.boxes
         },
-        category_ids=ids,
         confusion=_confusion(found, truth, score, ids),
         kinds=list(map(Kind, _counts(found, truth, score), _costs(found, truth))),
         kinds_of_image={image_id: part.kind for image_id, part in parts.items()},
@@ -192,8 +157,9 @@ def analyze(coco_gt, judgement):
     )
 
 
-def _collect_truth(coco_gt, judgement):
-    annotations = [coco_gt.anns[number] for number in judgement.gt_scores]
+def _collect_truth(judgement):
+    anns = judgement.coco_gt.anns
+    annotations = [anns[number] for number in judgement.gt_scores]
     return _Truth(
         np.array([a["image_id"] for a in annotations], np.int64),
         np.array([a["bbox"] for a in annotations], np.float64).reshape(-1, 4),
@@ -203,20 +169,8 @@ def _collect_truth(coco_gt, judgement):
     )
 
 
-def _rows_by_image(image_ids):
-    """Returns a defaultdict from image id to the list of its rows."""
-    rows = collections.defaultdict(list)
-    for row, image_id in enumerate(image_ids.tolist()):
-        rows[image_id].append(row)
-    return rows
-
-
 def _classify(judgement, image_id, truth, rows):
-    """Returns the _Found of one image in the order of its detections.
-
-    Args:
-      rows: list of int, the rows of its ground truth.
-    """
+    """Returns the _Found of one image, whose ground truth has the given rows."""
     detections = judgement.detections[image_id]
     verdicts = judgement.verdicts[image_id]
     # One more box, with which nothing overlaps, because there may be none.
@@ -241,10 +195,9 @@ def _classify(judgement, image_id, truth, rows):
         BOTH,
     ).astype(np.int8)
     rows = np.append(rows, -1).astype(np.int64)
-    other_row = np.where(other_iou >= FOREGROUND_IOU, rows[other.argmax(axis=1)], -1)
     target = np.where(kind == BAD_PLACE, rows[own.argmax(axis=1)], -1)
-    target = np.where(kind == WRONG_CLASS, other_row, target)
-    return _Found(detections.category_ids, detections.scores, kind, target, other_row)
+    target = np.where(kind == WRONG_CLASS, rows[other.argmax(axis=1)], target)
+    return _Found(detections.category_ids, detections.scores, kind, target)
 
 
 def _join(parts):
@@ -273,25 +226,23 @@ def _curve(found, truth, category_id=None):
 def _confusion(found, truth, score, ids):
     """Returns Analysis.confusion.
 
-    A false detection counts in the row of the ground truth of another category with the
-    highest IoU, if no other detection has found that box.
+    A detection of a wrong class counts in the row of its target, if no other detection
+    has found that box.
     """
     matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
     is_shown = found.score >= score
-    is_missed = truth.score < score
-    # If several false detections overlap a box, the highest score counts.
-    is_taker = is_shown & (found.kind != RIGHT) & (found.other >= 0)
-    is_taker &= np.append(is_missed, False)[found.other]
+    is_left = truth.score < score
+    # If several of them have the same target, the highest score counts.
+    is_taker = is_shown & (found.kind == WRONG_CLASS)
+    is_taker &= np.append(is_left, False)[found.target]
     takers = np.flatnonzero(is_taker)
-    takers = takers[np.unique(found.other[takers], return_index=True)[1]]
-    is_missed[found.other[takers]] = False
-    row = np.full(len(found.score), len(ids))
-    is_right = found.kind == RIGHT
-    row[is_right] = np.searchsorted(ids, found.category_id[is_right])
-    row[takers] = np.searchsorted(ids, truth.category_id[found.other[takers]])
+    takers = takers[np.unique(found.target[takers], return_index=True)[1]]
+    is_left[found.target[takers]] = False
     column = np.searchsorted(ids, found.category_id)
+    row = np.where(found.kind == RIGHT, column, len(ids))
+    row[takers] = np.searchsorted(ids, truth.category_id[found.target[takers]])
     np.add.at(matrix, (row[is_shown], column[is_shown]), 1)
-    np.add.at(matrix, (np.searchsorted(ids, truth.category_id[is_missed]), -1), 1)
+    np.add.at(matrix, (np.searchsorted(ids, truth.category_id[is_left]), -1), 1)
     return matrix
 
 
@@ -336,12 +287,11 @@ def _costs(found, truth):
 
 
 def _mean_ap(found, is_right, boxes):
-    """Returns AP50, the mean over categories.
+    """Returns AP50, the mean over the categories that have boxes or detections.
 
     Args:
       is_right: bool [D].
-      boxes: dict from category id to the number of ground truth boxes; a category with
-        neither boxes nor detections does not count.
+      boxes: dict from category id to the number of ground truth boxes.
     """
     aps = []
     for category_id, count in boxes.items():
@@ -361,7 +311,6 @@ def _ap(is_right, boxes):
 
 
 def _sizes(truth, score):
-    """Returns Analysis.sizes."""
     bins = np.digitize(np.sqrt(truth.area), _SIZES) - 1
     boxes, found, findable = (
         np.bincount(bins[chosen], minlength=len(_SIZES) - 1).tolist()

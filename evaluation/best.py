@@ -21,13 +21,7 @@ def folder_of(model_dir):
 
 
 def read(model_dir):
-    """Reads which checkpoint was best so far.
-
-    Args:
-      model_dir: str, folder of the checkpoints.
-
-    Returns:
-      (step, AP): int and float; (None, minus infinity) if there is none.
+    """Returns (step, AP) of the best checkpoint; (None, -inf) if there is none.
 
     Raises:
       ValueError: one line; the folder has other content.
@@ -48,7 +42,7 @@ def replace(model_dir, checkpoint_path, metrics_path, label_map):
     """Replaces the best checkpoint.
 
     Args:
-      model_dir: str, folder of the checkpoints.
+      model_dir: str.
       checkpoint_path: str, prefix of the checkpoint's files.
       metrics_path: str, the evaluation's metrics-STEP.json.
       label_map: categories.LabelMap of the model.

@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluations during a training: when, which checkpoint was best, when to stop.
 
-They run in the process of the training, whose session waits. The files of earlier
-evaluations alone tell what was best (best.py) and how many evaluations there were since
-(history.py), so a training that resumes goes on as if it had not been stopped. Only
-rank 0 has these files.
+They run in the process of the training, whose session waits, or with --watch in another
+process. The files of earlier evaluations alone tell what was best (best.py) and how
+many evaluations there were since (history.py), so a training that resumes goes on as if
+it had not been stopped. Only rank 0 has these files.
 """
 
 import math
 import os
+import time
 
 import tensorflow.compat.v1 as tf
 
 import ssd_model
-from console.errors import as_user_error
+from console.errors import UserError, as_user_error
 from evaluation import best, history
-from trainer import heartbeat
+from trainer import checkpoints, heartbeat
+
+_SECONDS_BETWEEN_LOOKS = 10
 
 
 class Evaluations(tf.train.CheckpointSaverListener):
@@ -26,27 +29,20 @@ class Evaluations(tf.train.CheckpointSaverListener):
       is_over: bool, whether they have ended the training.
     """
 
-    def __init__(
-        self, evaluator, device, model_dir, label_map, every_steps, stop_after
-    ):
+    def __init__(self, evaluator, every_steps, stop_after):
         """Initializes the listener.
 
         Args:
           evaluator: evaluator.Evaluator.
-          device: base.Device, started.
-          model_dir: str, folder of the checkpoints.
-          label_map: categories.LabelMap of the model.
           every_steps: int, an evaluation is due when a checkpoint reaches or passes a
             multiple of it.
           stop_after: int, evaluations in a row without gain that end the training; 0:
             they do not.
         """
         self._evaluator = evaluator
-        self._ranks = device.ranks
-        self._has_files = device.rank == 0
-        self._model_dir = model_dir
-        self._folder = os.path.join(model_dir, "eval")
-        self._label_map = label_map
+        self._ranks = evaluator.device.ranks
+        self._model_dir = evaluator.model_dir
+        self._folder = os.path.join(self._model_dir, "eval")
         self._every_steps = every_steps
         self._stop_after = stop_after or math.inf
         self.is_over = False
@@ -73,22 +69,21 @@ class Evaluations(tf.train.CheckpointSaverListener):
         """
         del session
         step = global_step_value
-        if step // self._every_steps > self._last // self._every_steps:
-            with heartbeat.paused(), ssd_model.TrainingLogHook.paused():
-                self._evaluate_together(step)
+        if step // self._every_steps <= self._last // self._every_steps:
+            return self.is_over
+        with heartbeat.paused(), ssd_model.TrainingLogHook.paused():
+            # All ranks wait until rank 0 has saved. A signal leaves no time to
+            # evaluate.
+            if not any(self._ranks.exchange(self._ranks.is_stop_wanted)):
+                self.evaluate(os.path.join(self._model_dir, f"model.ckpt-{step}"), step)
+                self._last = step
+                self._decide(step)
         return self.is_over
-
-    def _evaluate_together(self, step):
-        # All ranks wait until rank 0 has saved. A signal leaves no time to evaluate.
-        if any(self._ranks.exchange(self._ranks.is_stop_wanted)):
-            return
-        self.evaluate(os.path.join(self._model_dir, f"model.ckpt-{step}"), step)
-        self._last = step
-        self._decide(step)
 
     def _decide(self, step):
         """Decides on rank 0 whether the training is over; waits for all ranks."""
-        is_over = self._has_files and self._without_gain(step) >= self._stop_after
+        has_files = self._evaluator.device.rank == 0
+        is_over = has_files and self._without_gain(step) >= self._stop_after
         self.is_over = self._ranks.exchange(is_over)[0]
 
     def evaluate(self, path, step):
@@ -102,7 +97,8 @@ class Evaluations(tf.train.CheckpointSaverListener):
         if ap > best_ap:
             best_step, best_ap = step, ap
             metrics_path = os.path.join(self._folder, f"metrics-{step}.json")
-            best.replace(self._model_dir, path, metrics_path, self._label_map)
+            label_map = self._evaluator.label_map
+            best.replace(self._model_dir, path, metrics_path, label_map)
         tf.logging.info(
             "best so far: COCO/AP %.4f at step %d, in %s; evaluations since without "
             "gain: %d",
@@ -118,3 +114,69 @@ class Evaluations(tf.train.CheckpointSaverListener):
             best_step, _ = best.read(self._model_dir)
             steps = history.read(self._folder)
         return sum(best_step is not None and best_step < s <= step for s in steps)
+
+
+def watch(evaluator, find_checkpoint, last_step):
+    """Evaluates the newest checkpoint and each later one until the last step.
+
+    Args:
+      evaluator: evaluator.Evaluator.
+      find_checkpoint: function of the keyword argument limit that returns (step, path)
+        of the newest usable checkpoint up to that step, the same on all ranks;
+        (None, None) if there is none.
+      last_step: int, the last step of the training.
+    """
+    tf.logging.info(
+        "--watch: waiting for checkpoints in %s up to step %d, which follows from the "
+        "flags of the schedule; Ctrl-C ends this",
+        evaluator.model_dir,
+        last_step,
+    )
+    done, failed = -1, None
+    while done < last_step:
+        step = _next_step(evaluator, done)
+        # A checkpoint that cannot be used twice in a row is damaged. Before that, other
+        # ranks may still be saving it in folders of their own.
+        if step is not None and (
+            _evaluate(evaluator, find_checkpoint, done, step) or step == failed
+        ):
+            done = step
+        else:
+            failed = step
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _next_step(evaluator, done):
+    """Returns the step to evaluate after the step `done`; None if there is none yet.
+
+    The first one is the newest. Then all are evaluated, including those that were
+    saved during an evaluation.
+    """
+    steps = [step for step in checkpoints.steps(evaluator.model_dir) if step > done]
+    step = (steps[0] if done >= 0 else steps[-1]) if steps else -1
+    # The choice of rank 0 counts for all ranks.
+    step = evaluator.device.ranks.exchange(step)[0]
+    return None if step < 0 else step
+
+
+def _evaluate(evaluator, find_checkpoint, done, step):
+    """Evaluates the newest usable checkpoint after the step `done`, up to `step`.
+
+    Returns:
+      bool, whether `step` is done: evaluated, or deleted by the training.
+    """
+    try:
+        found, path = find_checkpoint(limit=step)
+        if not path or found <= done:
+            return False
+        evaluator.evaluate(path, found)
+    except (UserError, ValueError, tf.errors.OpError):
+        is_there = step in checkpoints.steps(evaluator.model_dir)
+        if is_there or evaluator.device.num_ranks > 1:
+            raise
+        tf.logging.warning(
+            "--watch: the training has deleted step %d before it was evaluated; a "
+            "larger --keep_checkpoint_max keeps more",
+            step,
+        )
+    return True

@@ -25,6 +25,9 @@ class Evaluator:
     """Evaluates checkpoints of one model on one set of images, with all ranks.
 
     Use it as a context manager; its session stays open until the end.
+
+    Attributes:
+      device, model_dir, label_map: as given.
     """
 
     def __init__(
@@ -51,20 +54,16 @@ class Evaluator:
             0: all.
           label_map: categories.LabelMap of the model.
         """
-        self._device = device
-        self._params = params
-        self._model_dir = model_dir
-        self._folder = os.path.join(model_dir, "eval")
+        self.device, self.model_dir, self.label_map = device, model_dir, label_map
         self._coco_gt = coco_gt
         self._file_pattern = file_pattern
-        self._label_map = label_map
         num_annotated = len(coco_gt.getImgIds())
         # With --eval_samples, only the images that were predicted are judged. Without
         # it, an image without a record counts as one without detections.
         self._only_predicted = 0 < eval_samples < num_annotated
         # The images of this rank, rounded up; for the progress display and the log.
         self._expected = -(-(eval_samples or num_annotated) // device.num_ranks)
-        self._reader_params = {
+        reader_params = {
             "batch_size": batch_size,
             "eval_samples": eval_samples,
             "num_ranks": device.num_ranks,
@@ -77,7 +76,7 @@ class Evaluator:
         # Created here, because TF_CONFIG must not describe the ranks of a training.
         estimator = device.predictor(ssd_model.ssd_model_fn, model_dir, params)
         self._prediction = prediction.Prediction(
-            estimator, lambda: reader(self._reader_params)
+            estimator, lambda: reader(reader_params)
         )
         self._detector = None
 
@@ -105,13 +104,12 @@ class Evaluator:
           UserError: a record is broken, the json is of other images, or the results
             cannot be written.
         """
-        if self._device.rank == 0:
+        ranks, folder = self.device.ranks, os.path.join(self.model_dir, "eval")
+        if self.device.rank == 0:
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
-                atomic_file.check_folder(self._folder)
-        detections, sizes = self._detect(checkpoint_path)
-        is_stopped = self._device.ranks.is_stop_wanted
-        share = b"" if is_stopped else _pack(detections, sizes)
-        shares = self._device.ranks.gather(share)
+                atomic_file.check_folder(folder)
+        detections = self._detect(checkpoint_path)
+        shares = ranks.gather(b"" if ranks.is_stop_wanted else _pack(detections))
         if shares is None:
             tf.logging.info(
                 "%d images detected; rank 0 has the result", len(detections)
@@ -120,60 +118,43 @@ class Evaluator:
         if not all(shares):
             tf.logging.info("the evaluation of step %d is left out", step)
             return None
-        found, repeated_ids = self._merge(shares)
+        found = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
-        result = analysis.analyze(self._coco_gt, judgement)
-        summaries.write(
-            self._folder,
+        results = analysis.Results(
             step,
-            self._coco_gt,
-            judgement,
-            result,
+            self.model_dir,
             self._file_pattern,
-            repeated_ids,
+            judgement,
+            analysis.analyze(judgement),
         )
+        summaries.write(results)
         try:
             with as_user_error("--model_dir:"):
                 # The report shows the history.
-                history.add(self._folder, step, judgement.figures)
+                history.add(folder, step, judgement.figures)
             with as_user_error("--model_dir:", atomic_file.NotWritableError):
-                report.write(
-                    self._folder,
-                    step,
-                    self._coco_gt,
-                    judgement,
-                    result,
-                    self._model_dir,
-                    self._file_pattern,
-                    repeated_ids,
-                )
+                report.write(results)
         finally:
             # Logged last, even if the report fails.
             tf.logging.info("Eval results: %s", judgement.figures)
         return judgement.figures
 
     def _detect(self, checkpoint_path):
-        """Detects in the images of this rank.
-
-        Returns:
-          (detections, sizes): a list of coco_metric.Detections, and a list of the
-          (height, width) of each image in pixels.
-        """
+        """Returns a list with the coco_metric.Detections of each image of this rank."""
         # Not before the training's session, which determines the number of threads.
         self._detector = self._detector or postprocess.Detector()
-        detections, sizes = [], []
+        detections = []
         start = time.time()
         flag = f"--validation_file_pattern={self._file_pattern}"
         explaining = dataset_parser.explaining_undecodable_images(flag)
         with explaining, progress_bar(self._expected) as bar:
             for batch in self._prediction.batches(checkpoint_path):
-                if self._device.ranks.is_stop_wanted:
+                if self.device.ranks.is_stop_wanted:
                     break
                 predictions = self._detector(batch)
                 detections += [
-                    coco_metric.to_detections(p, self._label_map) for p in predictions
+                    coco_metric.to_detections(p, self.label_map) for p in predictions
                 ]
-                sizes += [tuple(p["raw_shape"][:2]) for p in predictions]
                 bar.update(len(predictions))
         speed = len(detections) / max(time.time() - start, 1e-9)
         tf.logging.info(
@@ -184,39 +165,36 @@ class Evaluator:
         )
         if self._bad_records.error:
             raise UserError(f"--validation_file_pattern: {self._bad_records.error}")
-        return detections, sizes
+        return detections
 
     def _merge(self, shares):
         """Joins the detections of all ranks; logs how they differ from coco_gt.
 
-        Returns (dict from image id to coco_metric.Detections, those of the image's last
-        record; set of the image ids that several records have).
+        Returns a dict from image id to coco_metric.Detections, those of the image's
+        last record.
 
         Raises:
           UserError: coco_gt contradicts more than half of the images.
         """
-        shares = [_unpack(share) for share in shares]
-        detections = [d for share, _ in shares for d in share]
-        sizes = [size for _, share in shares for size in share]
+        detections = [d for share in shares for d in _unpack(share)]
         found = {d.image_id: d for d in detections}
         counts = collections.Counter(d.image_id for d in detections)
-        repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
-        if repeated_ids:
+        if len(counts) < len(detections):
             tf.logging.warning(
                 "%d records have the image id of another one, and only the last of "
                 "each counts; the first such id is %d",
                 len(detections) - len(counts),
-                repeated_ids[0],
+                next(image_id for image_id, count in counts.items() if count > 1),
             )
-        image_ids = set(self._coco_gt.getImgIds())
         images = self._coco_gt.imgs
-        image_sizes = zip((d.image_id for d in detections), sizes)
-        contradictions = [
-            json_match.contradiction_of_size(image_id, size, images.get(image_id))
-            for image_id, size in sorted(image_sizes)
-        ]
-        json_match.check_all(contradictions)
-        missing = sorted(image_ids - set(found))
+        identities = sorted((d.image_id, d.height_width) for d in detections)
+        json_match.check_all(
+            [
+                json_match.contradiction_of_size(image_id, size, images.get(image_id))
+                for image_id, size in identities
+            ]
+        )
+        missing = sorted(set(images) - set(found))
         if missing and not self._only_predicted:
             tf.logging.warning(
                 "no record holds %d images of --val_json_file, which count as nothing "
@@ -224,30 +202,27 @@ class Evaluator:
                 len(missing),
                 missing[0],
             )
-        found = {i: d for i, d in found.items() if i in image_ids}
-        tf.logging.info("evaluated %d of %d images", len(found), len(image_ids))
-        return found, set(repeated_ids)
+        found = {i: d for i, d in found.items() if i in images}
+        tf.logging.info("evaluated %d of %d images", len(found), len(images))
+        return found
 
 
-def _pack(detections, sizes):
-    """Returns two lists, see Evaluator._detect, as bytes, for `_unpack`."""
-    file = io.BytesIO()
-    np.savez(
-        file,
-        ids=np.array([d.image_id for d in detections], np.int64),
-        counts=np.array([len(d.scores) for d in detections], np.int64),
-        sizes=np.array(sizes, np.int64).reshape(-1, 2),
-        **coco_metric.concatenate(detections)._asdict(),
-    )
+def _pack(detections):
+    """Returns a list of coco_metric.Detections as bytes, for `_unpack`."""
+    file, flat = io.BytesIO(), coco_metric.concatenate(detections)
+    heads = [(d.image_id, *d.height_width, len(d.scores)) for d in detections]
+    heads = np.array(heads, np.int64).reshape(-1, 4)
+    np.savez(file, heads, flat.boxes_xywh, flat.scores, flat.category_ids)
     return file.getvalue()
 
 
 def _unpack(payload):
-    """Returns the lists that were given to `_pack`."""
+    """Returns the list that was given to `_pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        ends = np.cumsum(arrays["counts"])[:-1]
-        names = coco_metric.Detections._fields[1:]
-        columns = [np.split(arrays[name], ends) for name in names]
-        rows = zip(arrays["ids"].tolist(), *columns)
-        detections = [coco_metric.Detections(*row) for row in rows]
-        return detections, list(map(tuple, arrays["sizes"].tolist()))
+        heads, *columns = (arrays[name] for name in arrays.files)
+    ends = np.cumsum(heads[:, 3])[:-1]
+    rows = zip(heads.tolist(), *(np.split(column, ends) for column in columns))
+    return [
+        coco_metric.Detections(image_id, *row, (height, width))
+        for (image_id, height, width, _), *row in rows
+    ]

@@ -11,24 +11,19 @@ import os
 from coco_metric import METRIC_NAMES
 from console import atomic_file, text_file
 
-FILE = "history.csv"
+_FILE = "history.csv"
 _HEADER = ",".join(["step"] + METRIC_NAMES)
 
 
 def read(folder):
-    """Reads the figures of all evaluated steps.
+    """Returns a dict from step, ascending, to dict from METRIC_NAMES to float.
 
-    Args:
-      folder: str, the folder "eval" of a training.
-
-    Returns:
-      dict from step, ascending, to dict from METRIC_NAMES to float; empty without the
-      file.
+    It is empty without the file. folder: str, the folder "eval" of a training.
 
     Raises:
       ValueError: one line; the file cannot be read, or is not a history.
     """
-    path = os.path.join(folder, FILE)
+    path = os.path.join(folder, _FILE)
     if not os.path.exists(path):
         return {}
     with text_file.naming(path):
@@ -46,20 +41,12 @@ def _parse(line):
 
 
 def add(folder, step, figures):
-    """Adds a row, or replaces the row of that step.
-
-    Args:
-      folder: str, the folder "eval" of a training.
-      step: int.
-      figures: dict from METRIC_NAMES to float.
+    """Adds a row of figures, see `read`, or replaces the row of that step.
 
     Raises:
       ValueError: see `read`; or the file cannot be written.
     """
-    history = read(folder)
-    history[step] = figures
-    lines = [_HEADER]
-    for row_step, row in sorted(history.items()):
-        lines.append(",".join(str(x) for x in [row_step, *map(row.get, METRIC_NAMES)]))
-    text = "\n".join(lines) + "\n"
-    atomic_file.write_atomically(os.path.join(folder, FILE), text.encode())
+    text = _HEADER + "\n"
+    for row_step, row in sorted({**read(folder), step: figures}.items()):
+        text += ",".join(str(x) for x in [row_step, *map(row.get, METRIC_NAMES)]) + "\n"
+    atomic_file.write_atomically(os.path.join(folder, _FILE), text.encode())

@@ -27,8 +27,7 @@ class Prediction:
 
         Args:
           estimator: tf.estimator.Estimator, see base.Device.predictor.
-          input_fn: function without arguments that returns a tf.data.Dataset, see
-            SSDInputReader for evaluation.
+          input_fn: function that returns a tf.data.Dataset of dataset_parser.
         """
         self._estimator = estimator
         self._input_fn = input_fn

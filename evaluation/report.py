@@ -27,65 +27,49 @@ from evaluation import history, plots, report_images, report_page
 _COLUMNS = ("id", "name", "AP", "AP50", "boxes", "detections")
 
 
-def write(
-    folder, step, coco_gt, judgement, result, model_dir, file_pattern, repeated_ids
-):
-    """Writes all files of one evaluation, and logs the table of categories.
-
-    Args:
-      folder: str; created if it is missing.
-      step: int, training step of the checkpoint.
-      coco_gt: pycocotools COCO, see coco_metric.create_coco.
-      judgement: coco_metric.Judgement.
-      result: analysis.Analysis of it.
-      model_dir: str, folder of the training's event files.
-      file_pattern: str, glob of the TFRecord files with the images.
-      repeated_ids: set of int, ids of images that are not to be shown.
+def write(results):
+    """Writes all files of analysis.Results, and logs the table of categories.
 
     Raises:
       atomic_file.NotWritableError: a file cannot be written.
     """
+    judgement, step = results.judgement, results.step
+    folder = os.path.join(results.model_dir, "eval")
     tf.logging.info("results by category:\n%s", category_table(judgement.categories))
 
     def save(name, content):
         atomic_file.write_atomically(os.path.join(folder, name), content)
 
     save(f"detections-{step}.json", _detections_json(judgement.detections))
-    save(f"metrics-{step}.json", _metrics_json(step, judgement, result))
+    save(f"metrics-{step}.json", _metrics_json(results))
     save(f"categories-{step}.csv", _categories_csv(judgement.categories))
-    pictures, svgs, curves, lacks = [], {}, {}, []
+    pictures, svgs, curves, lacks = [], {}, {}, ""
     try:
-        pictures = report_images.collect(
-            coco_gt, judgement, result, file_pattern, repeated_ids
-        )
-        svgs, curves = _plots(folder, model_dir, judgement, result)
-        if "Training loss" not in svgs:
-            lacks.append("the loss curve (no event file of a training in model_dir)")
+        pictures = report_images.collect(results)
+        svgs, curves = _plots(folder, results)
     except ImportError as error:
-        lacks.append(f"images or plots, which need Pillow and matplotlib ({error})")
-    content = report_page.Content(
-        step, model_dir, coco_gt, judgement, result, svgs, curves, pictures, lacks
-    )
-    page = report_page.render(content)
+        lacks = f"images or plots, which need Pillow and matplotlib ({error})"
+    page = report_page.render(results, svgs, curves, pictures, lacks)
     save(f"report-{step}.html", page.encode("utf-8", "replace"))
     tf.logging.info(
         "report of the evaluation: %s%s",
         os.path.join(folder, f"report-{step}.html"),
-        ", but without " + " and ".join(lacks) if lacks else "",
+        f", but without {lacks}" if lacks else "",
     )
 
 
-def _plots(folder, model_dir, judgement, result):
+def _plots(folder, results):
     """Returns the plots as SVG: a dict by title, and a dict of pairs by category id."""
-    curves, svgs = {}, {}
-    precision = dict(zip(result.category_ids, judgement.precision.transpose(2, 0, 1)))
-    for category in judgement.categories:
-        if category.boxes:
-            curves[category.id] = _curves(
-                result.curves[category.id], precision[category.id], category.name
-            )
-    if curves:
-        mean = np.mean([precision[category_id] for category_id in curves], axis=0)
+    judgement, result = results.judgement, results.analysis
+    columns = dict(zip(judgement.categories, judgement.precision.transpose(2, 0, 1)))
+    known = {c: precision for c, precision in columns.items() if c.boxes}
+    svgs = {}
+    curves = {
+        c.id: _curves(result.curves[c.id], precision, c.name)
+        for c, precision in known.items()
+    }
+    if known:
+        mean = np.mean(list(known.values()), axis=0)
         score, recall = _curves(result.overall, mean, "all categories")
         svgs["Precision, recall and F1 by score"] = score
         svgs["Precision by recall"] = recall
@@ -93,7 +77,7 @@ def _plots(folder, model_dir, judgement, result):
     figures = history.read(folder)
     if len(figures) > 1:
         svgs["AP over the training"] = plots.history(figures)
-    losses = plots.read_losses(model_dir)
+    losses = plots.read_losses(results.model_dir)
     if losses:
         svgs["Training loss"] = plots.losses(losses)
     return svgs, curves
@@ -104,11 +88,11 @@ def _curves(curve, precision, name):
 
 
 def category_table(categories):
-    """Returns the results of the categories as text, with two lines of head."""
-    width = max([len("category")] + [len(category.name) for category in categories])
+    """Returns the results of the categories with ground truth as text."""
+    known = [category for category in categories if category.boxes]
+    width = max([len("category")] + [len(category.name) for category in known])
     lines = [f"{'category':{width}}     AP   AP50   boxes  detections"]
-    lines.append("-" * len(lines[0]))
-    for category in categories:
+    for category in known:
         lines.append(
             f"{category.name:{width}}  {report_page.decimal(category.ap):>5}  "
             f"{report_page.decimal(category.ap50):>5}  {category.boxes:6}  "
@@ -132,16 +116,17 @@ def _detections_json(detections):
     return ("[" + ",\n".join(lines) + "]\n").encode()
 
 
-def _metrics_json(step, judgement, result):
+def _metrics_json(results):
     """Returns the figures by pycocotools' names; -1: no ground truth of that size."""
+    judgement = results.judgement
     metrics = {
-        "step": step,
+        "step": results.step,
         "images": len(judgement.image_ids),
         "detections": sum(len(d.scores) for d in judgement.detections.values()),
         "metrics": {
             name.split("/")[1]: figure for name, figure in judgement.figures.items()
         },
-        "best_score": result.best_score,
+        "best_score": results.analysis.best_score,
         "categories": [dict(zip(_COLUMNS, c)) for c in judgement.categories],
     }
     return (json.dumps(metrics, indent=1) + "\n").encode()

@@ -30,17 +30,12 @@ _LEAST_SCORE = 0.1
 
 
 class Counts(NamedTuple):
-    """How well the shown detections of one image match its ground truth.
-
-    Attributes:
-      right, false, missed: int.
-      surest: float, the highest score of a false detection, 0 if there is none.
-    """
+    """How well the shown detections of one image match its ground truth."""
 
     right: int
     false: int
     missed: int
-    surest: float
+    surest: float  # the highest score of a false detection, 0 if there is none
 
     @property
     def f1(self):
@@ -49,35 +44,22 @@ class Counts(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A detection or a ground truth box.
+    """A detection or a ground truth box."""
 
-    Attributes:
-      xywh: tuple of 4 float, in pixels of the picture.
-      category_id: int.
-      kind: int, see analysis; MISSED for every ground truth box.
-      score: float; of a ground truth box that of the detection that matches it, or 0.
-    """
-
-    xywh: tuple
+    xywh: list  # 4 float, in pixels of the picture
     category_id: int
-    kind: int
-    score: float
+    name: str  # of the category
+    kind: int  # see analysis; MISSED for every ground truth box
+    score: float  # of a ground truth box that of the detection that matches it, or 0
 
 
 class Picture(NamedTuple):
-    """An image of the report.
-
-    Attributes:
-      image_id: int.
-      jpeg: bytes.
-      size: (width, height) of the JPEG.
-      boxes: list of Box: ground truth, then detections, the best one last.
-    """
+    """An image of the report."""
 
     image_id: int
     jpeg: bytes
-    size: tuple
-    boxes: list
+    size: tuple  # (width, height) of the JPEG
+    boxes: list  # of Box: ground truth, then detections, the best one last
 
 
 # The orders that the reader can choose, by their names; the least key comes first.
@@ -90,9 +72,9 @@ ORDERS = {
 }
 
 
-def least_score(result):
+def least_score(results):
     """Returns the least score of the detections on the page, float."""
-    return min(_LEAST_SCORE, result.score)
+    return min(_LEAST_SCORE, results.analysis.score)
 
 
 def count(boxes, score):
@@ -103,31 +85,23 @@ def count(boxes, score):
     return Counts(len(shown) - len(false), len(false), missed, max(false, default=0.0))
 
 
-def collect(coco_gt, judgement, result, file_pattern, repeated_ids):
-    """Chooses and reads the images of the report.
+def collect(results):
+    """Chooses and reads the images of the report of analysis.Results.
 
-    Args:
-      coco_gt: pycocotools COCO, see coco_metric.create_coco.
-      judgement: coco_metric.Judgement.
-      result: analysis.Analysis of it.
-      file_pattern: str, glob of the TFRecord files with the images.
-      repeated_ids: set of int; these images are left out, because it is unknown which
-        of their records was evaluated.
-
-    Returns:
-      list of Picture, the worst first. Images that have neither ground truth nor shown
-      detections are left out, and so are images that Pillow cannot read.
+    Returns a list of Picture, the worst first. Images that have neither ground truth
+    nor shown detections are left out, and so are images that Pillow cannot read.
 
     Raises:
       ImportError: Pillow is not installed.
     """
-    boxes = {
-        image_id: boxes_of(coco_gt, judgement, result, image_id)
-        for image_id in judgement.detections
-        if image_id not in repeated_ids
-    }
-    chosen = _choose(boxes, result)
-    encoded = _read_images(file_pattern, chosen)
+    boxes = {i: boxes_of(results, i) for i in results.judgement.detections}
+    chosen = _choose(boxes, results.analysis)
+    encoded = {}
+    for image_id, content in read_records(results.file_pattern):
+        if image_id in chosen:
+            encoded.setdefault(image_id, content)
+        if len(encoded) == len(chosen):
+            break
     pictures, size = [], 0
     for image_id in chosen:
         shrunk = shrink(encoded.get(image_id, b""), boxes[image_id], _LONGER_SIDE)
@@ -137,43 +111,37 @@ def collect(coco_gt, judgement, result, file_pattern, repeated_ids):
         if size + len(jpeg) <= _MAX_BYTES:
             size += len(jpeg)
             pictures.append(Picture(image_id, jpeg, shrunk[0].size, shrunk[1]))
-    return sorted(pictures, key=lambda p: ORDERS["worst"](count(p.boxes, result.score)))
+    score = results.analysis.score
+    return sorted(pictures, key=lambda p: ORDERS["worst"](count(p.boxes, score)))
 
 
-def boxes_of(coco_gt, judgement, result, image_id):
+def boxes_of(results, image_id):
     """Returns a list of Box in pixels of the image: see Picture, and least_score."""
+    judgement = results.judgement
+    names = {category.id: category.name for category in judgement.categories}
     truth = [
-        Box(
-            tuple(annotation["bbox"]),
-            annotation["category_id"],
-            analysis.MISSED,
-            judgement.gt_scores[annotation["id"]],
-        )
-        for annotation in coco_gt.imgToAnns.get(image_id, ())
-        if annotation["id"] in judgement.gt_scores
+        (a["bbox"], a["category_id"], analysis.MISSED, judgement.gt_scores[a["id"]])
+        for a in judgement.coco_gt.imgToAnns.get(image_id, ())
+        if a["id"] in judgement.gt_scores
     ]
-    found, kinds = judgement.detections[image_id], result.kinds_of_image[image_id]
-    is_shown = (kinds != analysis.IGNORED) & (found.scores >= least_score(result))
+    found = judgement.detections[image_id]
+    kinds = results.analysis.kinds_of_image[image_id]
+    is_shown = (kinds != analysis.IGNORED) & (found.scores >= least_score(results))
     columns = (found.boxes_xywh, found.category_ids, kinds, found.scores)
-    rows = zip(*(column[is_shown][::-1].tolist() for column in columns))
-    return truth + [Box(tuple(xywh), *rest) for xywh, *rest in rows]
+    shown = zip(*(column[is_shown][::-1].tolist() for column in columns))
+    return [Box(xywh, c, names[c], *rest) for xywh, c, *rest in [*truth, *shown]]
 
 
 def _choose(boxes, result):
-    """Returns the ids of the images of the page, the most important first.
-
-    Args:
-      boxes: dict from image id to list of Box.
-    """
+    """Returns the ids of the most important images; boxes: dict from id to Boxes."""
     counts = _count_by_category(boxes, result.score)
-    overall = [
-        sorted(counts[None], key=lambda i, key=key: key(counts[None][i]))
-        for key in ORDERS.values()
-    ]
-    worst = [
-        sorted(counts[c], key=lambda i, c=c: ORDERS["worst"](counts[c][i]))
-        for c in result.curves
-    ]
+
+    def ordered(category_id, order):
+        counts_of_image = counts[category_id]
+        return sorted(counts_of_image, key=lambda i: ORDERS[order](counts_of_image[i]))
+
+    overall = [ordered(None, order) for order in ORDERS]
+    worst = [ordered(category_id, "worst") for category_id in result.curves]
     first = [image_ids[:_MAX_OF_ORDER] for image_ids in overall]
     chosen = dict.fromkeys([*_in_turn(first), *_in_turn(worst), *_in_turn(overall)])
     return list(chosen)[:_MAX_IMAGES]
@@ -203,17 +171,6 @@ def _in_turn(lists):
         yield from (entry for entry in row if entry is not None)
 
 
-def _read_images(file_pattern, image_ids):
-    """Returns a dict from image id to bytes, the JPEG or PNG of its first record."""
-    wanted, found = set(image_ids), {}
-    for image_id, encoded in read_records(file_pattern):
-        if image_id in wanted:
-            found.setdefault(image_id, encoded)
-        if len(found) == len(wanted):
-            break
-    return found
-
-
 def read_records(file_pattern):
     """Yields (image id, bytes of the JPEG or PNG) of each record of the files."""
     # The evaluation refuses broken records. Those it did not read, because of
@@ -228,15 +185,9 @@ def read_records(file_pattern):
 
 
 def shrink(encoded, boxes, longer_side):
-    """Decodes an image, and shrinks it with its boxes if it is larger.
+    """Decodes an image, and shrinks it with its list of Box if it is larger.
 
-    Args:
-      encoded: bytes of the image file.
-      boxes: list of Box, in pixels of the image.
-      longer_side: int, pixels.
-
-    Returns:
-      (image, boxes): PIL.Image.Image and list of Box; None if Pillow cannot read it.
+    Returns (PIL.Image.Image, list of Box), or None if Pillow cannot read the bytes.
 
     Raises:
       ImportError: Pillow is not installed.
@@ -250,7 +201,7 @@ def shrink(encoded, boxes, longer_side):
     former_side = max(image.size)
     image.thumbnail((longer_side, longer_side))
     scale = max(image.size) / former_side
-    return image, [b._replace(xywh=tuple(x * scale for x in b.xywh)) for b in boxes]
+    return image, [b._replace(xywh=[x * scale for x in b.xywh]) for b in boxes]
 
 
 def to_jpeg(image, quality):

@@ -14,7 +14,6 @@ import os
 import re
 import string
 import time
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +31,12 @@ KINDS = (
     "background",
     "missed",
 )
+# Objects that COCO's figures of this ending are for.
+_AREAS = {
+    "s": "small, below 32² pixels",
+    "m": "medium, 32² to 96² pixels",
+    "l": "large, above 96² pixels",
+}
 # The curves of each category are shown at once if there are not more.
 _MAX_OPEN = 6
 
@@ -40,42 +45,20 @@ class _Html(str):
     """Text that is HTML already and must not be escaped."""
 
 
-class Content(NamedTuple):
-    """What a page shows.
-
-    Attributes:
-      step: int, training step of the checkpoint.
-      model_dir: str.
-      coco_gt: pycocotools COCO, see coco_metric.create_coco.
-      judgement: coco_metric.Judgement.
-      result: analysis.Analysis of it.
-      plots: dict from title to SVG, see plots.py.
-      curves: dict from category id to the SVGs over the score and over recall.
-      pictures: list of report_images.Picture.
-      lacks: list of str, the parts that the page lacks, and why.
-    """
-
-    step: int
-    model_dir: str
-    coco_gt: object
-    judgement: object
-    result: analysis.Analysis
-    plots: dict
-    curves: dict
-    pictures: list
-    lacks: list
-
-
 def decimal(figure):
     """Formats a figure of 0..1 with three decimals; -1, no ground truth, as a dash."""
     return "-" if figure < 0 else f"{figure:.3f}"
 
 
-def render(content):
+def render(results, plots, curves, pictures, lacks):
     """Renders the page.
 
     Args:
-      content: Content.
+      results: analysis.Results.
+      plots: dict from title to SVG, see plots.py.
+      curves: dict from category id to the SVGs over the score and over recall.
+      pictures: list of report_images.Picture.
+      lacks: str, the parts that the page lacks, and why; "" for none.
 
     Returns:
       str, HTML.
@@ -87,44 +70,44 @@ def render(content):
     def repeat(part, entries):
         return _Html("".join(_fill(parts[part], entry) for entry in entries))
 
-    judgement, result = content.judgement, content.result
-    figures = {name.split("/")[1]: decimal(x) for name, x in judgement.figures.items()}
+    judgement, result = results.judgement, results.analysis
     ordered = sorted(judgement.categories, key=lambda c: (-c.ap, c.name))
     known = [c for c in ordered if c.boxes]
     unknown = [c for c in ordered if not c.boxes]
+    figures = [_figure(*item) for item in judgement.figures.items()]
     values = dict(
-        figures,
-        step=content.step,
-        model_dir=content.model_dir,
+        {figure["name"]: figure["value"] for figure in figures},
+        step=results.step,
+        model_dir=results.model_dir,
         time=time.strftime("%Y-%m-%d %H:%M %Z"),
         images=f"{len(judgement.image_ids):,}",
         boxes=f"{result.overall.boxes:,}",
         summary=_summary(result),
-        lacks=f"This page lacks {' and '.join(content.lacks)}."
-        if content.lacks
-        else "",
-        plots=repeat("plot", map(_plot, content.plots.items())),
+        lacks=lacks and f"This page lacks {lacks}.",
+        plots=repeat("plot", [dict(title=k, svg=_Html(x)) for k, x in plots.items()]),
         kinds=repeat("kind", _kinds(result)),
         matrix=_matrix(judgement, result),
-        confused=_confused(judgement, result),
         curves=repeat(
             "curve",
-            [dict(name=c.name, svg=_Html("".join(content.curves[c.id]))) for c in known]
-            if content.curves
-            else [],
+            [
+                dict(name=c.name, svg=_Html("".join(curves[c.id])))
+                for c in known
+                if c.id in curves
+            ],
         ),
-        curves_open=_Html("open" if len(known) <= _MAX_OPEN else ""),
+        curves_open="open" if len(known) <= _MAX_OPEN else "",
         categories=repeat("category", [_category(c, result) for c in known]),
-        unknown=repeat("category", [_category(c, result) for c in unknown]),
+        unknown=", ".join(c.name for c in unknown),
         num_unknown=len(unknown),
         unknown_hidden="" if unknown else "hidden",
-        options=repeat("option", [c._asdict() for c in sorted(known, key=_name)]),
-        data=_Html(json.dumps(_data(result))),
-        least_score=f"{report_images.least_score(result):.2f}",
-        shown=len(content.pictures),
-        pictures=repeat(
-            "picture", (_picture(p, content, repeat) for p in content.pictures)
+        options=repeat(
+            "option", [c._asdict() for c in sorted(known, key=lambda c: c.name)]
         ),
+        figures=repeat("figure", figures),
+        data=_Html(json.dumps(_data(result))),
+        least_score=f"{report_images.least_score(results):.2f}",
+        shown=len(pictures),
+        pictures=repeat("picture", (_picture(p, results, repeat) for p in pictures)),
         **_at_score(result.overall, result.score),
     )
     return _fill(_PART.sub("", page), values)
@@ -140,13 +123,18 @@ def _fill(template, values):
     )
 
 
-def _name(category):
-    return category.name
-
-
-def _plot(item):
-    title, svg = item
-    return {"title": title, "svg": _Html(svg)}
+def _figure(name, figure):
+    """Returns the values of a row of the table of COCO's figures."""
+    name = name.split("/")[1]
+    kind, part = name[:2], name[2:]
+    return {
+        "name": name,
+        "value": decimal(figure),
+        "average": {"AP": "precision", "AR": "recall"}[kind],
+        "iou": {"50": "0.50", "75": "0.75"}.get(part, "0.50 to 0.95"),
+        "objects": _AREAS.get(part, "all"),
+        "limit": part[3:] or "100",
+    }
 
 
 def _at_score(curve, score):
@@ -155,7 +143,6 @@ def _at_score(curve, score):
     figures = (curve.precision[at], curve.recall[at], curve.f1[at])
     return dict(
         score=f"{score:.2f}",
-        detections=f"{curve.detections[at]:,}",
         **{
             name: "-" if math.isnan(x) else f"{x:.2f}"
             for name, x in zip(("precision", "recall", "f1"), figures)
@@ -216,15 +203,11 @@ def _css(kind):
 def _matrix(judgement, result):
     """Returns the rows of the confusion matrix, of the categories that occur."""
     matrix = result.confusion
-    names = [c.name for c in judgement.categories]
+    names = [c.name for c in judgement.categories] + ["background"]
     used = np.flatnonzero((matrix.sum(axis=0) + matrix.sum(axis=1))[:-1]).tolist()
-    used.append(len(names))
-    head = "".join(
-        f"<th><span>{html.escape(name)}</span></th>"
-        for name in [names[k] for k in used[:-1]] + ["missed"]
-    )
+    used.append(len(names) - 1)
+    head = "".join(f"<th><span>{html.escape(names[k])}</span></th>" for k in used)
     rows = [f"<tr><td></td>{head}</tr>"]
-    names.append("background")
     for row in used:
         share = matrix[row] / max(matrix[row].sum(), 1)
         cells = [
@@ -238,34 +221,18 @@ def _matrix(judgement, result):
     return _Html("\n".join(rows))
 
 
-def _confused(judgement, result):
-    """Returns a sentence with the categories that are most often confused."""
-    matrix = result.confusion[:-1, :-1].copy()
-    np.fill_diagonal(matrix, 0)
-    pairs = np.argsort(-matrix, axis=None, kind="stable")[:6]
-    names = [category.name for category in judgement.categories]
-    texts = [
-        f"{names[row]} as {names[column]} ({matrix[row, column]})"
-        for row, column in zip(*np.unravel_index(pairs, matrix.shape))
-        if matrix[row, column]
-    ]
-    return f"Most often confused: {', '.join(texts)}." if texts else ""
-
-
 def _category(category, result):
-    curve = result.curves.get(category.id)
-    best = curve and curve.best_score
-    at = _at_score(curve, result.score) if curve else {}
+    """Returns the values of a row of the table of categories with ground truth."""
+    curve = result.curves[category.id]
+    best = curve.best_score
     return dict(
-        {"precision": "-", "recall": "-", "f1": "-"},
-        **at,
+        _at_score(curve, result.score),
         name=category.name,
         id=category.id,
         AP=decimal(category.ap),
         AP50=decimal(category.ap50),
-        percent=f"{100 * max(category.ap, 0):.1f}",
+        percent=f"{100 * category.ap:.1f}",
         boxes=f"{category.boxes:,}",
-        all_detections=f"{category.detections:,}",
         best=f"{best:.2f}" if best else "-",
     )
 
@@ -279,16 +246,15 @@ def _data(result):
     }
 
 
-def _picture(picture, content, repeat):
-    cats, score = content.coco_gt.cats, content.result.score
-    file_name = content.coco_gt.imgs[picture.image_id].get("file_name", "no file name")
+def _picture(picture, results, repeat):
+    score, images = results.analysis.score, results.judgement.coco_gt.imgs
+    file_name = images[picture.image_id].get("file_name", "no file name")
     counts = report_images.count(picture.boxes, score)
     width, height = picture.size
 
     def box(b):
         is_truth, is_shown = b.kind == analysis.MISSED, b.score >= score
         x, y, w, h = (f"{number:.1f}" for number in b.xywh)
-        name = str(cats[b.category_id].get("name", b.category_id))
         # Rounded down: the page must not show it at a higher score.
         shown_score = math.floor(b.score * 1e4) / 1e4
         text = "ground truth" if is_truth else f"{b.score:.2f}, {KINDS[b.kind]}"
@@ -297,7 +263,7 @@ def _picture(picture, content, repeat):
             "css": css + ("" if is_truth or is_shown else " hidden"),
             "category": b.category_id,
             "score": f"{shown_score:g}",
-            "title": f"{name} {text}",
+            "title": f"{b.name} {text}",
             **dict(x=x, y=y, width=w, height=h),
         }
 

@@ -42,13 +42,10 @@ class BatchPictures:
     # Without this, AutoGraph would convert the functions, which takes seconds.
     @tf.autograph.experimental.do_not_convert
     def watch(self, dataset):
-        """Returns a dataset of the same batches that draws some of them.
+        """Returns a tf.data.Dataset of the same training batches that draws some.
 
         The graph has the same operations whether batches are drawn or not, because the
         initial weights of a --seed depend on the number of operations before them.
-
-        Args:
-          dataset: tf.data.Dataset of training, see dataset_parser.SSDInputReader.
         """
         return dataset.enumerate().map(self._look).prefetch(1)
 

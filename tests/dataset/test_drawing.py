@@ -26,9 +26,10 @@ def test_a_box_is_an_outline_at_its_ltrb(picture):
 
 
 def test_later_boxes_lie_over_earlier_ones_and_boxes_are_clipped(picture):
-    boxes = [[-9, 310, -5, 320], [150, 100, 150, 100], [-40, -30, 500, 700]]
-    labels, colors = ["outside", "empty", ""], [RED, RED, GREEN]
-    drawn = drawing.draw(picture, boxes + boxes[-1:], labels + [""], colors + [RED])
+    boxes = [[-9, 310, -5, 320], [150, 100, 150, 100]] + [[-40, -30, 500, 700]] * 2
+    drawn = drawing.draw(
+        picture, boxes, ["outside", "empty", "", ""], [RED, RED, GREEN, RED]
+    )
     assert drawn.size == (300, 200)
     assert drawn.getpixel((0, 190)) == drawn.getpixel((299, 190)) == RED
 

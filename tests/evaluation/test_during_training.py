@@ -5,6 +5,7 @@
 import errno
 import json
 import os
+import pathlib
 import shutil
 import signal
 import sys
@@ -29,8 +30,11 @@ from trainer import checkpoints
 class ScriptedEvaluator:
     """Writes what an evaluation does; its APs are given."""
 
+    device, label_map = selection.create("cpu"), models.LABELS
+
     def __init__(self, folder, aps):
-        self._folder, self._aps = folder, iter(aps)
+        self.model_dir, self._aps = str(folder), iter(aps)
+        self._folder = folder / "eval"
 
     def evaluate(self, path, step):
         """Returns the figures of the next evaluation."""
@@ -54,14 +58,8 @@ def train(tmp_path):
     """
 
     def run(first, last, aps, stop_after=0, every=50):
-        evaluations = during_training.Evaluations(
-            ScriptedEvaluator(tmp_path / "eval", aps),
-            selection.create("cpu"),
-            str(tmp_path),
-            models.LABELS,
-            100,
-            stop_after,
-        )
+        evaluator = ScriptedEvaluator(tmp_path, aps)
+        evaluations = during_training.Evaluations(evaluator, 100, stop_after)
         evaluations.start(first)
         step = first
         # As trainer/saving.py does it.
@@ -77,14 +75,10 @@ def train(tmp_path):
 
 
 def test_evaluations_come_at_the_first_checkpoint_past_each_multiple(train):
-    assert train(0, 300, [0.1, 0.2, 0.3]) == (300, [100, 200, 300])
-
-
-def test_a_resumed_training_evaluates_what_was_left_out_and_nothing_twice(train):
-    # A signal left out that of step 200.
+    # A signal leaves out that of step 200, and the resumed training does it.
     assert train(0, 200, [0.1, None]) == (200, [100])
     assert train(200, 250, [0.2]) == (250, [100, 200])
-    assert train(250, 300, [0.3]) == (300, [100, 200, 300])
+    assert train(250, 330, [0.3], every=40) == (330, [100, 200, 330])
 
 
 def test_the_best_checkpoint_is_kept_whole_and_found_by_the_tools(train, tmp_path):
@@ -99,21 +93,17 @@ def test_the_best_checkpoint_is_kept_whole_and_found_by_the_tools(train, tmp_pat
         "model.ckpt-200.data-00000-of-00001",
         "model.ckpt-200.index",
     ]
+    # It stays when the original is saved again and deleted.
+    models.save(tmp_path / "model.ckpt-200", {"global_step": np.int64(7)})
+    for copy in tmp_path.glob("model.ckpt-200.*"):
+        copy.unlink()
+    path = str(folder / "model.ckpt-200")
+    assert checkpoints.read(path).get_tensor("global_step") == 200
     # TensorFlow finds it wherever the folder goes.
     folder.rename(tmp_path / "moved")
     latest = tf.train.latest_checkpoint(str(tmp_path / "moved"))
     assert latest == str(tmp_path / "moved" / "model.ckpt-200")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
-def test_a_checkpoint_that_is_saved_again_and_deleted_stays_in_best(train, tmp_path):
-    train(0, 100, [0.2])
-    path = str(tmp_path / "best" / "model.ckpt-100")
-    former = tf.train.load_checkpoint(path).get_tensor("global_step")
-    models.save(tmp_path / "model.ckpt-100", {"global_step": np.int64(7)})
-    for copy in tmp_path.glob("model.ckpt-100.*"):
-        copy.unlink()
-    assert checkpoints.read(path).get_tensor("global_step") == former == 100
 
 
 def test_a_folder_that_was_being_replaced_is_moved_back(train, tmp_path):
@@ -187,22 +177,22 @@ def data(tmp_path_factory):
     checkpoint = models.write_checkpoint(folder)
     paths = models.write_pictures(folder)
     found = models.evaluate(checkpoint, paths, folder)
-    rows, images, annotations = [], [], []
-    for number, (path, detection) in enumerate(zip(paths, found)):
-        ids = [models.LABELS.category_of_class(c) for c in detection["classes"][::2]]
-        boxes = np.clip(detection["boxes"][::2], 0, 1)
-        with open(path, "rb") as file:
-            rows.append(records.record(number, file.read(), boxes, ids))
-        height, width = models.SIZES[number]
-        images.append({"id": number, "height": height, "width": width})
-        for (ymin, xmin, ymax, xmax), category_id in zip(boxes.astype(float), ids):
-            box = [xmin * width, ymin * height, (xmax - xmin) * width]
-            entry = {"image_id": number, "category_id": category_id}
-            entry.update(id=len(annotations) + 1, bbox=box + [(ymax - ymin) * height])
-            annotations.append(entry)
+    annotations = models.annotations_of(found, first_id=1)
+    rows = [
+        records.record(
+            i,
+            pathlib.Path(path).read_bytes(),
+            np.clip(found[i]["boxes"][::2], 0, 1),
+            [a["category_id"] for a in annotations if a["image_id"] == i],
+        )
+        for i, path in enumerate(paths)
+    ]
     records.write(folder / "train", rows)
-    names = models.LABELS.entries()
-    dataset = {"images": images, "annotations": annotations, "categories": names}
+    dataset = {
+        "images": [{"id": i} for i in range(len(paths))],
+        "annotations": annotations,
+        "categories": models.LABELS.entries(),
+    }
     (folder / "val.json").write_text(json.dumps(dataset))
     return FLAGS + [
         f"--training_file_pattern={folder / 'train'}",

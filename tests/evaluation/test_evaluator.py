@@ -13,40 +13,18 @@ import threading
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from absl.testing import flagsaver
 
+import command_line
 import models
 import processes
 import records
-import ssd_main
-from evaluation import watch
+from evaluation import during_training
 from trainer import checkpoints, record_checks
 
 pytestmark = pytest.mark.slow
 
 # As the dataset names them; the model's label map has another name for 41.
 NAMES = {3: "bolt", 7: "nut", 20: "screw", 41: "ring <41>", 77: "unknown to the model"}
-
-
-def annotations_of(detections):
-    """Every other detection is right, and its object lies a little to the right.
-
-    The first annotation has id 0, which pycocotools cannot count.
-    """
-    annotations = []
-    for image_id, (found, size) in enumerate(zip(detections, models.SIZES)):
-        for box, number in list(zip(found["boxes"], found["classes"]))[::2]:
-            ymin, xmin, ymax, xmax = box.astype(float) * [*size, *size]
-            x = xmin + 0.01 * size[1]
-            annotations.append(
-                {
-                    "id": len(annotations),
-                    "image_id": image_id,
-                    "category_id": models.LABELS.category_of_class(number),
-                    "bbox": [x, ymin, xmax - xmin, ymax - ymin],
-                }
-            )
-    return annotations
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +39,8 @@ def data(tmp_path_factory):
     detections = models.evaluate(checkpoint, models.write_pictures(folder), folder)
     rows = list(tf.python_io.tf_record_iterator(str(folder / "val.tfrecord")))
     records.write(folder / "val.tfrecord", rows + rows[:1])
-    annotations = annotations_of(detections[:4])
+    # pycocotools cannot count an id 0.
+    annotations = models.annotations_of(detections[:4], first_id=0)
     annotations.append(dict(annotations[0], id=len(annotations), category_id=77))
     dataset = {
         "images": [{"id": i} for i in (0, 1, 2, 3, 8, 9, 10)],
@@ -87,14 +66,11 @@ def flags_of(folder, model_dir):
 
 
 @pytest.fixture
-def run(data, tmp_path, monkeypatch):
+def run(data, tmp_path):
     """Function of flags that evaluates in this process and returns the exit status."""
-    for name in ("RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE"):
-        monkeypatch.delenv(name, raising=False)
 
     def run(*flags, folder=data, model_dir=tmp_path):
-        with flagsaver.flagsaver():
-            return ssd_main.main(["x", *flags_of(folder, model_dir), *flags])
+        return command_line.run(*flags_of(folder, model_dir), *flags)
 
     return run
 
@@ -115,7 +91,7 @@ def test_one_and_two_ranks_evaluate_the_same(data, run, monkeypatch, caplog):
         r"1 categories with another name than in the label map \(category 41 is 'ring ",
         r"1 categories of the json's boxes that are .* \(category id 77, of 1 annotat",
         r"1 annotations with the id 0 \(annotation 0 of image ",
-        f"report of the evaluation: {data}/one/eval/report-12.html, but without the ",
+        f"report of the evaluation: {data}/one/eval/report-12.html\n",
     ):
         assert re.search(message, caplog.text), message
     assert "Eval results: {" in caplog.messages[-1]
@@ -129,8 +105,7 @@ def test_one_and_two_ranks_evaluate_the_same(data, run, monkeypatch, caplog):
     assert [c["name"] for c in metrics["categories"]] == list(NAMES.values())
     page = (folder / "report-12.html").read_text(encoding="utf-8")
     assert "ring &lt;41&gt;" in page and "ring <" not in page
-    # One of the four evaluated images has two records: which one was evaluated?
-    assert page.count("data:image/jpeg") == 3
+    assert page.count("data:image/jpeg") == 4
 
     path = data / "model" / "model.ckpt-12.index"
     command = [sys.executable, os.path.join(processes.ROOT, "ssd_main.py")]
@@ -158,10 +133,7 @@ def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
     (tmp_path / "one.json").write_text(json.dumps({"categories": one}))
     checkpoint, missing = f"--checkpoint_path={data / 'model'}", tmp_path / "x"
     for flags, message in (
-        (
-            [f"--checkpoint_path={tmp_path / 'x'}"],
-            f"--checkpoint_path: {tmp_path}/x is",
-        ),
+        ([f"--checkpoint_path={missing}"], f"--checkpoint_path: {missing} is"),
         ([checkpoint], f"--model_dir: {tmp_path}/eval cannot be "),
         ([f"--label_map={missing}"], f"--label_map: cannot read {missing}: "),
         (
@@ -174,6 +146,17 @@ def test_what_cannot_be_evaluated_is_one_line(data, run, tmp_path, capfd):
         errors = capfd.readouterr().err
         assert re.match("ssd_main.py: " + message, errors.splitlines()[-1]), errors
         assert "Restoring" not in errors and "Traceback" not in errors
+
+
+def changed_json(data, folder, change):
+    """Writes the json after a function has changed it; returns the flags for it."""
+    dataset = json.loads((data / "val.json").read_text(encoding="utf-8-sig"))
+    change(dataset)
+    (folder / "other.json").write_text(json.dumps(dataset))
+    return [
+        f"--checkpoint_path={data / 'model'}",
+        f"--val_json_file={folder / 'other.json'}",
+    ]
 
 
 def of_other_ids(dataset):
@@ -204,11 +187,7 @@ def of_larger_pictures(dataset):
 def test_a_json_of_other_images_gets_no_figures(
     data, run, tmp_path, monkeypatch, caplog, capfd, change, message
 ):
-    dataset = json.loads((data / "val.json").read_text(encoding="utf-8-sig"))
-    change(dataset)
-    (tmp_path / "other.json").write_text(json.dumps(dataset))
-    flags = [f"--checkpoint_path={data / 'model'}"]
-    flags.append(f"--val_json_file={tmp_path / 'other.json'}")
+    flags = changed_json(data, tmp_path, change)
     # The first records tell it before the start. The last record repeats the first.
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
@@ -217,26 +196,23 @@ def test_a_json_of_other_images_gets_no_figures(
     monkeypatch.setattr(record_checks, "compare_with_json", lambda *args: None)
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
-    assert re.search(
-        "--val_json_file contradicts [56] of 6 compared images: " + message, line
-    )
+    assert re.search("_file contradicts [56] of 6 compared images: " + message, line)
     assert "Eval results" not in caplog.text
 
 
 def test_a_few_images_of_another_size_are_told_before_the_figures(
     data, run, tmp_path, caplog
 ):
-    dataset = json.loads((data / "val.json").read_text(encoding="utf-8-sig"))
-    dataset["images"][1].update(height=333, width=251)
-    dataset["images"].append(dataset["images"][0])
-    box = dataset["annotations"][3]
-    x, y, width, height = box["bbox"]
-    turned = [x + width, y + height, -width, -height]
-    dataset["annotations"].append(dict(box, id=1000, bbox=turned))
-    dataset["annotations"][5]["area"] = 1e6
-    (tmp_path / "other.json").write_text(json.dumps(dataset))
-    flags = [f"--checkpoint_path={data / 'model'}"]
-    assert run(*flags, f"--val_json_file={tmp_path / 'other.json'}") == 0
+    def change(dataset):
+        dataset["images"][1].update(height=333, width=251)
+        dataset["images"].append(dataset["images"][0])
+        box = dataset["annotations"][3]
+        x, y, width, height = box["bbox"]
+        turned = [x + width, y + height, -width, -height]
+        dataset["annotations"].append(dict(box, id=1000, bbox=turned))
+        dataset["annotations"][5]["area"] = 1e6
+
+    assert run(*changed_json(data, tmp_path, change)) == 0
     for message in (
         "1 images of another size than stated (image 1: it has 250 x 333 pixels, 251 x "
         "333 in the json)",
@@ -272,7 +248,7 @@ def test_watching_evaluates_what_appears_and_survives_what_is_deleted(
                 file.rename(tmp_path / file.name.replace("-2.", "-3."))
 
     monkeypatch.setattr(checkpoints, "check_classes", check_classes)
-    monkeypatch.setattr(watch, "_SECONDS_BETWEEN_LOOKS", 0.2)
+    monkeypatch.setattr(during_training, "_SECONDS_BETWEEN_LOOKS", 0.2)
     appear(0)
     thread = threading.Thread(target=appear_later)
     thread.start()

@@ -26,19 +26,13 @@ def test_rows_are_added_in_the_order_of_steps_and_replaced(tmp_path):
     assert text.startswith(HEADER + "3,-1.0,-0.875,")
     row = "20,0.5,0.625,0.75,0.875,1.0,1.125,1.25,1.375,1.5,1.625,1.75,1.875"
     assert text.splitlines()[2] == row
-    assert [line.split(",")[:2] for line in text.splitlines()[1:]] == [
-        ["3", "-1.0"],
-        ["20", "0.5"],
-        ["100", "0.75"],
-    ]
-    expected = {3: figures(-1), 20: figures(0.5), 100: figures(0.75)}
-    assert history.read(str(tmp_path)) == expected
+    expected = [(3, figures(-1)), (20, figures(0.5)), (100, figures(0.75))]
+    assert list(history.read(str(tmp_path)).items()) == expected
 
 
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("", "its first line is not step,COCO/AP,"),
         ("step;COCO/AP\n", "its first line is not step,COCO/AP,"),
         (HEADER + "3,0.5\n", "the row '3,0.5' does not have 13 numbers; move it away"),
         (HEADER + "3" + ",x" * 12, "could not convert string to float: 'x'"),

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One session predicts with one checkpoint after another."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -28,7 +30,6 @@ def start():
 
     Its attribute graphs lists the graphs that were built.
     """
-    opened = []
 
     def model_fn(features, mode):
         start.graphs.append(tf.get_default_graph())
@@ -45,13 +46,12 @@ def start():
             dataset = tf.data.Dataset.from_tensor_slices({"source_id": ids})
             return dataset.batch(BATCH, drop_remainder=True)
 
-        opened.append(prediction.Prediction(tf.estimator.Estimator(model_fn), input_fn))
-        return opened[-1].__enter__()
+        estimator = tf.estimator.Estimator(model_fn)
+        return stack.enter_context(prediction.Prediction(estimator, input_fn))
 
     start.graphs = []
-    yield start
-    for one in opened:
-        one.__exit__()
+    with contextlib.ExitStack() as stack:
+        yield start
 
 
 def outputs(batches):

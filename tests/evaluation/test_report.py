@@ -4,7 +4,7 @@
 
 import base64
 import csv
-import html.parser
+import html
 import io
 import json
 import os
@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing import event_accumulator
 import coco_metric
 import records
 from dataset import categories
-from evaluation import analysis, first_images, report, summaries
+from evaluation import analysis, report, summaries
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -32,15 +32,17 @@ SIZES = {11: (120, 200), 12: (300, 150), 13: (90, 160), 14: (64, 48)}  # height,
 STEP = 500
 
 
-def make_json(path):
-    """Image 11 has two bolts, 12 a nut, 13 nothing, 14 a bolt and a crowd of nuts."""
-    boxes = [
-        (11, 4, [20, 30, 60, 50], 0),
-        (11, 4, [120, 30, 60, 50], 0),
-        (12, 7, [10, 100, 100, 150], 0),
-        (14, 4, [5, 5, 20, 30], 0),
-        (14, 7, [0, 0, 48, 64], 1),
-    ]
+# Image 11 has two bolts, 12 a nut, 13 nothing, 14 a bolt and a crowd of nuts.
+BOXES = [
+    (11, 4, [20, 30, 60, 50], 0),
+    (11, 4, [120, 30, 60, 50], 0),
+    (12, 7, [10, 100, 100, 150], 0),
+    (14, 4, [5, 5, 20, 30], 0),
+    (14, 7, [0, 0, 48, 64], 1),
+]
+
+
+def to_coco():
     names = ("image_id", "category_id", "bbox", "iscrowd")
     dataset = {
         "images": [
@@ -49,11 +51,11 @@ def make_json(path):
         ],
         "annotations": [
             dict(zip(names, values), id=number)
-            for number, values in enumerate(boxes, 1)
+            for number, values in enumerate(BOXES, 1)
         ],
         "categories": [{"id": i, "name": name} for i, name in NAMES.items()],
     }
-    path.write_text(json.dumps(dataset))
+    return coco_metric.to_coco(dataset)
 
 
 def make_records(path):
@@ -92,38 +94,41 @@ DETECTIONS = [
 
 
 class Written:
-    """Writes the report of some detections on the four images."""
+    """Writes the report of some detections on the four images.
 
-    def __init__(self, folder, detections, only_predicted=False):
-        self.folder, self.model_dir = folder / "eval", folder / "model <1>"
-        self.model_dir.mkdir()
+    The detections of another COCO are of images in a file "val" of the folder.
+    """
+
+    def __init__(self, folder, detections, only_predicted=False, coco=None):
+        model_dir = folder / "model <1>"
+        self.folder = model_dir / "eval"
+        model_dir.mkdir()
         with tf.Graph().as_default():
-            writer = tf.summary.FileWriter(str(self.model_dir))
+            writer = tf.summary.FileWriter(str(model_dir))
             for step, loss in ((1, 20.0), (101, 8.0)):
                 value = tf.Summary.Value(tag="loss", simple_value=loss)
                 writer.add_summary(tf.Summary(value=[value]), step)
             writer.close()
-        make_json(folder / "val.json")
-        make_records(folder / "val")
-        self.coco = coco_metric.create_coco(str(folder / "val.json"))
+        if not coco:
+            make_records(folder / "val")
         self.judgement = coco_metric.judge(
-            {d.image_id: d for d in detections}, self.coco, only_predicted
+            {d.image_id: d for d in detections}, coco or to_coco(), only_predicted
         )
-        self.result = analysis.analyze(self.coco, self.judgement)
-        os.remove(str(folder / "val.json"))
-        report.write(
-            str(self.folder),
+        self.results = analysis.Results(
             STEP,
-            self.coco,
-            self.judgement,
-            self.result,
-            str(self.model_dir),
+            str(model_dir),
             str(folder / "val*"),
-            set(),
+            self.judgement,
+            analysis.analyze(self.judgement),
         )
+        report.write(self.results)
+        self.page = self.read("report-500.html").decode()
 
     def read(self, name):
         return (self.folder / name).read_bytes()
+
+    def read_json(self, name):
+        return json.loads(self.read(name).decode())
 
 
 @pytest.fixture(scope="module")
@@ -131,117 +136,83 @@ def written(tmp_path_factory):
     return Written(tmp_path_factory.mktemp("report"), DETECTIONS)
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    return write_large(tmp_path_factory.mktemp("large"))
+def text_of(page):
+    """The text that a page shows, in one line."""
+    page = re.sub("<(style|script)>.*?</|<[^>]*>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(page).split())
 
 
-class Page(html.parser.HTMLParser):
-    """Texts, boxes of images, and what the page refers to."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.links, self.texts, self.boxes = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        self.links += [attrs[key] for key in ("src", "href") if key in attrs]
-        if tag == "figure":
-            self.boxes.append([])
-        elif tag == "rect" and "data-s" in attrs:
-            xywh = [float(attrs[key]) for key in ("x", "y", "width", "height")]
-            self.boxes[-1].append((attrs["class"], attrs["data-s"], xywh))
-
-    def handle_data(self, data):
-        self.texts.append(data.strip())
+def links_of(page):
+    return re.findall(r'(?:src|href)="([^"]*)"', page)
 
 
 def images_of(page):
     """Images embedded in a page, as Pillow's."""
-    links = [link for link in Page(page).links if link.startswith("data:image/")]
+    links = [link for link in links_of(page) if link.startswith("data:image/")]
     contents = [base64.b64decode(link.split(",", 1)[1]) for link in links]
     return [Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
 
 
-def test_all_files_are_there_and_nothing_else(written):
+def test_the_files_hold_detections_and_figures(written):
     names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
     assert set(os.listdir(str(written.folder))) == {*names, "report-500.html"}
-
-
-def test_detections_are_in_cocos_results_format(written):
-    results = json.loads(written.read("detections-500.json").decode())
-    assert results[1] == {
-        "image_id": 11,
-        "category_id": 4,
-        "bbox": [121, 31, 60, 50],
-        "score": 0.8,
+    detections = written.read_json("detections-500.json")
+    assert len(detections) == 4
+    assert detections[2] == {
+        **{"image_id": 11, "category_id": 7, "score": 0.123456},
+        "bbox": [0, 0, 9.98765, 9],
     }
-    assert results[2]["bbox"] == [0, 0, 9.98765, 9]
-    assert [type(results[0][key]) for key in ("image_id", "category_id")] == [int] * 2
-    assert len(results) == 4
-    # As COCO's server reads it.
-    loaded = written.coco.loadRes(str(written.folder / "detections-500.json"))
-    assert len(loaded.anns) == 4
-
-
-def test_metrics_are_the_figures(written):
-    metrics = json.loads(written.read("metrics-500.json").decode())
+    metrics = written.read_json("metrics-500.json")
     assert (metrics["step"], metrics["images"], metrics["detections"]) == (500, 4, 4)
     figures = written.judgement.figures
     assert metrics["metrics"] == {k.split("/")[1]: v for k, v in figures.items()}
-    assert len(metrics["metrics"]) == 12
     # From 0.71 to 0.8, two of four objects are found, and nothing is false.
     assert metrics["best_score"] == 0.76
-    bolt = metrics["categories"][0]
-    assert (bolt["id"], bolt["name"], bolt["boxes"]) == (4, "bolt", 3)
     # Two of three bolts, then a false one; COCO takes recall 0, 0.01, ... 0.66.
-    assert bolt["AP50"] == pytest.approx(67 / 101)
-
-
-def test_the_table_of_categories_is_a_file_and_text(written):
-    lines = written.read("categories-500.csv").decode().splitlines()
-    rows = list(csv.reader(lines))
+    bolt = metrics["categories"][0]
+    assert bolt.pop("AP") < bolt.pop("AP50") == pytest.approx(67 / 101)
+    assert bolt == {"id": 4, "name": "bolt", "boxes": 3, "detections": 3}
+    rows = list(csv.reader(written.read("categories-500.csv").decode().splitlines()))
     assert rows[0] == ["id", "name", "AP", "AP50", "boxes", "detections"]
     assert rows[1][3:] == [f"{67 / 101:.6f}", "3", "3"]
     assert rows[2] == ["7", NAMES[7], "0.000000", "0.000000", "1", "1"]
     assert rows[3] == ["9", "never seen", "", "", "0", "0"]
+    # The log lists only categories with ground truth.
     table = report.category_table(written.judgement.categories).splitlines()
-    assert table[2].split()[0] == "bolt"
-    assert table[2].split()[2:] == ["0.663", "3", "3"]
-    assert table[4].split() == ["never", "seen", "-", "-", "0", "0"]
-    assert len({len(line) for line in table}) == 1
+    assert len(table) == 3 and len({len(line) for line in table}) == 1
+    assert table[1].split()[0] == "bolt"
+    assert table[1].split()[2:] == ["0.663", "3", "3"]
 
 
 def test_the_page_needs_no_other_file_and_escapes_names(written):
-    text = written.read("report-500.html").decode()
-    page = Page(text)
-    assert all(re.match("data:image/jpeg|#m", link) for link in page.links)
-    assert "://" not in re.sub('base64,[^"]*', "", text) and "<link" not in text
-    assert NAMES[7] in page.texts and '<img src="x">' not in text
-    assert any("model <1>" in part for part in page.texts)
-    assert any("12 <b>.jpg" in part for part in page.texts)
-    ap = f"{written.judgement.figures['COCO/AP']:.3f}"
-    assert page.texts.count(ap) >= 2
+    page = written.page
+    assert all(re.match("data:image/jpeg|#m", link) for link in links_of(page))
+    assert "://" not in re.sub('base64,[^"]*', "", page) and "<link" not in page
+    assert '<img src="x">' not in page
+    for text in (NAMES[7], "model <1>", "12 <b>.jpg"):
+        assert text in text_of(page)
 
 
 def test_the_page_names_the_best_score_and_what_is_wrong(written):
-    page = Page(written.read("report-500.html").decode())
-    text = " ".join(filter(None, page.texts))
-    assert (
-        "F1 is best at score 0.76: 50% of the objects are found (recall), and " in text
-    )
-    assert "100% of the detections are right (precision)" in text
+    text = text_of(written.page)
     # AP50 is 67/101 for bolts and 0 for nuts. The bolt in place of the nut costs all of
     # the nuts' AP50. Next comes the bolt that nothing detects, with 34 of 101 places.
-    assert "cost most AP50 are wrong class (0.500) and missed (0.168)" in text
-    # The matrix: two bolts are found, a bolt and a nut are missed.
-    assert f"missed bolt 2 1 {NAMES[7]} 1 background" in text
-    assert "Categories without ground truth: 1" in text
+    for part in (
+        "F1 is best at score 0.76: 50% of the objects are found (recall), and 100% of "
+        "the detections are right (precision)",
+        "cost most AP50 are wrong class (0.500) and missed (0.168)",
+        # Two bolts are found, a bolt and a nut are not.
+        f"{NAMES[7]} background bolt 2 1 {NAMES[7]} 1 background Rows are the ground",
+        "Categories without ground truth: 1 never seen Curves",
+        "AP50 0.332 precision 0.50 all at most 100 AP75",
+        "ARmax10 0.317 recall 0.50 to 0.95 all at most 10 ARmax100",
+        "ARs 0.000 recall 0.50 to 0.95 small, below 32² pixels at most 100",
+    ):
+        assert part in text, part
 
 
 def test_worst_image_comes_first_with_its_boxes(written):
-    text = written.read("report-500.html").decode()
+    text = written.page
     # 13 has neither ground truth nor detections.
     assert re.findall(r'quiet">image (\d+), \d+ &lt;b&gt;', text) == ["12", "14", "11"]
     assert re.findall("<b>F1 (.*?)</b>", text) == [
@@ -249,25 +220,25 @@ def test_worst_image_comes_first_with_its_boxes(written):
         "0.00: 0 right, 0 false, 1 missed",
         "1.00: 2 right, 0 false, 0 missed",
     ]
-    assert Page(text).boxes == [
+    pattern = 'class="([a-z ]+)" data-c="[^"]*" data-s="([^"]*)" x="([^"]*)" '
+    figures = text.split("<figure>")[1:]
+    assert [re.findall(pattern, figure) for figure in figures] == [
         [
-            ("truth missed", "0", [10, 100, 100, 150]),
-            ("wrong hidden", "0.7", [10, 100, 100, 150]),
+            ("truth missed", "0", "10.0"),
+            ("wrong hidden", "0.7", "10.0"),
         ],
-        [("truth missed", "0", [5, 5, 20, 30])],
+        [("truth missed", "0", "5.0")],
         [
-            ("truth", "0.9", [20, 30, 60, 50]),
-            ("truth", "0.8", [120, 30, 60, 50]),
-            ("background hidden", "0.1234", [0, 0, 10, 9]),
-            ("right", "0.8", [121, 31, 60, 50]),
-            ("right", "0.9", [20, 30, 60, 50]),
+            ("truth", "0.9", "20.0"),
+            ("truth", "0.8", "120.0"),
+            ("background hidden", "0.1234", "0.0"),
+            ("right", "0.8", "121.0"),
+            ("right", "0.9", "20.0"),
         ],
     ]
-    assert [image.size for image in images_of(text)] == [
-        (150, 300),
-        (48, 64),
-        (200, 120),
-    ]
+    assert 'x="121.0" y="31.0" width="60.0" height="50.0"' in text
+    sizes = [(150, 300), (48, 64), (200, 120)]
+    assert [image.size for image in images_of(text)] == sizes
 
 
 @pytest.mark.parametrize(
@@ -280,14 +251,13 @@ def test_worst_image_comes_first_with_its_boxes(written):
 )
 def test_a_report_without_detections(tmp_path, detections, only_predicted, images, ap):
     result = Written(tmp_path, detections, only_predicted)
-    metrics = json.loads(result.read("metrics-500.json").decode())
+    metrics = result.read_json("metrics-500.json")
     assert (metrics["images"], metrics["metrics"]["AP"]) == (images, ap)
-    assert json.loads(result.read("detections-500.json").decode()) == []
-    page = result.read("report-500.html").decode()
-    assert (page.count(">-</td>") > 12) == (ap == -1)
-    assert images_of(page) == []
-    assert "No detection is right. This page counts from score 0.3." in page
     assert metrics["best_score"] is None
+    assert result.read_json("detections-500.json") == []
+    assert (result.page.count(">-</td>") >= 12) == (ap == -1)
+    assert images_of(result.page) == []
+    assert "No detection is right. This page counts from score 0.3." in result.page
 
 
 def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
@@ -295,12 +265,14 @@ def test_the_json_for_coco_has_the_figures_of_the_evaluation(tmp_path):
     scores = 1 - np.arange(1, 21) * 2.0**-24
     boxes = [[300, 200, 5, 5]] * 18 + [[20, 30, 60, 50], [120, 30, 60, 50.0625]]
     result = Written(tmp_path, [detections_of(11, boxes, scores, [4] * 20)])
-    found = result.coco.loadRes(json.loads(result.read("detections-500.json").decode()))
-    evaluation = COCOeval(result.coco, found, "bbox")
+    coco = result.judgement.coco_gt
+    # As COCO's server reads it.
+    found = coco.loadRes(str(result.folder / "detections-500.json"))
+    evaluation = COCOeval(coco, found, "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    metrics = json.loads(result.read("metrics-500.json").decode())["metrics"]
+    metrics = result.read_json("metrics-500.json")["metrics"]
     assert 0 < metrics["AP"] < 0.5
     assert list(metrics.values()) == evaluation.stats.tolist()
 
@@ -312,35 +284,28 @@ def test_without_matplotlib_and_pillow_the_rest_is_written(
         monkeypatch.setitem(sys.modules, name, None)
     caplog.set_level("INFO")
     result = Written(tmp_path, DETECTIONS)
-    pattern = str(tmp_path / "val*")
-    scores = result.judgement, result.result
-    summaries.write(str(tmp_path), 500, result.coco, *scores, pattern, set())
-    run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert run.Tags()["images"] == [] and "COCO/AP" in run.Tags()["scalars"]
     names = ["detections-500.json", "metrics-500.json", "categories-500.csv"]
     assert {*names, "report-500.html"} == set(os.listdir(str(result.folder)))
     lacks = r"images or plots, which need Pillow and matplotlib \(import of .+\)"
     assert re.search(f"report-500.html, but without {lacks}$", caplog.text, re.M)
-    page = result.read("report-500.html").decode()
-    assert re.search(f"This page lacks {lacks}\\.</p>", page)
-    assert Page(page).links == []
+    assert re.search(f"This page lacks {lacks}\\.</p>", result.page)
+    assert links_of(result.page) == []
+    summaries.write(result.results)
+    run = event_accumulator.EventAccumulator(str(result.folder)).Reload()
+    assert run.Tags()["images"] == [] and "COCO/AP" in run.Tags()["scalars"]
 
 
 def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
     written, tmp_path
 ):
-    pattern = str(written.model_dir.parent / "val*")
-    for step, score in ((500, written.result.score), (600, 0.3)):
+    for step, score in ((500, 0.76), (600, 0.3)):
+        changed = written.results.analysis._replace(score=score)
         summaries.write(
-            str(tmp_path),
-            step,
-            written.coco,
-            written.judgement,
-            written.result._replace(score=score),
-            pattern,
-            {14},
+            written.results._replace(
+                step=step, model_dir=str(tmp_path), analysis=changed
+            )
         )
-    run = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    run = event_accumulator.EventAccumulator(str(tmp_path / "eval")).Reload()
     figures = written.judgement.figures
     tags = list(figures) + ["category_AP/bolt", f"category_AP/{NAMES[7]}"]
     assert sorted(run.Tags()["scalars"]) == sorted(tags)
@@ -349,27 +314,22 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
     expected = pytest.approx(67 / 101 / 2)
     assert points == [(500, expected), (600, expected)]
     assert [p.value for p in run.Scalars(f"category_AP/{NAMES[7]}")] == [0, 0]
-    images = ["detections/11", "detections/12", "detections/13"]
+    images = [f"detections/{i}" for i in SIZES]
     assert sorted(run.Tags()["images"]) == images
-    for image in run.Images("detections/11"):
-        assert (image.width, image.height) == (200, 120)
-        drawn = Image.open(io.BytesIO(image.encoded_image_string))
-        for point, color in (
-            ((79, 60), first_images.RIGHT_COLOR),
-            ((180, 60), first_images.RIGHT_COLOR),
-            ((77, 60), first_images.FOUND_COLOR),
-        ):
+    colors = {
+        (11, (79, 60)): [summaries.RIGHT_COLOR] * 2,
+        (11, (180, 60)): [summaries.RIGHT_COLOR] * 2,
+        (11, (77, 60)): [summaries.FOUND_COLOR] * 2,
+        # The false detection is below the best score, and above the other one.
+        (12, (109, 180)): [summaries.MISSED_COLOR, summaries.FALSE_COLOR],
+        (12, (107, 180)): [summaries.MISSED_COLOR] * 2,
+        (12, (60, 60)): [(60, 60, 60)] * 2,
+    }
+    for (image_id, point), expected in colors.items():
+        for image, color in zip(run.Images(f"detections/{image_id}"), expected):
+            assert (image.height, image.width) == SIZES[image_id]
+            drawn = Image.open(io.BytesIO(image.encoded_image_string))
             # JPEG blurs colors over two pixels.
-            assert np.abs(np.array(drawn.getpixel(point)) - color).max() < 110
-    # The false detection is below the best score, and above the other one.
-    colors = (first_images.MISSED_COLOR, first_images.FALSE_COLOR)
-    for image, color_at_109 in zip(run.Images("detections/12"), colors):
-        drawn = Image.open(io.BytesIO(image.encoded_image_string))
-        for point, color in (
-            ((109, 180), color_at_109),
-            ((107, 180), first_images.MISSED_COLOR),
-            ((60, 60), (60, 60, 60)),
-        ):
             assert np.abs(np.array(drawn.getpixel(point)) - color).max() < 110
 
 
@@ -400,8 +360,7 @@ def in_browser(page, folder, script, width=1200):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1200, 390])
-def test_a_real_browser_shows_and_sorts_the_images(written, tmp_path, width):
+def test_a_real_browser_shows_and_sorts_the_images(written, tmp_path):
     # Sets the tools of the page, and returns the texts of the images that are shown.
     script = """
     function texts(order, category, score) {
@@ -417,8 +376,6 @@ def test_a_real_browser_shows_and_sorts_the_images(written, tmp_path, width):
         sizes: [...document.images].map(i => [i.naturalWidth, i.naturalHeight]),
         plots: [...document.querySelectorAll(".panel svg")].map(
           s => s.getBoundingClientRect().height),
-        width: innerWidth,
-        fits: document.documentElement.scrollWidth <= innerWidth,
         start: texts("worst", "", 0.76),
         best: texts("best", "", 0.5),
         surest: texts("surest", "", 0.1),
@@ -427,11 +384,8 @@ def test_a_real_browser_shows_and_sorts_the_images(written, tmp_path, width):
         shown: document.querySelectorAll(".frame rect:not(.hidden)").length,
       };
     }"""
-    page = written.read("report-500.html").decode()
-    found = in_browser(page, tmp_path, script, width)
+    found = in_browser(written.page, tmp_path, script)
     assert found["sizes"] == [[150, 300], [48, 64], [200, 120]]
-    assert found["width"] == width
-    assert found["fits"], "the page is wider than the window"
     # Three plots and the loss; two of each category.
     assert len(found["plots"]) == 8 and min(found["plots"]) > 100
     names = [f"image {i}, {i} <b>.jpg" for i in (11, 12, 14)]
@@ -453,8 +407,10 @@ def test_a_real_browser_shows_and_sorts_the_images(written, tmp_path, width):
     assert found["shown"] == 8
 
 
-def write_large(folder, num_images=150):
-    """Writes the report of COCO's 80 categories and pictures with much detail."""
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A page of COCO's 80 categories and pictures with much detail."""
+    folder, num_images = tmp_path_factory.mktemp("large"), 150
     random, names = np.random.RandomState(3), list(categories.COCO.names)
     pixels = random.randint(0, 256, [8, 30, 40, 3]).astype(np.uint8)
     pictures = [
@@ -462,55 +418,40 @@ def write_large(folder, num_images=150):
     ]
     made = [records.record(i, pictures[i % 8]) for i in range(num_images)]
     records.write(folder / "val", made)
-    boxes = np.concatenate(
-        [
-            random.uniform(0, 400, [num_images, 60, 2]),
-            np.full([num_images, 60, 2], 80.0),
-        ],
-        axis=2,
-    )
+    corners = random.uniform(0, 400, [num_images, 60, 2])
+    boxes = np.concatenate([corners, np.full_like(corners, 80)], axis=2)
+
+    def category_ids(image_id, number):
+        return [names[(image_id + k) % 80] for k in range(number)]
+
     # The first eight detections of an image are right.
     annotations = [
-        {"id": 8 * i + k, "image_id": i, "category_id": names[(i + k) % 80]}
+        dict(id=8 * i + k + 1, image_id=i, category_id=c, bbox=boxes[i, k].tolist())
         for i in range(num_images)
-        for k in range(8)
+        for k, c in enumerate(category_ids(i, 8))
     ]
-    for a in annotations:
-        a["bbox"] = boxes[a["image_id"], a["id"] % 8].tolist()
-        a["id"] += 1
     dataset = {
         "images": [{"id": i, "width": 640, "height": 480} for i in range(num_images)],
         "annotations": annotations,
         "categories": categories.COCO.entries(),
     }
-    coco = coco_metric.to_coco(dataset)
     scores = np.linspace(0.99, 0.1, 60)
-    found = {
-        i: detections_of(i, boxes[i], scores, [names[(i + k) % 80] for k in range(60)])
+    found = [
+        detections_of(i, boxes[i], scores, category_ids(i, 60))
         for i in range(num_images)
-    }
-    judgement = coco_metric.judge(found, coco)
-    report.write(
-        str(folder / "eval"),
-        1,
-        coco,
-        judgement,
-        analysis.analyze(coco, judgement),
-        str(folder),
-        str(folder / "val"),
-        set(),
-    )
-    return (folder / "eval" / "report-1.html").read_bytes()
+    ]
+    return Written(folder, found, coco=coco_metric.to_coco(dataset)).page
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 390])
 def test_a_page_of_80_categories_is_small_and_shown_at_once(large, tmp_path, width):
-    assert len(large) < 5_000_000
+    assert len(large.encode()) < 5_000_000
     script = """
     function look() {
       document.querySelectorAll("details").forEach(d => d.open = true);
       return {
+        width: innerWidth,
         fits: document.documentElement.scrollWidth <= innerWidth,
         plots: document.querySelectorAll(".panel svg").length,
         rows: document.querySelectorAll(".matrix tr").length,
@@ -518,10 +459,11 @@ def test_a_page_of_80_categories_is_small_and_shown_at_once(large, tmp_path, wid
         ms: performance.now(),
       };
     }"""
-    found = in_browser(large.decode(), tmp_path, script, width)
+    found = in_browser(large, tmp_path, script, width)
+    assert found["width"] == width
     assert found["fits"], "the page is wider than the window"
-    # Two plots of each category and of all, and the sizes.
-    assert found["plots"] == 2 * 80 + 3
+    # Two plots of each category and of all, the sizes and the loss.
+    assert found["plots"] == 2 * 80 + 4
     # The head, the categories and background.
     assert found["rows"] == 82
     assert 30 < found["images"] <= 100

@@ -3,6 +3,7 @@
 """An untrained model that detects some objects, and the evaluation's results for it."""
 
 import json
+import pathlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -67,11 +68,7 @@ def make(folder):
 
 
 def expected(folder):
-    """What the evaluation detects in the pictures that `make` wrote.
-
-    Returns:
-      dict from each picture's path to rows, see `to_rows`.
-    """
+    """Dict from the path of each picture of `make` to its detections, see `to_rows`."""
     return json.loads((folder / "expected.json").read_text())
 
 
@@ -88,11 +85,7 @@ def to_rows(detection, label_map=LABELS):
 
 
 def write_checkpoint(folder, label_map=LABELS, step=12):
-    """Writes model.ckpt-STEP with random weights, always the same.
-
-    Returns:
-      str, the prefix of its files.
-    """
+    """Writes model.ckpt-STEP with equal random weights; returns its prefix, str."""
     random = np.random.RandomState(7)
     with tf.Graph().as_default(), tf.Session() as session:
         ssd_architecture.ssd(
@@ -175,17 +168,39 @@ def write_pictures(folder):
     return paths
 
 
+def annotations_of(detections, first_id):
+    """Annotations of a json: every other detection, a little to the right of it.
+
+    Args:
+      detections: list of dict, see `evaluate`, of the images 0, 1, ...
+      first_id: int, the id of the first annotation.
+    """
+    annotations = []
+    for image_id, (found, size) in enumerate(zip(detections, SIZES)):
+        for box, number in list(zip(found["boxes"], found["classes"]))[::2]:
+            ymin, xmin, ymax, xmax = box.astype(float) * [*size, *size]
+            x = xmin + 0.01 * size[1]
+            annotations.append(
+                {
+                    "id": first_id + len(annotations),
+                    "image_id": image_id,
+                    "category_id": LABELS.category_of_class(number),
+                    "bbox": [x, ymin, xmax - xmin, ymax - ymin],
+                }
+            )
+    return annotations
+
+
 def evaluate(checkpoint_path, paths, folder, label_map=LABELS, batch_size=2):
     """Detects as --mode=eval does, from TFRecords, in float32.
 
     Returns:
       list of dict, see postprocess.Detector, one for each of paths.
     """
-    encoded = []
-    for path in paths:
-        with open(path, "rb") as file:
-            encoded.append(file.read())
-    rows = [records.record(i, content) for i, content in enumerate(encoded)]
+    rows = [
+        records.record(i, pathlib.Path(path).read_bytes())
+        for i, path in enumerate(paths)
+    ]
     records.write(folder / "val.tfrecord", rows)
     device = selection.create("cpu", base.Options("must_keep_origin_dtype"))
     reader = dataset_parser.SSDInputReader(str(folder / "val.tfrecord"), False)

@@ -10,7 +10,6 @@ import copy
 import json
 import os
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -19,15 +18,10 @@ import tensorflow.compat.v1 as tf
 import coco_metric
 import dataset_parser
 import records
-from dataset import augmentation, categories, coco_json, record_rules
-from dataset.bad_records import BadRecords
-
-sys.path.insert(
-    0, os.path.join(os.path.dirname(os.path.abspath(categories.__file__)), "tools")
-)
-
 from console.errors import UserError
 from conversion import annotations, pascal_voc
+from dataset import augmentation, categories, coco_json, record_rules
+from dataset.bad_records import BadRecords
 
 EXAMPLES = int(os.environ.get("SSD_FUZZ_EXAMPLES", "150"))
 GOOD = 20
@@ -55,9 +49,7 @@ def damaged(content, source):
             content[place:place] = content[place : place + source.randint(1, 40)]
         else:
             size = source.randint(1, 8)
-            content[place : place + size] = source.getrandbits(8 * size).to_bytes(
-                size, "big"
-            )
+            content[place : place + size] = bytes(source.choices(range(256), k=size))
     return bytes(content)
 
 

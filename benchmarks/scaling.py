@@ -45,6 +45,8 @@ def rate(num_ranks):
             f"--num_examples_per_epoch={FLAGS.batch_size * num_ranks * FLAGS.steps}",
             "--num_epochs=1",
             "--log_every_n_steps=1",
+            # Not while the speed is measured.
+            f"--save_checkpoints_steps={FLAGS.steps}",
         ]
         running = [
             subprocess.Popen(

@@ -160,7 +160,16 @@ def encode_labels(gt_boxes, gt_classes):
     rows, defaults = match(gt_boxes)
     classes = tf.gather(tf.cast(gt_classes, tf.int32), rows)
     default_boxes = tf.gather(tf.constant(DefaultBoxes()("ltrb")), defaults)
-    offsets = encode_offsets(tf.gather(gt_boxes, rows), default_boxes)
+    default_center, default_size = _center_and_size(default_boxes)
+    center, size = _center_and_size(tf.gather(gt_boxes, rows))
+    size_ratio = (size + EPSILON) / (default_size + EPSILON)
+    offsets = tf.concat(
+        [
+            CENTER_SCALE * (center - default_center) / (default_size + EPSILON),
+            SIZE_SCALE * tf.log(size_ratio),
+        ],
+        axis=1,
+    )
     index = tf.expand_dims(defaults, 1)
     return (
         tf.scatter_nd(index, classes, [NUM_DEFAULT_BOXES]),
@@ -169,30 +178,8 @@ def encode_labels(gt_boxes, gt_classes):
     )
 
 
-def encode_offsets(boxes, default_boxes):
-    """Expresses boxes relative to default boxes (the inverse of `decode_offsets`).
-
-    Args:
-      boxes: float32 [M, 4], ltrb, one per default box.
-      default_boxes: float32 [M, 4], ltrb.
-
-    Returns:
-      float32 [M, 4], offsets [y, x, h, w].
-    """
-    default_center, default_size = _center_and_size(default_boxes)
-    center, size = _center_and_size(boxes)
-    size_ratio = (size + EPSILON) / (default_size + EPSILON)
-    return tf.concat(
-        [
-            CENTER_SCALE * (center - default_center) / (default_size + EPSILON),
-            SIZE_SCALE * tf.log(size_ratio),
-        ],
-        axis=-1,
-    )
-
-
 def decode_offsets(offsets):
-    """Converts offsets to boxes (the inverse of `encode_offsets`).
+    """Converts offsets to boxes (the inverse of `encode_labels`).
 
     Args:
       offsets: float32 [..., N, 4], [y, x, h, w].

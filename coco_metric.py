@@ -141,8 +141,7 @@ def to_coco(dataset):
             f"{repeated[0]}; number all annotations from 1"
         )
     num_crowd = sum(annotation["iscrowd"] for annotation in annotations)
-    box_rules.check_any(dataset, faulty, num_crowd)
-    box_rules.check_units(dataset)
+    box_rules.check(dataset, faulty, num_crowd)
     coco = COCO()
     coco.dataset, coco.faulty = dataset, faulty
     with contextlib.redirect_stdout(io.StringIO()):

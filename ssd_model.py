@@ -184,14 +184,6 @@ def detection_loss(
     return class_loss + box_loss, class_loss, box_loss
 
 
-def weight_decay_loss(weight_decay):
-    """Computes the L2 loss of all trainable variables.
-
-    As in the published code, these include batch norm parameters and biases.
-    """
-    return weight_decay * tf.add_n([tf.nn.l2_loss(v) for v in tf.trainable_variables()])
-
-
 def ssd_model_fn(
     features,
     labels,
@@ -267,7 +259,9 @@ def _train_spec(class_outputs, box_outputs, labels, params, wrap_optimizer):
         params["negatives_per_positive"],
         params["huber_delta"],
     )
-    decay_loss = weight_decay_loss(params["weight_decay"])
+    # As in the published code, with the parameters of batch norm and the biases.
+    squares = [tf.nn.l2_loss(variable) for variable in tf.trainable_variables()]
+    decay_loss = params["weight_decay"] * tf.add_n(squares)
     loss += decay_loss
 
     global_step = tf.train.get_or_create_global_step()

@@ -84,9 +84,9 @@ def random_crop(boxes, classes, height_width):
     whole image. Otherwise it draws one minimum IoU and 50 windows, with sides uniform
     in 0.3..1 and a uniform position. It takes the last valid window: its aspect ratio
     is strictly within 1:2, its IoU with every box exceeds the minimum, and the center
-    of some box lies strictly inside. Windows consist of whole pixels. A minimum that no
-    window can exceed is never drawn: no round with it is accepted, so leaving it out
-    does not change the probabilities of the accepted windows.
+    of some box lies strictly inside. Windows consist of whole pixels. Minimums that are
+    out of reach for any window (_iou_bound) are not drawn. No round with them would be
+    accepted, so this does not change the probabilities of the accepted windows.
 
     Args:
       boxes: float32 [G, 4], ltrb, G at least 1.
@@ -100,59 +100,48 @@ def random_crop(boxes, classes, height_width):
       classes: int32 [G'].
     """
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    is_possible = MIN_IOUS < largest_min_iou(boxes, height_width)
+    is_possible = MIN_IOUS < _iou_bound(boxes, height_width)
     num_possible = tf.reduce_sum(tf.cast(is_possible, tf.int32))
 
     def draw(*unused):
         choice = tf.random_uniform([], maxval=num_possible + 1, dtype=tf.int32)
         return tf.cond(
             tf.equal(choice, num_possible),
-            lambda: (tf.constant(True), tf.constant(True), tf.constant(_WHOLE_IMAGE)),
+            lambda: (tf.constant(True), tf.constant(_WHOLE_IMAGE)),
             lambda: _draw_window(
                 boxes, centers, tf.gather(MIN_IOUS, choice), height_width
             ),
         )
 
-    _, is_whole, window = tf.while_loop(
-        lambda is_accepted, *unused: tf.logical_not(is_accepted),
+    _, window = tf.while_loop(
+        lambda is_accepted, unused: tf.logical_not(is_accepted),
         draw,
-        (tf.constant(False), tf.constant(False), tf.constant(_WHOLE_IMAGE)),
+        (tf.constant(False), tf.constant(_WHOLE_IMAGE)),
     )
+    is_whole = tf.reduce_all(tf.equal(window, _WHOLE_IMAGE))
     kept = tf.where(is_whole | _strictly_inside(centers, window))[:, 0]
     origin, size = tf.tile(window[:2], [2]), tf.tile(window[2:] - window[:2], [2])
     cropped = tf.clip_by_value((tf.gather(boxes, kept) - origin) / size, 0.0, 1.0)
     return window, cropped, tf.gather(classes, kept)
 
 
-def largest_min_iou(boxes, height_width):
-    """Returns a bound on the smallest IoU that a window has with the boxes.
+def _iou_bound(boxes, height_width):
+    """Returns a number that no window's IoU with the smallest box exceeds.
 
-    An IoU is at most the smaller area divided by the larger one. So the IoU of a window
-    with the smallest box is at most the area of that box divided by the area of the
-    smallest window. And the IoUs of a window with the smallest and the largest box are
-    not both above the square root of the ratio of the areas of these boxes.
-
-    Args:
-      boxes: float32 [G, 4], ltrb, G at least 1.
-      height_width: int32 [2], of the image.
-
-    Returns:
-      float32 scalar; every window of `random_crop` has an IoU below it with some box.
+    An IoU is at most the smaller area divided by the larger one, here the area of that
+    box divided by the area of the smallest window.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
-    areas = sides[:, 0] * sides[:, 1]
-    smallest, largest = tf.reduce_min(areas), tf.reduce_max(areas)
     # Rounding to whole pixels may shorten a side by one pixel.
     pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
     window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
+    bound = tf.reduce_min(sides[:, 0] * sides[:, 1]) / window * _ROUNDING
     # In an image of very few pixels a window may be empty, which sets no bound.
-    by_window = tf.where(window > 0.0, smallest / window, tf.ones([]))
-    by_largest = tf.sqrt(tf.div_no_nan(smallest, largest))
-    return tf.minimum(by_window, by_largest) * _ROUNDING
+    return tf.where(window > 0.0, bound, 1.0)
 
 
 def _draw_window(boxes, centers, min_iou, height_width):
-    """Returns (whether any window is valid, False for not whole, the last valid)."""
+    """Returns (whether any window is valid, the last valid one)."""
     size = tf.random_uniform([WINDOWS_PER_ROUND, 2], MIN_WINDOW_SIDE, 1.0)
     corner = tf.random_uniform([WINDOWS_PER_ROUND, 2]) * (1.0 - size)
     windows = tf.concat([corner, corner + size], axis=1)
@@ -166,7 +155,7 @@ def _draw_window(boxes, centers, min_iou, height_width):
     valid &= tf.reduce_all(overlaps, axis=1) & tf.reduce_any(inside, axis=1)
     numbers = tf.range(WINDOWS_PER_ROUND)
     last = tf.reduce_max(tf.where(valid, numbers, -tf.ones_like(numbers)))
-    return last >= 0, tf.constant(False), windows[tf.maximum(last, 0)]
+    return last >= 0, windows[tf.maximum(last, 0)]
 
 
 def _last_pixel(height_width):

@@ -162,16 +162,18 @@ def _complete_area(annotation, clipped):
     return LARGE_AREA if area > (width + 1) * (height + 1) else None
 
 
-def check_any(dataset, faulty, num_crowd=0):
-    """Checks that any box counts, if there are boxes.
+def check(dataset, faulty, num_crowd=0, may_reach_out=False):
+    """Checks that any box counts, and that boxes are [x, y, width, height] in pixels.
 
     Args:
       dataset: dict, after `sort_out`.
       faulty: dict, the result of `sort_out`.
       num_crowd: int, number of boxes that evaluation ignores.
+      may_reach_out: bool, whether any number of boxes may reach out of their images.
 
     Raises:
-      ValueError: one line; no box counts.
+      ValueError: one line; no box counts, although there are boxes, or they are
+        fractions of the image, or most reach out of it.
     """
     counts = {reason: len(faulty.get(reason, ())) for reason in LEFT_OUT}
     counts["crowd boxes, which evaluation ignores"] = num_crowd
@@ -180,21 +182,12 @@ def check_any(dataset, faulty, num_crowd=0):
         raise ValueError(
             f"no box counts: there are {reasons}; correct the boxes or their numbers"
         )
+    if dataset["annotations"]:
+        _check_units(dataset, may_reach_out)
 
 
-def check_units(dataset, may_reach_out=False):
-    """Checks that the boxes of a whole dataset are [x, y, width, height] in pixels.
-
-    Args:
-      dataset: dict, after `sort_out`.
-      may_reach_out: bool, whether any number of boxes may reach out of their images.
-
-    Raises:
-      ValueError: one line; they are fractions of the image, or most reach out of it.
-    """
+def _check_units(dataset, may_reach_out):
     boxes = [annotation["bbox"] for annotation in dataset["annotations"]]
-    if not boxes:
-        return
     x, y, width, height = np.array(boxes, np.float64).T
     ends = np.stack([x + width, y + height], axis=1)
     if ends.max() <= LARGEST_FRACTION:

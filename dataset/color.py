@@ -99,16 +99,7 @@ def _to_planes(images, batch):
 
 
 def _swap_if(condition, first, second):
-    """Exchanges two planes, or the rows [B, pixels] of two planes.
-
-    Args:
-      condition: bool scalar, or [B, 1].
-      first: float32, a plane.
-      second: float32, a plane.
-
-    Returns:
-      list of both.
-    """
+    """Exchanges two planes if a bool scalar is true, or their rows where [B, 1] is."""
     if condition.shape.ndims:
         rows = tf.squeeze(condition, 1)
         return [tf.where(rows, second, first), tf.where(rows, first, second)]

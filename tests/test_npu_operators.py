@@ -43,15 +43,15 @@ _ENGINE_OPERATORS = _SHAPE_OPERATORS | {
     "VariableV2",
 }
 
-# Operators that the list lacks although a card handles them, and why it does. The
-# published port for Ascend has the last two as well.
+# Operators that the list lacks although a card handles them. The published port for
+# Ascend has the last two as well.
 _EXCEPTIONS = {
-    ("SparseSoftmaxCrossEntropyWithLogits", "float32"): (
-        "a fusion pass of Huawei's library replaces it by OneHot and "
-        "SoftmaxCrossEntropyWithLogits"
-    ),
-    ("MaxPool", "float32"): "mixed precision casts its input to float16",
-    ("Conv2DBackpropFilter", "float32"): "mixed precision casts its input to float16",
+    # A fusion pass of Huawei's library replaces it by OneHot and
+    # SoftmaxCrossEntropyWithLogits.
+    ("SparseSoftmaxCrossEntropyWithLogits", "float32"),
+    # Mixed precision casts the input of these to float16.
+    ("MaxPool", "float32"),
+    ("Conv2DBackpropFilter", "float32"),
 }
 
 
@@ -64,27 +64,17 @@ def refused_operators(graph, fetches):
         initializers of variables do not.
 
     Returns:
-      dict from (operator, type of its first input) to str, the cards and node names.
+      dict from (operator, type of its first input) to the names of its nodes.
     """
-    folded = _folded(graph)
-    nodes = {}
-    for op in _dependencies(fetches) - folded:
-        if op.type not in _ENGINE_OPERATORS:
-            nodes.setdefault((op.type, _input_type(op)), []).append(op.name)
     refused = {}
-    for (operator, dtype), names in nodes.items():
-        cards = [card for card in _CARDS if not _has_kernel(card, operator, dtype)]
-        if cards:
-            refused[operator, dtype] = (
-                f"{operator} of {dtype}: not on the {' and '.join(cards)}: "
-                + ", ".join(sorted(names))
-            )
+    for op in _dependencies(fetches) - _folded(graph):
+        operator, dtype = op.type, _input_type(op)
+        types = [_AI_CORE_TYPES.get(operator, {}).get(card, []) for card in _CARDS]
+        if operator not in _ENGINE_OPERATORS and not all(
+            listed == _ANY_TYPE or dtype in listed for listed in types
+        ):
+            refused.setdefault((operator, dtype), []).append(op.name)
     return refused
-
-
-def _has_kernel(card, operator, dtype):
-    types = _AI_CORE_TYPES.get(operator, {}).get(card, [])
-    return types == _ANY_TYPE or dtype in types
 
 
 def _dependencies(fetches):
@@ -141,35 +131,6 @@ def _inputs(batch_size, color_on="host"):
     return features, labels
 
 
-def _check(refused, exceptions):
-    """Compares refused operators with the exceptions that the graph needs."""
-    lines = [text for key, text in sorted(refused.items()) if key not in exceptions]
-    assert not lines, "no AI Core kernel:\n" + "\n".join(lines)
-    unneeded = exceptions - set(refused)
-    assert not unneeded, f"remove these exceptions: {sorted(unneeded)}"
-
-
-@pytest.mark.parametrize(
-    "color_on, freeze",
-    [
-        ("host", "none"),
-        ("device", "none"),
-        pytest.param("host", "backbone", marks=pytest.mark.slow),
-        pytest.param("host", "all_but_heads", marks=pytest.mark.slow),
-    ],
-)
-def test_training_graph_has_kernels(graph, color_on, freeze):
-    features, labels = _inputs(batch_size=32, color_on=color_on)
-    model_fn = functools.partial(
-        ssd_model.ssd_model_fn, updates_batch_norm=freeze == "none"
-    )
-    spec = initial_weights.apply(model_fn, None, freeze)(
-        features, labels, tf.estimator.ModeKeys.TRAIN, ssd_model.DEFAULT_PARAMS
-    )
-    refused = refused_operators(graph, [spec.train_op, spec.loss])
-    _check(refused, set(_EXCEPTIONS))
-
-
 class _ScalingOptimizer(tf.train.Optimizer):
     """Scales as NPULossScaleOptimizer does; its check for overflow is the adapter's."""
 
@@ -190,17 +151,28 @@ class _ScalingOptimizer(tf.train.Optimizer):
         return self._optimizer.apply_gradients(*args, **kwargs)
 
 
-def test_training_graph_with_loss_scaling_has_kernels(graph):
-    features, labels = _inputs(batch_size=2)
-    spec = ssd_model.ssd_model_fn(
-        features,
-        labels,
-        tf.estimator.ModeKeys.TRAIN,
-        ssd_model.DEFAULT_PARAMS,
-        wrap_optimizer=_ScalingOptimizer,
+@pytest.mark.parametrize(
+    "color_on, freeze, wrap_optimizer",
+    [
+        ("host", "none", _ScalingOptimizer),
+        ("device", "none", None),
+        pytest.param("host", "backbone", None, marks=pytest.mark.slow),
+        pytest.param("host", "all_but_heads", None, marks=pytest.mark.slow),
+    ],
+)
+def test_training_graph_has_kernels(graph, color_on, freeze, wrap_optimizer):
+    features, labels = _inputs(batch_size=32, color_on=color_on)
+    model_fn = functools.partial(
+        ssd_model.ssd_model_fn,
+        wrap_optimizer=wrap_optimizer,
+        updates_batch_norm=freeze == "none",
+    )
+    spec = initial_weights.apply(model_fn, None, freeze)(
+        features, labels, tf.estimator.ModeKeys.TRAIN, ssd_model.DEFAULT_PARAMS
     )
     refused = refused_operators(graph, [spec.train_op, spec.loss])
-    _check(refused, set(_EXCEPTIONS))
+    # Fewer operators than these mean that an exception is not needed any more.
+    assert set(refused) == _EXCEPTIONS, refused
 
 
 def test_prediction_graph_has_kernels(graph):
@@ -209,7 +181,7 @@ def test_prediction_graph_has_kernels(graph):
         features, None, tf.estimator.ModeKeys.PREDICT, ssd_model.DEFAULT_PARAMS
     )
     refused = refused_operators(graph, list(spec.predictions.values()))
-    _check(refused, {("MaxPool", "float32")})
+    assert set(refused) == {("MaxPool", "float32")}, refused
 
 
 def test_the_colors_on_the_device_are_kept_in_float32(graph):
@@ -245,46 +217,26 @@ def _random_variable():
     return tf.get_variable("x", [2], initializer=tf.random_uniform_initializer())
 
 
-def _decrement():
-    variable = tf.get_variable(
-        "x", [], tf.int64, tf.zeros_initializer(), use_resource=True
-    )
-    return variable.assign_sub(1)
-
-
 @pytest.mark.parametrize(
     "build, expected",
     [
-        (lambda: tf.reduce_sum(tf.placeholder(tf.float32, [2])), None),
-        (lambda: tf.reduce_sum(tf.placeholder(tf.int32, [2])), ("Sum", "int32")),
-        (lambda: tf.reduce_sum(tf.constant([1, 2])), None),  # is folded
+        (lambda: tf.reduce_sum(tf.placeholder(tf.float32, [2])), []),
+        (lambda: tf.reduce_sum(tf.placeholder(tf.int32, [2])), [("Sum", "int32")]),
+        # The 910 lacks it, the 910B has it.
+        (
+            lambda: tf.math.is_finite(tf.placeholder(tf.float32, [2])),
+            [("IsFinite", "float32")],
+        ),
         # The result of a shape operator is a constant only if the shape is static.
-        (lambda: tf.reduce_sum(tf.shape(tf.placeholder(tf.float32, [2]))), None),
+        (lambda: tf.reduce_sum(tf.shape(tf.placeholder(tf.float32, [2]))), []),
         (
             lambda: tf.reduce_sum(tf.shape(tf.placeholder(tf.float32, [None]))),
-            ("Sum", "int32"),
+            [("Sum", "int32")],
         ),
         # Random numbers are not folded, although their shape is a constant.
-        (lambda: tf.random.uniform([2]), ("RandomUniform", "int32")),
-        (lambda: _random_variable() + 1.0, None),  # the initializer does not count
-        (_decrement, ("AssignSubVariableOp", "int64")),
+        (lambda: tf.random.uniform([2]), [("RandomUniform", "int32")]),
+        (lambda: _random_variable() + 1.0, []),  # the initializer does not count
     ],
 )
 def test_operators_without_kernel_are_refused(graph, build, expected):
-    refused = refused_operators(graph, [build()])
-    assert list(refused) == ([expected] if expected else [])
-
-
-def test_refusal_names_operator_type_cards_and_nodes(graph):
-    losses = tf.placeholder(tf.float32, [2], "losses")
-    total = tf.reduce_sum(tf.cast(losses, tf.int32), name="total")
-    finite = tf.math.is_finite(losses, name="finite")
-    refused = refused_operators(graph, [total, finite])
-    assert sorted(refused.values()) == [
-        "IsFinite of float32: not on the 910: finite",
-        "Sum of int32: not on the 910 and 910B: total",
-    ]
-    with pytest.raises(AssertionError, match="Sum of int32"):
-        _check(refused, {("IsFinite", "float32")})
-    with pytest.raises(AssertionError, match="remove these exceptions: .*MaxPool"):
-        _check(refused, set(refused) | {("MaxPool", "float32")})
+    assert list(refused_operators(graph, [build()])) == expected

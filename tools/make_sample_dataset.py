@@ -4,10 +4,10 @@
 
   python3 tools/make_sample_dataset.py --output_dir=sample_dataset
 
-writes JPEGs with one to four shapes on a soft background, their COCO jsons
-(instances_train2017.json, instances_val2017.json) and the TFRecords train2017-* and
-val2017-*. This takes a few seconds. Each shape stands for a category of COCO. The same
-flags give the same bytes.
+writes 400 training and 80 evaluation JPEGs with one to four shapes on a soft
+background, their COCO jsons (instances_train2017.json, instances_val2017.json) and the
+TFRecords train2017-* and val2017-*. This takes a few seconds. Each shape stands for a
+category of COCO. The pictures are the same each time.
 """
 
 import colorsys
@@ -29,9 +29,11 @@ from dataset import categories
 
 FLAGS = flags.FLAGS
 
-# File with the settings of the sample; written last.
-_MARKER = "sample.json"
-_SHARDS = {"train2017": 4, "val2017": 2}
+# For each split: its image ids, the seed of its pictures, and the number of shards.
+_SPLITS = {
+    "train2017": (range(1, 401), [0, 0], 4),
+    "val2017": (range(401, 481), [0, 1], 2),
+}
 _SMALLEST_SIDE, _LARGEST_SIDE = 240, 480
 _MAX_OBJECTS = 4
 # Relative to the shorter side of the picture.
@@ -41,34 +43,17 @@ _GAP = 6
 _TRIES = 50
 
 
-def _disc(y, x):
-    return y**2 + x**2 <= 1
-
-
-def _octagon(y, x):
-    return (abs(y) + abs(x) <= 1.414) & (abs(y) <= 1) & (abs(x) <= 1)
-
-
-def _triangle(y, x):
-    """The tip is at the top."""
-    return abs(x) <= (y + 1) / 2
-
-
 # COCO's category id: the shape, a mask over y and x in -1..1, and its hue in 0..1.
 SHAPES = {
-    13: (_octagon, 0.0),  # stop sign, red
-    37: (_disc, 0.15),  # sports ball, yellow
-    38: (_triangle, 0.6),  # kite, blue
+    13: (lambda y, x: abs(y) + abs(x) <= 1.414, 0.0),  # stop sign: a red octagon
+    37: (lambda y, x: y**2 + x**2 <= 1, 0.15),  # sports ball: a yellow disc
+    38: (lambda y, x: abs(x) <= (y + 1) / 2, 0.6),  # kite: a blue triangle
 }
 _HUE_SPREAD = 0.04
 
 
 def _define_flags():
     flags.DEFINE_string("output_dir", None, "Folder to create.")
-    flags.DEFINE_integer("num_train", 400, "Training pictures.", lower_bound=1)
-    flags.DEFINE_integer("num_val", 80, "Evaluation pictures.", lower_bound=1)
-    # NumPy's generator accepts no other seeds.
-    flags.DEFINE_integer("seed", 0, "Seed of the pictures.", 0, 2**32 - 1)
 
 
 def draw(random):
@@ -151,8 +136,9 @@ def _color(random, hue):
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def _make_split(folder, split, image_ids, seed):
+def _make_split(folder, split):
     """Draws the pictures of one split; writes them, their json and their TFRecords."""
+    image_ids, seed, num_shards = _SPLITS[split]
     image_dir = os.path.join(folder, "images", split)
     os.makedirs(image_dir)
     images, boxes = [], []
@@ -174,11 +160,10 @@ def _make_split(folder, split, image_ids, seed):
     }
     with open(os.path.join(folder, f"instances_{split}.json"), "w") as file:
         json.dump(dataset, file)
-    entries, counts = annotations.plan(dataset, image_dir)
+    entries, _ = annotations.plan(dataset, image_dir)
     prefix = os.path.join(folder, split)
-    shards.write(prefix, entries, categories.COCO.names, _SHARDS[split], workers=1)
+    shards.write(prefix, entries, categories.COCO.names, num_shards, workers=1)
     annotations.print_set(split, entries, {})
-    annotations.print_counts(counts)
 
 
 def main(_):
@@ -187,35 +172,18 @@ def main(_):
         raise UserError("--output_dir is missing")
     # The target of a link: a folder cannot be renamed to the name of a link.
     folder = os.path.realpath(FLAGS.output_dir)
-    settings = {name: FLAGS[name].value for name in ("num_train", "num_val", "seed")}
-    if os.path.isfile(folder) or os.path.isdir(folder) and os.listdir(folder):
-        _check_finished(folder, settings)
+    last_file = os.path.join(folder, "instances_val2017.json")
+    if os.path.exists(last_file):
+        print(f"the sample exists already: {folder}")
         return
     try:
         with new_folder.create("output_dir", folder) as partial:
-            first_val = FLAGS.num_train + 1
-            val_ids = range(first_val, first_val + FLAGS.num_val)
-            _make_split(partial, "train2017", range(1, first_val), [FLAGS.seed, 0])
-            _make_split(partial, "val2017", val_ids, [FLAGS.seed, 1])
-            with open(os.path.join(partial, _MARKER), "w") as file:
-                json.dump(settings, file)
+            for split in _SPLITS:
+                _make_split(partial, split)
     except UserError:
         # On a file system without locks, another rank may have created it meanwhile.
-        if not os.path.exists(os.path.join(folder, _MARKER)):
+        if not os.path.exists(last_file):
             raise
-
-
-def _check_finished(folder, settings):
-    try:
-        with open(os.path.join(folder, _MARKER)) as file:
-            is_same = json.load(file) == settings
-    except (OSError, ValueError):
-        is_same = False
-    if not is_same:
-        raise UserError(
-            f"--output_dir={folder} contains something else; choose another folder"
-        )
-    print(f"the sample exists already: {folder}")
 
 
 if __name__ == "__main__":

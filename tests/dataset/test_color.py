@@ -2,39 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ranges of the random colors, and the same values as TensorFlow's operations."""
 
-import colorsys
-
 import numpy as np
-import pytest
 import tensorflow.compat.v1 as tf
 
 import records
 from dataset import color
 
 
-def assert_uniform(values, low, high):
-    """Checks range, mean and spread of a uniform distribution, to 5 standard errors."""
-    values, width = np.asarray(values), high - low
-    assert values.min() >= low - 1e-3 and values.max() <= high + 1e-3
-    error = width / np.sqrt(12 * len(values))
-    assert abs(values.mean() - (low + high) / 2) < 5 * error
-    assert abs(values.std() - width / np.sqrt(12)) < 5 * error
-    assert values.min() < low + 0.05 * width and values.max() > high - 0.05 * width
-
-
-@pytest.fixture(scope="module")
-def distorted():
-    """Function that distorts one picture of 2 x 2 pixels a thousand times."""
-
-    def distort(rgb):
-        with tf.Graph().as_default():
-            image = tf.constant(np.broadcast_to(rgb, [2, 2, 3]) * 255, tf.float32)
-            dataset = tf.data.Dataset.range(1000).map(
-                lambda _: color.adjust_color(image, color.random_changes())
-            )
-            return np.array(records.elements(dataset))
-
-    return distort
+def test_the_changes_are_uniform_in_their_ranges():
+    with tf.Graph().as_default():
+        dataset = tf.data.Dataset.range(1000).map(lambda _: color.random_changes())
+        changes = np.array(records.elements(dataset))
+    lowest, highest = [-0.125, 0.5, 0.5, -0.05], [0.125, 1.5, 1.5, 0.05]
+    expected = np.linspace(lowest, highest, 1000)
+    # Kolmogorov and Smirnov: 2.6 is exceeded once in a million runs.
+    distance = np.abs(np.sort(changes, axis=0) - expected).max(axis=0)
+    assert (distance < 2.6 / np.sqrt(1000) * np.ptp(expected, axis=0)).all()
+    assert (changes >= lowest).all() and (changes <= highest).all()
 
 
 def test_colors_change_as_tensorflows_own_operations_change_them():
@@ -63,27 +47,6 @@ def test_colors_change_as_tensorflows_own_operations_change_them():
             np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=str(row))
 
 
-def test_brightness_moves_by_an_eighth(distorted):
-    # On an even gray nothing else has an effect.
-    images = distorted([0.5, 0.5, 0.5])
-    assert_uniform(images[:, 0, 0, 0] - 0.5, -0.125, 0.125)
-
-
-def test_contrast_scales_by_half_to_one_and_a_half(distorted):
-    # Rows of 0.45 and 0.55: their distance of 0.1 is scaled.
-    images = distorted([[[0.45] * 3], [[0.55] * 3]])
-    assert_uniform((images[:, 1, 0, 0] - images[:, 0, 0, 0]) / 0.1, 0.5, 1.5)
-
-
-def test_saturation_scales_by_half_to_one_and_a_half_and_hue_turns(distorted):
-    # Contrast leaves an even color alone. Brightness adds to all three channels, so
-    # that the largest minus the smallest stays 0.2, and saturation scales that.
-    colors = distorted([0.6, 0.4, 0.4])[:, 0, 0]
-    assert_uniform((colors.max(axis=1) - colors.min(axis=1)) / 0.2, 0.5, 1.5)
-    hues = np.array([colorsys.rgb_to_hsv(*rgb)[0] for rgb in colors])
-    assert_uniform((hues + 0.5) % 1 - 0.5, -0.05, 0.05)
-
-
 def test_colors_on_the_device_equal_those_on_the_host_but_for_rounding(graph):
     seed = np.random.randint(2**31)
     print("seed", seed)
@@ -96,21 +59,18 @@ def test_colors_on_the_device_equal_those_on_the_host_but_for_rounding(graph):
     changes[0, 3] = 0
     changes = changes.astype(np.float32)
     rounded = np.round(pixels)
-    images = tf.placeholder(tf.float32, [16, 30, 20, 3])
-    image, numbers = tf.placeholder(tf.float32, [30, 20, 3]), tf.placeholder(tf.float32)
-    on_device, on_host = (
-        color.adjust_color(images, changes),
-        color.adjust_color(image, tf.reshape(numbers, [4])),
-    )
+
+    def on_host(images):
+        pairs = tf.constant(images), tf.constant(changes)
+        return tf.map_fn(lambda x: color.adjust_color(*x), pairs, dtype=tf.float32)
+
+    on_device = color.adjust_color(tf.constant(rounded), tf.constant(changes))
     with tf.Session() as session:
-        found = session.run(on_device, {images: rounded})
-
-        def host(batch):
-            feeds = [{image: x, numbers: y} for x, y in zip(batch, changes)]
-            return np.array([session.run(on_host, feed) for feed in feeds])
-
-        np.testing.assert_allclose(found, host(rounded), atol=1e-5)
-        # Contrast and saturation each enlarge half a level by up to 1.5, saturation
-        # twice: it moves the channel and the smallest one.
-        limit = 0.5 / 255 * 1.5 * (1 + 2 * 1.5)
-        np.testing.assert_allclose(found, host(pixels), atol=limit)
+        found, expected, unrounded = session.run(
+            [on_device, on_host(rounded), on_host(pixels)]
+        )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # Contrast and saturation each enlarge half a level by up to 1.5, saturation
+    # twice: it moves the channel and the smallest one.
+    limit = 0.5 / 255 * 1.5 * (1 + 2 * 1.5)
+    np.testing.assert_allclose(found, unrounded, atol=limit)

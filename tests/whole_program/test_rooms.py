@@ -5,8 +5,6 @@
 import ast
 import pathlib
 
-import pytest
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # README's table of rooms, from the top; folders of tools/ count as tools.
 ROOMS = (
@@ -40,21 +38,15 @@ def room_of(module):
     return first if first in ROOMS else None
 
 
-@pytest.mark.parametrize(
-    "path", files_of_the_rooms(), ids=lambda path: path.relative_to(ROOT).as_posix()
-)
-def test_a_file_imports_from_rooms_above_its_own_only(path):
-    own = path.relative_to(ROOT).parts[0].replace(".py", "")
-    for module in imported_modules(path):
-        room = room_of(module)
-        assert not room or ROOMS.index(room) <= ROOMS.index(own), f"imports {module}"
-
-
-def test_no_files_of_a_room_import_each_other_in_a_circle():
+def test_files_import_from_rooms_above_their_own_and_never_in_a_circle():
     graph = {}
     for path in files_of_the_rooms():
+        own = path.relative_to(ROOT).parts[0].replace(".py", "")
+        modules = set(imported_modules(path))
+        for room in filter(None, map(room_of, modules)):
+            assert ROOMS.index(room) <= ROOMS.index(own), f"{path} imports from {room}"
         name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        graph[name.replace("tools.", "")] = set(imported_modules(path))
+        graph[name.replace("tools.", "")] = modules
     while True:
         leaves = {name for name, targets in graph.items() if not targets & set(graph)}
         if not leaves:

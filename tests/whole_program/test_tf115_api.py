@@ -24,14 +24,9 @@ _NPU_MODULE = "devices/npu.py"
 
 
 def find_problems(source, path):
-    """Finds the lines that TensorFlow 1.15 or Python 3.7 cannot run.
+    """Returns the lines that 1.15 or Python 3.7 cannot run: "path:line: what is wrong".
 
-    Args:
-      source: str, Python code.
-      path: str, path of the file relative to the project.
-
-    Returns:
-      list of str, "path:line: what is wrong".
+    path is relative to the project.
     """
     # Python 3.7 itself has no feature_version and does not need it.
     version = {} if sys.version_info < (3, 8) else {"feature_version": (3, 7)}
@@ -39,44 +34,31 @@ def find_problems(source, path):
         tree = ast.parse(source, path, **version)
     except SyntaxError as error:
         return [f"{path}:{error.lineno}: not Python 3.7: {error.msg}"]
-    problems = []
+    found = []
     for node in ast.walk(tree):
-        for text in _import_problems(node, path):
-            problems.append(f"{path}:{node.lineno}: {text}")
+        found += [(node, text) for text in _import_problems(node, path)]
     for node, name in _tensorflow_names(tree):
         if resolve(name) is None:
-            problems.append(f"{path}:{node.lineno}: 1.15 has no {name}")
+            found.append((node, f"1.15 has no {name}"))
     for node, name, keyword in _tensorflow_keywords(tree):
         if not _takes(resolve(name), keyword):
-            problems.append(f"{path}:{node.lineno}: 1.15's {name} takes no {keyword}=")
-    return problems
+            found.append((node, f"1.15's {name} takes no {keyword}="))
+    return [f"{path}:{node.lineno}: {text}" for node, text in found]
 
 
 def _import_problems(node, path):
-    for name, alias in _imports(node):
+    names = []
+    if isinstance(node, ast.Import):
+        names = [(alias.name, alias.asname) for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [(f"{node.module}.{alias.name}", None) for alias in node.names]
+    for name, alias in names:
         package = name.split(".")[0]
         if package == "tensorflow" and (name, alias) != ("tensorflow.compat.v1", "tf"):
             yield f"{name}: write import tensorflow.compat.v1 as tf"
-        is_test = path.startswith("tests/")
-        if package in _NPU_PACKAGES and path != _NPU_MODULE and not is_test:
+        is_allowed = path == _NPU_MODULE or path.startswith("tests/")
+        if package in _NPU_PACKAGES and not is_allowed:
             yield f"{name}: only {_NPU_MODULE} may import it"
-
-
-def _imports(node):
-    """(module, alias) pairs of a node that imports modules in any way."""
-    if isinstance(node, ast.Import):
-        return [(alias.name, alias.asname) for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [(f"{node.module}.{alias.name}", None) for alias in node.names]
-    is_call = isinstance(node, ast.Call)
-    if is_call and _last_name(node.func) in ("import_module", "__import__"):
-        constants = [child for child in ast.walk(node) if hasattr(child, "s")]
-        return [(child.s, None) for child in constants if isinstance(child.s, str)]
-    return []
-
-
-def _last_name(node):
-    return getattr(node, "attr", getattr(node, "id", None))
 
 
 def _chain(node):
@@ -105,21 +87,15 @@ def _tensorflow_keywords(tree):
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        function = node.func
-        if _last_name(function) == "partial" and node.args:
-            function = node.args[0]
-        name = _chain(function)
+        is_partial = getattr(node.func, "attr", None) == "partial"
+        name = _chain(node.args[0] if is_partial else node.func)
         for keyword in node.keywords:
             if name and keyword.arg:
                 yield node, name, keyword.arg
 
 
 def resolve(name):
-    """Looks up a name such as "tf.nn.relu" in 1.15.
-
-    Returns:
-      str, "value" or a signature; None if 1.15 lacks the name.
-    """
+    """Returns "value" or the signature of a name in 1.15; None if 1.15 lacks it."""
     node = _API
     for part in name.split(".")[1:]:
         own = node.get("", "") if isinstance(node, dict) else node
@@ -150,9 +126,9 @@ def _sources():
 
 
 def test_the_sources_use_only_what_tensorflow_1_15_has():
-    problems = [
-        text for path, source in _sources() for text in find_problems(source, path)
-    ]
+    sources = dict(_sources())
+    assert {"devices/npu.py", "tools/detection/exporter.py"} <= set(sources)
+    problems = [text for path in sources for text in find_problems(sources[path], path)]
     assert not problems, "\n" + "\n".join(problems)
 
 
@@ -168,77 +144,20 @@ def test_the_sources_use_only_what_the_installed_tensorflow_has():
     assert not missing, "\n".join(missing)
 
 
-def test_sources_of_all_folders_are_read():
-    paths = {path for path, _ in _sources()}
-    assert {"ssd_main.py", "tools/detect.py", "tools/detection/exporter.py"} <= paths
-    assert {"devices/npu.py", "tests/whole_program/test_tf115_api.py"} <= paths
-
-
 @pytest.mark.parametrize(
     "line, problem",
     [
         ("tf.nn.gelu(x)", "1.15 has no tf.nn.gelu"),
-        ("tf.numpy.abs(x)", "1.15 has no tf.numpy.abs"),
-        ("tf.contrib.layers.conv2d(x)", "1.15 has no tf.contrib.layers.conv2d"),
         ("tf.nn.relu.x", "1.15 has no tf.nn.relu.x"),
-        ("tf.data.Dataset.random", "1.15 has no tf.data.Dataset.random"),
         ("tf.data.Dataset.random(1).map(f)", "1.15 has no tf.data.Dataset.random"),
-        (
-            "tf.data.TFRecordDataset(files, name='x')",
-            "1.15's tf.data.TFRecordDataset takes no name=",
-        ),
-        (
-            "functools.partial(tf.nn.relu, slope=1)",
-            "1.15's tf.nn.relu takes no slope=",
-        ),
-        (
-            "import tensorflow as tf",
-            "tensorflow: write import tensorflow.compat.v1 as tf",
-        ),
-        (
-            "from tensorflow.compat import v1",
-            "tensorflow.compat.v1: write import tensorflow.compat.v1 as tf",
-        ),
-        (
-            "from tensorflow.python.ops import nn_ops",
-            "tensorflow.python.ops.nn_ops: write import tensorflow.compat.v1 as tf",
-        ),
-        (
-            "from npu_bridge.estimator import npu_ops",
-            "npu_bridge.estimator.npu_ops: only devices/npu.py may import it",
-        ),
-        (
-            "importlib.import_module('npu_device.compat')",
-            "npu_device.compat: only devices/npu.py may import it",
-        ),
+        ("tf.data.TFRecordDataset(files, name='x')", "1.15's tf.data.TFRecordDataset "),
+        ("functools.partial(tf.nn.relu, slope=1)", "1.15's tf.nn.relu takes no slope="),
+        ("import tensorflow as tf", "tensorflow: write import tensorflow.compat.v1 "),
+        ("from tensorflow.python.ops import nn_ops", "tensorflow.python.ops.nn_ops: "),
+        ("from npu_bridge import npu_ops", "npu_bridge.npu_ops: only devices/npu.py"),
         ("if (n := f()): pass", "not Python 3.7"),
-        ("def f(a, /): pass", "not Python 3.7"),
     ],
 )
 def test_a_bad_line_is_found(line, problem):
     (found,) = find_problems("\n" + line, "tools/example.py")
     assert found.startswith("tools/example.py:2: " + problem)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "import tensorflow.compat.v1 as tf",
-        "tf.nn.conv2d(x, filters=f, strides=s, padding='SAME')",
-        "tf.train.Feature(int64_list=tf.train.Int64List(value=[1]))",
-        "tf.train.Example.FromString(record)",
-        "tf.float32.as_numpy_dtype",
-        "tf.layers.Conv2D.call",
-        "tf.nn.relu.__name__",
-        "tf.data.TFRecordDataset(files).map(f, deterministic=True).ragged_batch(2)",
-        "tf.nn.relu(x, **options)",
-        "other.tf.nn.gelu(x, slope=1)",
-    ],
-)
-def test_a_good_line_passes(line):
-    assert find_problems(line, "tools/example.py") == []
-
-
-@pytest.mark.parametrize("path", ["devices/npu.py", "tests/test_example.py"])
-def test_the_npu_module_and_tests_may_import_npu_packages(path):
-    assert find_problems("import npu_bridge", path) == []

@@ -100,9 +100,8 @@ def _read_boxes(dataset, images, flag, is_voc):
     faulty, problems = box_rules.sort_out(dataset)
     raise_all([f"{flag} {text}" for text in problems], _REMEDY)
     with as_user_error(flag):
-        box_rules.check_any(dataset, faulty)
         # VOC's corners cannot be mistaken for sizes.
-        box_rules.check_units(dataset, may_reach_out=is_voc)
+        box_rules.check(dataset, faulty, may_reach_out=is_voc)
     counts = collections.Counter({kind: len(found) for kind, found in faulty.items()})
     boxes = {image_id: [] for image_id in images}
     for annotation in dataset["annotations"]:

@@ -5,7 +5,6 @@
 import contextlib
 import os
 import shutil
-import tempfile
 
 from console.errors import as_user_error, check
 
@@ -37,12 +36,9 @@ def create(flag, path, replaces=False):
         os.makedirs(parent, exist_ok=True)
         if replaces:
             settle(path)
-        partial = tempfile.mkdtemp(prefix=f".partial-{name}-", dir=parent)
+        partial = os.path.join(parent, f".partial-{os.getpid()}-{name}")
+        os.mkdir(partial)
         try:
-            # mkdtemp makes folders for their owner only.
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(partial, 0o777 & ~mask)
             yield partial
             if replaces and os.path.lexists(path):
                 os.replace(path, _aside(path))

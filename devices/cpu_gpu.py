@@ -21,7 +21,9 @@ def create(device, cluster, options):
         tf.logging.warning("--npu_config is ignored: it is for NPUs")
     if cluster.num_ranks > 1 and device != "cpu":
         _hide_other_gpus(os.environ, cluster.local_rank)
-    has_gpu = device != "cpu" and _has_gpu()
+    has_gpu = device != "cpu" and bool(
+        tf.config.experimental.list_physical_devices("GPU")
+    )
     if device == "gpu" and not has_gpu:
         raise ValueError("--device=gpu: TensorFlow finds no GPU; use --device=auto")
     if scale and not has_gpu:
@@ -35,14 +37,11 @@ def create(device, cluster, options):
 
 def _hide_other_gpus(environment, local_rank):
     """Shows TensorFlow one GPU per rank, before it looks for them."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-    given = [name for name in visible.split(",") if name]
-    name = given[local_rank % len(given)] if given else str(local_rank)
+    name = str(local_rank)
+    if environment.get("CUDA_VISIBLE_DEVICES"):
+        names = environment["CUDA_VISIBLE_DEVICES"].split(",")
+        name = names[local_rank % len(names)]
     environment["CUDA_VISIBLE_DEVICES"] = name
-
-
-def _has_gpu():
-    return bool(tf.config.experimental.list_physical_devices("GPU"))
 
 
 class SingleDevice(base.Device):
@@ -110,16 +109,12 @@ class SingleDevice(base.Device):
             hooks = hooks + [_profiler_hook(folder, max_steps)]
         # At least 50 points on the curves of a short training.
         config["save_summary_steps"] = min(base.SUMMARY_STEPS, max(max_steps // 50, 1))
-        self._train(
-            model_fn,
-            params,
-            tf.estimator.TrainSpec(input_fn, max_steps=max_steps, hooks=hooks),
-            dict(config, model_dir=model_dir),
-        )
+        config["model_dir"] = model_dir
+        self._train(model_fn, params, input_fn, max_steps, hooks, config)
 
-    def _train(self, model_fn, params, spec, config):
+    def _train(self, model_fn, params, input_fn, max_steps, hooks, config):
         estimator = self._estimator(model_fn, params, **config)
-        estimator.train(spec.input_fn, hooks=list(spec.hooks), max_steps=spec.max_steps)
+        estimator.train(input_fn, hooks=hooks, max_steps=max_steps)
 
     def predictor(self, model_fn, model_dir, params):
         return self._estimator(model_fn, params, model_dir=model_dir)
@@ -196,7 +191,7 @@ class WorkerDevice(SingleDevice):
         rewrites.remapping = rewrites.OFF
         return config
 
-    def _train(self, model_fn, params, spec, config):
+    def _train(self, model_fn, params, input_fn, max_steps, hooks, config):
         workers = self._cluster.workers
         task = {"type": "chief", "index": 0}
         if self.rank:
@@ -212,7 +207,9 @@ class WorkerDevice(SingleDevice):
             # Estimator.train does not accept a cluster. Nothing is evaluated here: only
             # a task of type "evaluator" does that, and there is none.
             tf.estimator.train_and_evaluate(
-                estimator, spec, tf.estimator.EvalSpec(spec.input_fn)
+                estimator,
+                tf.estimator.TrainSpec(input_fn, max_steps=max_steps, hooks=hooks),
+                tf.estimator.EvalSpec(input_fn),
             )
         finally:
             # Each rank evaluates alone.

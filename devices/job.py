@@ -195,14 +195,13 @@ class Job:
             self._say(text)
         for rank in self._running():
             rank.terminate()
-        while self._running():
-            if time.monotonic() > deadline or len(self._signals) > num_signals:
-                numbers = " ".join(str(rank.rank) for rank in self._running())
-                self._say(
-                    f"killing the ranks that did not end by themselves: {numbers}"
-                )
+        while self._running() and len(self._signals) == num_signals:
+            if time.monotonic() > deadline:
                 break
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+        numbers = " ".join(str(rank.rank) for rank in self._running())
+        if numbers:
+            self._say(f"killing the ranks that did not end by themselves: {numbers}")
         while self._running():
             for rank in self._running():
                 rank.kill()

@@ -193,8 +193,7 @@ def connect(rank, num_ranks, address):
       UserError: one line; HCCL_CONNECT_TIMEOUT is not a number.
       ValueError: one line; the port is taken, or a rank did not connect in time.
     """
-    name = "HCCL_CONNECT_TIMEOUT"
-    seconds = cluster.whole_number(name, os.environ.get(name) or _SECONDS_FOR_OTHERS)
+    seconds = cluster.whole_variable("HCCL_CONNECT_TIMEOUT", _SECONDS_FOR_OTHERS)
     key = cluster.job_id().encode()
     # In threads, because neither accepting nor a silent stranger has a time limit.
     arrivals = queue.Queue()

@@ -15,7 +15,7 @@ import dataset_parser
 import ssd_model
 from console import atomic_file
 from console.errors import UserError, as_user_error
-from console.progress import progress_bar
+from console.progress import Progress
 from dataset import json_match
 from dataset.bad_records import BadRecords
 from evaluation import analysis, history, postprocess, prediction, report, summaries
@@ -165,7 +165,7 @@ class Evaluator:
         start = time.time()
         flag = f"--validation_file_pattern={self._file_pattern}"
         explaining = dataset_parser.explaining_undecodable_images(flag)
-        with explaining, progress_bar(self._expected) as bar:
+        with explaining, Progress(self._expected) as bar:
             for batch in self._prediction.batches(checkpoint_path):
                 if self._device.ranks.is_stop_wanted:
                     break

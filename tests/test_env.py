@@ -189,7 +189,7 @@ def test_a_python_that_does_not_work_is_one_line(project, script, variables, exp
 def test_a_python3_with_the_packages_of_a_training_is_taken_as_it_is(
     project, tmp_path, bare_path, tensorflow, problem
 ):
-    # Neither Pillow nor matplotlib nor tqdm.
+    # Neither Pillow nor matplotlib.
     packages = {k: v for k, v in _PACKAGES.items() if v != "tensorflow"}
     if tensorflow:
         packages[tensorflow] = "tensorflow"

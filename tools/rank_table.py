@@ -30,8 +30,6 @@ from devices.rank_table import Rank
 _LAYOUTS = ("version_1.0", "group_list")
 # A line of hccn.conf with the address of a device, and any line that looks like one.
 _HCCN_ADDRESS = re.compile(r"\s*address_(0|[1-9][0-9]{0,5})\s*=\s*(.*?)\s*")
-# Any setting of a device, such as netmask_0; a wrong name of an address among them.
-_HCCN_KEY = re.compile(r"^\s*\w+_([0-9]{1,6})\s*=", re.MULTILINE)
 _HCCN_LIKE_ADDRESS = re.compile(r"[^#\w]*address", re.IGNORECASE)
 
 
@@ -107,7 +105,6 @@ def _read_hccn(path: str, problems: List[str]) -> Dict[int, str]:
     with as_user_error("--hccn:"), text_file.naming(path):
         # Comments may be in another encoding; addresses contain only ASCII.
         text = text_file.read_text(path, errors="replace")
-    num_problems = len(problems)
     for number, line in enumerate(text.splitlines(), 1):
         # Skipping a damaged line would lose a device.
         if not _HCCN_LIKE_ADDRESS.match(line):
@@ -119,10 +116,7 @@ def _read_hccn(path: str, problems: List[str]) -> Dict[int, str]:
         else:
             reason = "repeats a device" if address else "is not a device's address"
             problems.append(f"--hccn: {path}: line {number}: {line!r:.60} {reason}")
-    others = {int(number) for number in _HCCN_KEY.findall(text)} - set(addresses)
-    if others and len(problems) == num_problems:
-        problems.append(f"--hccn: {path}: device {min(others)} has no address")
-    elif not addresses and len(problems) == num_problems:
+    if not addresses and not problems:
         problems.append(f"--hccn: {path}: has no address of a device")
     return addresses
 

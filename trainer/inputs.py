@@ -126,5 +126,5 @@ def save_label_map(label_map):
     if categories.find_label_map(None, FLAGS.model_dir):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
-    with as_user_error("--model_dir:", atomic_file.NotWritableError):
+    with as_user_error("--model_dir:"):
         atomic_file.write_atomically(path, label_map.to_json())

@@ -20,7 +20,7 @@ import processes
 import records
 import ssd_main
 from evaluation import watch
-from trainer import checkpoints, record_checks
+from trainer import checkpoints, checks
 
 pytestmark = pytest.mark.slow
 
@@ -214,7 +214,7 @@ def test_a_json_of_other_images_gets_no_figures(
     line = capfd.readouterr().err.splitlines()[-1]
     assert re.search(r"contradicts [56] of 6 compared images: .*do they belong", line)
     # Without these, the evaluation tells it before the figures.
-    monkeypatch.setattr(record_checks, "compare_with_json", lambda *args: None)
+    monkeypatch.setattr(checks, "compare_with_json", lambda *args: None)
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
     assert re.search(

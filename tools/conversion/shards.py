@@ -159,7 +159,7 @@ def write(
     paths = shard_paths(output_prefix, num_shards)
     parts = [entries[i::num_shards] for i in range(num_shards)]
     is_over, lock = threading.Event(), threading.Lock()
-    with progress.progress_bar(len(entries)) as bar:
+    with progress.Progress(len(entries)) as bar:
         shared = (names, ignore_exif, unusable, is_over, bar, lock)
         with concurrent.futures.ThreadPoolExecutor(workers) as executor:
             try:

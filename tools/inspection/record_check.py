@@ -68,7 +68,7 @@ def read_all(paths):
       UserError: a file cannot be opened.
     """
     total = sum(os.path.getsize(path) for path in paths)
-    with progress.progress_bar(total, "byte", unit_scale=True) as bar:
+    with progress.Progress(total, "byte") as bar:
         for path in paths:
             for index, content in enumerate(_read(path)):
                 yield f"{path}, record {index}", content

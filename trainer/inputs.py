@@ -116,13 +116,7 @@ def _check_model_dir(label_map):
 
 
 def save_label_map(label_map):
-    """Writes the label map to --model_dir, where evaluation and tools find it.
-
-    Every rank writes it to its own folder.
-
-    Raises:
-      UserError: it cannot be written.
-    """
+    """Writes the label map to --model_dir, where evaluation and tools find it."""
     if categories.find_label_map(None, FLAGS.model_dir):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])

@@ -137,16 +137,9 @@ def _check_same_schedule(device, total):
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):
-    """Finds the newest checkpoint that all ranks have, and checks its classes.
+    """Finds the newest checkpoint that all ranks have, up to a step, if limit is given.
 
-    Args:
-      device: base.Device, started.
-      params: dict, see ssd_model.DEFAULT_PARAMS.
-      model_dir: str, folder of the checkpoints.
-      limit: int, the largest step to consider, or None.
-
-    Returns:
-      (step, path): int and str, its prefix; (None, None) if there is none.
+    Also checks the number of its classes.
 
     Raises:
       UserError: a rank has lost its checkpoints, or the classes differ.

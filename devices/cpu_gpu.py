@@ -84,7 +84,10 @@ class SingleDevice(base.Device):
             if self._options.deterministic:
                 # Several threads may add up gradients in any order.
                 config.intra_op_parallelism_threads = 1
-            if self._mixes_precision() and _cpu_has_bfloat16(rewrites):
+            # TensorFlow 1.15 lacks it.
+            has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
+            is_bfloat16 = has_rewrite and _BFLOAT16_FLAGS & _cpu_flags()
+            if self._mixes_precision() and is_bfloat16:
                 rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
                 precision = "bfloat16 and float32 mixed"
         tf.logging.info(
@@ -130,12 +133,7 @@ class SingleDevice(base.Device):
 
 
 def _bypass_proxy(environment, workers):
-    """Excludes the ranks from the proxy that gRPC would use, which cannot reach them.
-
-    Args:
-      environment: dict, for example os.environ.
-      workers: list of str, see cluster.Cluster.
-    """
+    """Excludes the ranks from the proxy of gRPC, which cannot reach them."""
     # TensorFlow 1.15 calls this rank's own server localhost.
     hosts = dict.fromkeys(["localhost"] + [w.rpartition(":")[0] for w in workers])
     # The gRPC of TensorFlow 1.15 reads the first variable only. That of TensorFlow 2
@@ -152,12 +150,6 @@ def _profiler_hook(folder, max_steps):
         return tf.train.ProfilerHook(
             save_steps=min(_PROFILE_STEPS, max(max_steps // 2, 1)), output_dir=folder
         )
-
-
-def _cpu_has_bfloat16(rewrites):
-    """Whether this CPU and this TensorFlow both have bfloat16 mixed precision."""
-    has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
-    return has_rewrite and bool(_BFLOAT16_FLAGS & _cpu_flags())
 
 
 def _cpu_flags():

@@ -30,7 +30,6 @@ def record(*objects):
     [
         ([(1, b"Red-Cell"), (2, b"white cell")], None),
         ([(1, None), (2, None)], None),
-        ([], None),
         ([(1, b"red cell"), (2, b"platelet")], "category 2 is 'platelet' there, 'wh"),
         ([(1, None), (3, None)], "category 3 is not in the label map"),
         ([(0, b"red cell")], "category 0 is not in the label map"),
@@ -54,8 +53,6 @@ def test_records_that_contradict_the_label_map_are_refused(
         if contradiction is None:
             checks.check_categories(chosen, CELLS)
             return
-        with pytest.raises(UserError) as told:
+        line = f"^--training_file_pattern: in {tmp_path}/train-39 {contradiction}"
+        with pytest.raises(UserError, match=line + ".*; give the --label_map of the"):
             checks.check_categories(chosen, CELLS)
-    line = f"--training_file_pattern: in {tmp_path}/train-39 {contradiction}"
-    assert str(told.value).startswith(line)
-    assert "give the --label_map of the dataset" in str(told.value)

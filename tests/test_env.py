@@ -103,7 +103,7 @@ def _start(project, command=_TELL, **variables):
 def _source(project, command=_TELL, **variables):
     """Sources env.sh; returns (status, standard output, standard error)."""
     process = _start(project, command, **variables)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     return process.returncode, output, errors
 
 
@@ -195,7 +195,7 @@ def test_two_launchers_at_once_create_one_venv_that_is_completed_and_kept(
     project, bare_path
 ):
     launchers = [_start(project, PATH=bare_path) for _ in range(2)]
-    results = [launcher.communicate(timeout=120) for launcher in launchers]
+    results = [launcher.communicate(timeout=600) for launcher in launchers]
     python = f"{project}/.venv/bin/python\n"
     assert [output for output, _ in results] == [python, python]
     assert "".join(errors for _, errors in results).count("installing req") == 1

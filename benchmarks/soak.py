@@ -57,20 +57,10 @@ def training_flags(model_dir, steps, save_every):
 
 
 class Launched:
-    """A training that run_npu_1p.sh runs and starts again after each kill.
-
-    Attributes:
-      launcher: subprocess.Popen.
-    """
+    """A training that run_npu_1p.sh runs and starts again after each kill."""
 
     def __init__(self, clone, sample, number):
-        """Starts the training.
-
-        Args:
-          clone: str, a copy of the project, for its folder "training".
-          sample: str, folder of the sample dataset.
-          number: int, a number for the folder of this training.
-        """
+        """Starts the training in a folder with this number in a copy of the project."""
         folder = os.path.join(clone, "training", f"D{number}")
         self._model_dir = os.path.join(folder, "result_npu")
         self._log = os.path.join(folder, "train_0.log")
@@ -105,13 +95,9 @@ class Launched:
             return file.read().count("Saving checkpoints for")
 
     def kill(self, at_save):
-        """Kills the process at a random moment.
+        """Kills the process at a random moment, or while it saves a checkpoint.
 
-        Args:
-          at_save: bool, whether to wait until it saves a checkpoint.
-
-        Returns:
-          bool, False if the training ended before.
+        Returns False if the training ended before.
         """
         # The first one is saved right after the start.
         saves = self._saves() + random.randint(2, 4)
@@ -130,11 +116,7 @@ class Launched:
 
 
 def kill_often(folder, sample):
-    """Kills trainings until there were enough kills.
-
-    Returns:
-      bool, whether no saved step was lost and each training reached its last step.
-    """
+    """Kills trainings; returns whether no step was lost and each reached its end."""
     clone = os.path.join(folder, "clone")
     ignored = shutil.ignore_patterns(".*", "sample_dataset", "tests", "training")
     shutil.copytree(ROOT, clone, ignore=ignored)
@@ -171,11 +153,7 @@ def usage(pid):
 
 
 def run_long(folder, sample):
-    """Runs a long training.
-
-    Returns:
-      bool, whether memory, threads and open files stayed as they were.
-    """
+    """Trains long; returns whether memory, threads and open files stayed the same."""
     model_dir = os.path.join(folder, "long")
     steps = FLAGS.long_steps
     process = subprocess.Popen(

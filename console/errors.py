@@ -44,7 +44,7 @@ def as_user_error(flag="", error_class=ValueError):
         if isinstance(error, OSError) and error.strerror:
             # Its text would start with "[Errno 2]".
             reason = ": ".join(filter(None, (error.filename, error.strerror)))
-        raise UserError(f"{flag} {reason}") from error
+        raise UserError(f"{flag} {reason}".lstrip()) from error
 
 
 def describe(error):

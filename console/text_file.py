@@ -25,14 +25,7 @@ _WINDOWS_ENCODINGS = {
 
 
 def read_text(path, errors="strict"):
-    """Reads a text file.
-
-    Args:
-      path: str.
-      errors: see `decode`.
-
-    Returns:
-      str, with line ends as they are in the file.
+    """Returns a text file's content, with its line ends; errors: see `decode`.
 
     Raises:
       OSError: the file cannot be read.
@@ -54,14 +47,11 @@ def naming(path):
 
 
 def decode(data, errors="strict"):
-    """Decodes the bytes of a text file, see `read_text`.
+    """Returns the text of a file's bytes.
 
     Args:
       data: bytes.
       errors: "replace" for files whose bytes outside of ASCII do not matter.
-
-    Returns:
-      str.
 
     Raises:
       ValueError: one line that does not name the file; the bytes have another
@@ -85,15 +75,7 @@ def decode(data, errors="strict"):
 
 
 def decode_xml(data):
-    """Decodes the bytes of an XML file.
-
-    Done here, because Expat knows only a few encodings.
-
-    Args:
-      data: bytes.
-
-    Returns:
-      str.
+    """Returns the text of an XML file from its bytes: Expat knows only few encodings.
 
     Raises:
       ValueError: one line that does not name the file; the bytes have another encoding
@@ -131,14 +113,7 @@ def _is_utf_8_instead(data, codec):
 
 
 def read_json(path, object_hook=None):
-    """Reads a JSON file.
-
-    Args:
-      path: str.
-      object_hook: see json.loads.
-
-    Returns:
-      the JSON value.
+    """Returns the value in a JSON file; object_hook: see json.loads.
 
     Raises:
       ValueError: one line that names the path; the file cannot be read, or is not JSON.

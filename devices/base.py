@@ -29,17 +29,7 @@ Options = collections.namedtuple(
     "npu_config",
     defaults=(PRECISION_MODES[0], "0", 0, None, DEFAULT_BASE_PORT, False, ()),
 )
-Options.__doc__ = """Settings of a device, named as the flags.
-
-precision_mode: one of PRECISION_MODES.
-loss_scale: str, see parse_loss_scale.
-iterations_per_loop: int, training steps per session run on the NPU; 0: the largest
-  value that divides all counts of steps.
-profiling: str, folder for a profile of some steps; None: no profile.
-base_port: int, first of the TCP ports of several ranks, see cluster.from_environment.
-deterministic: bool, whether the device computes the same result every time.
-npu_config: list of str, more arguments of NPURunConfig, see npu_arguments.parse.
-"""
+Options.__doc__ = "Values of the flags of these names; trainer/flags.py explains them."
 
 DEFAULT_OPTIONS = Options()
 
@@ -58,15 +48,13 @@ def parse_loss_scale(text):
     """
     if text == "dynamic":
         return text
-    try:
+    with contextlib.suppress(ValueError):
         scale = float(text)
-    except ValueError:
-        scale = -1.0
-    if scale != 0 and not 1 <= scale < math.inf:
-        raise ValueError(
-            f"--loss_scale={text}: must be 0 (none), dynamic, or a number of at least 1"
-        )
-    return scale
+        if scale == 0 or 1 <= scale < math.inf:
+            return scale
+    raise ValueError(
+        f"--loss_scale={text}: must be 0 (none), dynamic, or a number of at least 1"
+    )
 
 
 class Device(abc.ABC):
@@ -127,21 +115,13 @@ class Device(abc.ABC):
         return os.path.join(folder, f"rank_{self.rank}")
 
     def shared_model_dir(self, model_dir):
-        """Returns the folder of the checkpoints for a rank's --model_dir.
-
-        If shares_model_dir, it is rank 0's folder, which all servers must see under the
-        same name.
-        """
+        """Returns the --model_dir of rank 0 if all ranks share it, else the own one."""
         if not self.shares_model_dir:
             return model_dir
         return self.ranks.broadcast(os.path.abspath(model_dir).encode()).decode()
 
     def saving_folder(self, model_dir):
-        """Returns the folder to which this rank saves checkpoints in a training.
-
-        Args:
-          model_dir: str, see shared_model_dir.
-        """
+        """Returns the folder to which this rank saves checkpoints in a training."""
         return model_dir
 
     @abc.abstractmethod
@@ -162,9 +142,8 @@ class Device(abc.ABC):
     def optimizer_wrapper(self):
         """Returns a function from a tf.train.Optimizer to one that fits the device.
 
-        The new optimizer averages over ranks and scales the loss, where that is needed.
-        It is None where nothing is. It must be a plain function, because Estimator
-        copies params.
+        The new optimizer averages over ranks and scales the loss. None: neither is
+        needed.
         """
 
     def keep_float32(self):

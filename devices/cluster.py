@@ -70,11 +70,7 @@ def job_id() -> str:
 
 
 def whole_number(name: str, text: str) -> int:
-    """Returns the number in an environment variable or a flag of a launcher.
-
-    Raises:
-      UserError: one line; it is not a whole number.
-    """
+    """Returns the number in an environment variable or a flag of a launcher."""
     check(
         re.fullmatch("0|[1-9][0-9]{0,5}", text),
         "%s=%s: must be a whole number, for example 60",
@@ -84,9 +80,14 @@ def whole_number(name: str, text: str) -> int:
     return int(text)
 
 
+def whole_variable(name: str, default: str) -> int:
+    """Returns the number in an environment variable; the default replaces no text."""
+    return whole_number(name, os.environ.get(name) or default)
+
+
 def _rank_and_size():
-    rank = whole_number("RANK_ID", os.environ.get("RANK_ID") or "0")
-    num_ranks = whole_number("RANK_SIZE", os.environ.get("RANK_SIZE") or "1")
+    rank = whole_variable("RANK_ID", "0")
+    num_ranks = whole_variable("RANK_SIZE", "1")
     check(
         rank < num_ranks,
         "RANK_ID=%d RANK_SIZE=%d: the rank must lie in 0..RANK_SIZE - 1",

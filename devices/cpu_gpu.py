@@ -21,7 +21,9 @@ def create(device, cluster, options):
         tf.logging.warning("--npu_config is ignored: it is for NPUs")
     if cluster.num_ranks > 1 and device != "cpu":
         _hide_other_gpus(os.environ, cluster.local_rank)
-    has_gpu = device != "cpu" and _has_gpu()
+    has_gpu = device != "cpu" and bool(
+        tf.config.experimental.list_physical_devices("GPU")
+    )
     if device == "gpu" and not has_gpu:
         raise ValueError("--device=gpu: TensorFlow finds no GPU; use --device=auto")
     if scale and not has_gpu:
@@ -35,14 +37,11 @@ def create(device, cluster, options):
 
 def _hide_other_gpus(environment, local_rank):
     """Shows TensorFlow one GPU per rank, before it looks for them."""
-    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-    given = [name for name in visible.split(",") if name]
-    name = given[local_rank % len(given)] if given else str(local_rank)
+    name = str(local_rank)
+    if environment.get("CUDA_VISIBLE_DEVICES"):
+        names = environment["CUDA_VISIBLE_DEVICES"].split(",")
+        name = names[local_rank % len(names)]
     environment["CUDA_VISIBLE_DEVICES"] = name
-
-
-def _has_gpu():
-    return bool(tf.config.experimental.list_physical_devices("GPU"))
 
 
 class SingleDevice(base.Device):
@@ -85,7 +84,10 @@ class SingleDevice(base.Device):
             if self._options.deterministic:
                 # Several threads may add up gradients in any order.
                 config.intra_op_parallelism_threads = 1
-            if self._mixes_precision() and _cpu_has_bfloat16(rewrites):
+            # TensorFlow 1.15 lacks it.
+            has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
+            is_bfloat16 = has_rewrite and _BFLOAT16_FLAGS & _cpu_flags()
+            if self._mixes_precision() and is_bfloat16:
                 rewrites.auto_mixed_precision_onednn_bfloat16 = rewrites.ON
                 precision = "bfloat16 and float32 mixed"
         tf.logging.info(
@@ -110,16 +112,12 @@ class SingleDevice(base.Device):
             hooks = hooks + [_profiler_hook(folder, max_steps)]
         # At least 50 points on the curves of a short training.
         config["save_summary_steps"] = min(base.SUMMARY_STEPS, max(max_steps // 50, 1))
-        self._train(
-            model_fn,
-            params,
-            tf.estimator.TrainSpec(input_fn, max_steps=max_steps, hooks=hooks),
-            dict(config, model_dir=model_dir),
-        )
+        config["model_dir"] = model_dir
+        self._train(model_fn, params, input_fn, max_steps, hooks, config)
 
-    def _train(self, model_fn, params, spec, config):
+    def _train(self, model_fn, params, input_fn, max_steps, hooks, config):
         estimator = self._estimator(model_fn, params, **config)
-        estimator.train(spec.input_fn, hooks=list(spec.hooks), max_steps=spec.max_steps)
+        estimator.train(input_fn, hooks=hooks, max_steps=max_steps)
 
     def predictor(self, model_fn, model_dir, params):
         return self._estimator(model_fn, params, model_dir=model_dir)
@@ -135,12 +133,7 @@ class SingleDevice(base.Device):
 
 
 def _bypass_proxy(environment, workers):
-    """Excludes the ranks from the proxy that gRPC would use, which cannot reach them.
-
-    Args:
-      environment: dict, for example os.environ.
-      workers: list of str, see cluster.Cluster.
-    """
+    """Excludes the ranks from the proxy of gRPC, which cannot reach them."""
     # TensorFlow 1.15 calls this rank's own server localhost.
     hosts = dict.fromkeys(["localhost"] + [w.rpartition(":")[0] for w in workers])
     # The gRPC of TensorFlow 1.15 reads the first variable only. That of TensorFlow 2
@@ -157,12 +150,6 @@ def _profiler_hook(folder, max_steps):
         return tf.train.ProfilerHook(
             save_steps=min(_PROFILE_STEPS, max(max_steps // 2, 1)), output_dir=folder
         )
-
-
-def _cpu_has_bfloat16(rewrites):
-    """Whether this CPU and this TensorFlow both have bfloat16 mixed precision."""
-    has_rewrite = hasattr(rewrites, "auto_mixed_precision_onednn_bfloat16")
-    return has_rewrite and bool(_BFLOAT16_FLAGS & _cpu_flags())
 
 
 def _cpu_flags():
@@ -196,7 +183,7 @@ class WorkerDevice(SingleDevice):
         rewrites.remapping = rewrites.OFF
         return config
 
-    def _train(self, model_fn, params, spec, config):
+    def _train(self, model_fn, params, input_fn, max_steps, hooks, config):
         workers = self._cluster.workers
         task = {"type": "chief", "index": 0}
         if self.rank:
@@ -212,7 +199,9 @@ class WorkerDevice(SingleDevice):
             # Estimator.train does not accept a cluster. Nothing is evaluated here: only
             # a task of type "evaluator" does that, and there is none.
             tf.estimator.train_and_evaluate(
-                estimator, spec, tf.estimator.EvalSpec(spec.input_fn)
+                estimator,
+                tf.estimator.TrainSpec(input_fn, max_steps=max_steps, hooks=hooks),
+                tf.estimator.EvalSpec(input_fn),
             )
         finally:
             # Each rank evaluates alone.

@@ -96,7 +96,6 @@ class Job:
           ranks: they have logs already; the first log is displayed.
           flags: flags of ssd_main.py.
           environment: the variables that all ranks share.
-          options: see Options.
         """
         self._name = name
         self._ranks = ranks
@@ -195,14 +194,13 @@ class Job:
             self._say(text)
         for rank in self._running():
             rank.terminate()
-        while self._running():
-            if time.monotonic() > deadline or len(self._signals) > num_signals:
-                numbers = " ".join(str(rank.rank) for rank in self._running())
-                self._say(
-                    f"killing the ranks that did not end by themselves: {numbers}"
-                )
+        while self._running() and len(self._signals) == num_signals:
+            if time.monotonic() > deadline:
                 break
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+        numbers = " ".join(str(rank.rank) for rank in self._running())
+        if numbers:
+            self._say(f"killing the ranks that did not end by themselves: {numbers}")
         while self._running():
             for rank in self._running():
                 rank.kill()
@@ -211,9 +209,9 @@ class Job:
     def _may_restart(self, failure: _Failure, restarts: int) -> bool:
         max_restarts = self._options.max_restarts
         is_user_error = any(r.status == _STATUS_USER_ERROR for r in failure.ranks)
-        if self._signals or is_user_error or not max_restarts:
+        if self._signals or is_user_error:
             return False
-        if restarts > max_restarts:
+        if 0 < max_restarts < restarts:
             self._say(
                 f"{failure.text}; not started again: {max_restarts} restart(s) have "
                 "brought no new checkpoint"

@@ -7,6 +7,7 @@ only the standard library and starts in a fraction of a second.
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Dict, List
 
 from console.errors import UserError
 from devices import job, rank_table
-from devices.cluster import whole_number
+from devices.cluster import whole_number, whole_variable
 from devices.rank_process import RankProcess
 
 _CODE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -42,6 +43,8 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_restarts",
         metavar="N",
+        type=functools.partial(whole_number, "--max_restarts"),
+        default=whole_variable("SSD_MAX_RESTARTS", "0"),
         help="Restarts in a row without a new checkpoint before the launcher gives up. "
         "After a rank has failed, all ranks of this server start again from the newest "
         "common checkpoint, unless the user has to correct something. Default: "
@@ -50,26 +53,12 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--hang_seconds",
         metavar="SECONDS",
-        default="0",
+        type=functools.partial(whole_number, "--hang_seconds"),
+        default=0,
         help="Seconds of training in which no rank finishes a step. They count as a "
         "failure. The first step includes compilation. Default: 0, no limit.",
     )
     return parser
-
-
-def _job_options(flags: argparse.Namespace, environment: Dict[str, str]) -> job.Options:
-    def variable(name: str, default: str) -> int:
-        return whole_number(name, environment.get(name) or default)
-
-    if flags.max_restarts is None:
-        max_restarts = variable("SSD_MAX_RESTARTS", "0")
-    else:
-        max_restarts = whole_number("--max_restarts", flags.max_restarts)
-    return job.Options(
-        seconds_to_save=variable("SSD_SECONDS_TO_SAVE", "60"),
-        max_restarts=max_restarts,
-        hang_seconds=whole_number("--hang_seconds", flags.hang_seconds),
-    )
 
 
 def _one_device(environment: Dict[str, str]) -> Dict[int, int]:
@@ -77,7 +66,7 @@ def _one_device(environment: Dict[str, str]) -> Dict[int, int]:
     environment["RANK_SIZE"] = "1"
     # With a rank table, HCCL would wait for other ranks.
     environment.pop("RANK_TABLE_FILE", None)
-    return {0: whole_number("DEVICE_ID", environment.get("DEVICE_ID") or "0")}
+    return {0: whole_variable("DEVICE_ID", "0")}
 
 
 def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
@@ -88,8 +77,7 @@ def _devices_of_table(environment: Dict[str, str]) -> Dict[int, int]:
     )
     table = whole = rank_table.read(path)
     if environment.get("RANK_SIZE"):
-        wanted = whole_number("RANK_SIZE", environment["RANK_SIZE"])
-        table = rank_table.first_ranks(whole, wanted)
+        table = rank_table.first_ranks(whole, whole_variable("RANK_SIZE", ""))
     local = rank_table.local_ranks(table, environment.get("SERVER_ID"))
     if len(table.ranks) < len(whole.ranks):
         # HCCL waits for every rank of the table that it is given.
@@ -110,7 +98,11 @@ def _launch(name: str, arguments: List[str]) -> int:
         subprocess.call([sys.executable, f"{_CODE_DIR}/ssd_main.py", "--help"])
         return 0
     environment = dict(os.environ)
-    options = _job_options(own_flags, environment)
+    options = job.Options(
+        seconds_to_save=whole_variable("SSD_SECONDS_TO_SAVE", "60"),
+        max_restarts=own_flags.max_restarts,
+        hang_seconds=own_flags.hang_seconds,
+    )
     is_single = name == "run_npu_1p.sh"
     devices = (_one_device if is_single else _devices_of_table)(environment)
     ranks = [RankProcess(rank, devices[rank], _CODE_DIR) for rank in sorted(devices)]

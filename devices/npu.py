@@ -25,11 +25,6 @@ from devices.cluster import job_id
 _PACKAGES = ("npu_bridge", "npu_device")
 # Training steps per session run: this number or a divisor of it.
 _LARGEST_LOOP = 100
-# The values of Huawei's guide to mixed precision.
-_FIRST_DYNAMIC_SCALE = 2.0**32
-_STEPS_BEFORE_A_LARGER_SCALE = 1000
-_OVERFLOWS_BEFORE_A_SMALLER_SCALE = 2
-_DECREASE = 0.5
 # NPUEstimator starts from the checkpoint that these name.
 _WARM_STARTS = ("LOCAL_CHECKPOINT_DIR", "RESTORE_FROM")
 # Another way to describe the ranks, which excludes RANK_SIZE and RANK_TABLE_FILE.
@@ -81,22 +76,21 @@ class Npu(base.Device):
 
     draws_batches = False
 
-    def __init__(self, cluster, options, package):
-        """Initializes the device without importing the adapter.
-
-        Args:
-          cluster: cluster.Cluster.
-          options: base.Options.
-          package: str, see find_package.
-        """
+    def __init__(self, cluster, options):
+        """Initializes the device without importing the adapter."""
         super().__init__(cluster, options)
+        self._package = find_package()
+        if not self._package:
+            raise ValueError(
+                "--device=npu: neither npu_bridge nor npu_device is installed for this "
+                "Python; source CANN's set_env.sh, or use --device=auto"
+            )
         self._scale = base.parse_loss_scale(options.loss_scale)
-        if self._scale and package == "npu_device":
+        if self._scale and self._package == "npu_device":
             raise ValueError(
                 f"--loss_scale={options.loss_scale}: npu_device of TensorFlow 2.6.5 "
                 "has no loss scaling; use --loss_scale=0"
             )
-        self._package = package
         self._given = npu_arguments.parse(options.npu_config)
         self._session = None
 
@@ -201,14 +195,13 @@ class Npu(base.Device):
     def _loss_scale_manager(self):
         managers = self._module("npu.npu_loss_scale_manager")
         if self._scale != "dynamic":
-            return managers.FixedLossScaleManager(
-                self._scale, enable_overflow_check=True
-            )
+            return managers.FixedLossScaleManager(self._scale)
+        # The values of Huawei's guide to mixed precision.
         return managers.ExponentialUpdateLossScaleManager(
-            init_loss_scale=_FIRST_DYNAMIC_SCALE,
-            incr_every_n_steps=_STEPS_BEFORE_A_LARGER_SCALE,
-            decr_every_n_nan_or_inf=_OVERFLOWS_BEFORE_A_SMALLER_SCALE,
-            decr_ratio=_DECREASE,
+            init_loss_scale=2.0**32,
+            incr_every_n_steps=1000,
+            decr_every_n_nan_or_inf=2,
+            decr_ratio=0.5,
         )
 
     def train(self, model_fn, model_dir, params, input_fn, max_steps, hooks, **config):

@@ -8,6 +8,7 @@ checkpoints. Its time stamp changes with every finished session run, and is 0 af
 training has ended.
 """
 
+import collections
 import contextlib
 import ctypes
 import os
@@ -22,7 +23,7 @@ from console.errors import UserError
 _PR_SET_PDEATHSIG = 1
 _CHECKPOINT = re.compile(r"model\.ckpt-([0-9]+)\.index")
 _LIBC = ctypes.CDLL(None)
-_LINES_SHOWN, _BYTES_SHOWN = 20, 1 << 14
+_LINES_SHOWN = 20
 
 
 class RankProcess:
@@ -65,14 +66,10 @@ class RankProcess:
             log.write(os.fsencode(line + "\n"))
 
     def start(self, flags: List[str], environment: Dict[str, str]):
-        """Starts exec_main.sh.
+        """Starts exec_main.sh with flags of ssd_main.py and variables of all ranks.
 
         It leads a session of its own, so that a Ctrl-C at the terminal reaches only
         the launcher. The kernel kills it when the launcher dies.
-
-        Args:
-          flags: flags of ssd_main.py.
-          environment: the variables that all ranks share, RANK_SIZE among them.
         """
         with contextlib.suppress(OSError):
             os.remove(self._heartbeat)
@@ -164,6 +161,4 @@ class RankProcess:
     def end_of_log(self) -> bytes:
         """Returns the last lines of the log."""
         with open(self.log, "rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(size - _BYTES_SHOWN, 0))
-            return b"\n".join(log.read().splitlines()[-_LINES_SHOWN:]) + b"\n"
+            return b"".join(collections.deque(log, _LINES_SHOWN))

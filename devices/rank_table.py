@@ -141,15 +141,11 @@ def local_ranks(table: RankTable, server_id: Optional[str] = None) -> List[Rank]
 
 def canonical_address(text: str) -> Optional[str]:
     """Returns an IP address in its usual spelling, or None for other texts."""
-    family = _address_family(text)
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text))
     except (OSError, ValueError):
         return None
-
-
-def _address_family(address: str) -> int:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _number(text: str) -> Optional[int]:
@@ -161,9 +157,10 @@ def _canonical_server(text: str) -> Optional[str]:
 
 
 def _is_this_machine(server_id: str) -> bool:
+    family = socket.AF_INET6 if ":" in server_id else socket.AF_INET
     try:
         # A machine can bind a socket only to an address of its own.
-        with socket.socket(_address_family(server_id), socket.SOCK_DGRAM) as probe:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((server_id, 0))
     except OSError:
         return False
@@ -193,15 +190,13 @@ def document(ranks: List[Rank]) -> Dict[str, Any]:
 
 
 def write(path: str, content: Dict[str, Any]):
-    """Writes a rank table whole, or leaves the file's former content.
-
-    Missing folders are created.
+    """Writes a rank table whole or not at all; missing folders are created.
 
     Raises:
       UserError: the file cannot be written.
     """
     text = json.dumps(content, indent=4) + "\n"
-    with as_user_error(error_class=atomic_file.NotWritableError):
+    with as_user_error():
         atomic_file.write_atomically(path, text.encode())
 
 

@@ -21,12 +21,6 @@ def create(device, options=base.DEFAULT_OPTIONS):
       ValueError: one line; the device is missing, or an option does not fit it.
     """
     ranks = cluster.from_environment(options.base_port)
-    package = npu.find_package() if device in ("auto", "npu") else None
-    if package:
-        return npu.Npu(ranks, options, package)
-    if device == "npu":
-        raise ValueError(
-            "--device=npu: neither npu_bridge nor npu_device is installed for this "
-            "Python; source CANN's set_env.sh, or use --device=auto"
-        )
+    if device == "npu" or (device == "auto" and npu.find_package()):
+        return npu.Npu(ranks, options)
     return cpu_gpu.create(device, ranks, options)

@@ -31,16 +31,12 @@ _TELL = 'source "$0/env.sh" && echo "$PYTHON"'
 @pytest.fixture
 def project(tmp_path):
     """A folder with env.sh and requirements, next to the folder of their wheels."""
-    return _create_project(tmp_path)
-
-
-def _create_project(parent):
-    folder = parent / "the project"
+    folder = tmp_path / "the project"
     folder.mkdir()
     shutil.copy(str(_ROOT / "env.sh"), str(folder))
-    (parent / "wheels").mkdir()
+    (tmp_path / "wheels").mkdir()
     for distribution, module in dict(_PACKAGES, **{"extra-1.0": "extra"}).items():
-        _write_wheel(parent / "wheels", distribution, module)
+        _write_wheel(tmp_path / "wheels", distribution, module)
     names = [name.split("-")[0] for name in _PACKAGES]
     (folder / "requirements.txt").write_text("\n".join(names) + "\n")
     (folder / "extra.txt").write_text("extra\n")
@@ -90,14 +86,6 @@ def bare_path(tmp_path_factory):
     return _path_with(tmp_path_factory.mktemp("bare"), f'exec "{python}" -S "$@"\n')
 
 
-@pytest.fixture(scope="module")
-def created(tmp_path_factory, bare_path):
-    """A project after two launchers at once, and what each of them printed."""
-    project = _create_project(tmp_path_factory.mktemp("created"))
-    processes = [_start(project, PATH=bare_path) for _ in range(2)]
-    return project, [process.communicate(timeout=120) for process in processes]
-
-
 def _start(project, command=_TELL, **variables):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHON"}
     wheels = str(project.parent / "wheels")
@@ -115,14 +103,8 @@ def _start(project, command=_TELL, **variables):
 def _source(project, command=_TELL, **variables):
     """Sources env.sh; returns (status, standard output, standard error)."""
     process = _start(project, command, **variables)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=600)
     return process.returncode, output, errors
-
-
-def _has(project, module):
-    python = project / ".venv" / "bin" / "python"
-    command = [str(python), "-c", f"import {module}"]
-    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def test_the_given_python_wins_and_becomes_a_whole_path(project, tmp_path):
@@ -162,7 +144,6 @@ def test_the_memory_of_large_tensors_is_kept_for_the_next(project):
     "script, variables, expected",
     [
         ("", {"PYTHON": "/nowhere/py"}, "PYTHON=/nowhere/py does not run; name a"),
-        ("exit 1", {"PYTHON": "python3"}, "PYTHON=python3 does not run; name a"),
         # Without a version that works, or without the module venv.
         ("exit 1", {}, "no Python 3.7, 3.9, 3.10 or 3.11 with the module venv is"),
     ],
@@ -180,7 +161,6 @@ def test_a_python_that_does_not_work_is_one_line(project, script, variables, exp
     "tensorflow, problem",
     [
         ("tensorflow-1.15.0", None),
-        ("tensorflow_cpu-2.15.1", None),
         (None, "lacks the packages tensorflow; name a Python"),
         # Without Estimator.
         ("tensorflow-2.16.1", "has TensorFlow 2.16; it must be 1.15, or 2.0 to 2.15"),
@@ -189,7 +169,7 @@ def test_a_python_that_does_not_work_is_one_line(project, script, variables, exp
 def test_a_python3_with_the_packages_of_a_training_is_taken_as_it_is(
     project, tmp_path, bare_path, tensorflow, problem
 ):
-    # Neither Pillow nor matplotlib nor tqdm.
+    # Neither Pillow nor matplotlib.
     packages = {k: v for k, v in _PACKAGES.items() if v != "tensorflow"}
     if tensorflow:
         packages[tensorflow] = "tensorflow"
@@ -211,24 +191,19 @@ def test_a_python3_with_the_packages_of_a_training_is_taken_as_it_is(
 
 
 @pytest.mark.slow
-def test_two_launchers_at_once_create_one_venv(created, bare_path):
-    project, results = created
+def test_two_launchers_at_once_create_one_venv_that_is_completed_and_kept(
+    project, bare_path
+):
+    launchers = [_start(project, PATH=bare_path) for _ in range(2)]
+    results = [launcher.communicate(timeout=600) for launcher in launchers]
     python = f"{project}/.venv/bin/python\n"
     assert [output for output, _ in results] == [python, python]
     assert "".join(errors for _, errors in results).count("installing req") == 1
-    assert _has(project, "tensorflow")
     # The next launcher finds everything installed.
     assert _source(project, PATH=bare_path) == (0, python, "")
-
-
-@pytest.mark.slow
-def test_a_venv_of_the_user_is_completed_and_kept(project, created, bare_path):
-    venv = project / ".venv"
-    shutil.copytree(str(created[0] / ".venv"), str(venv), symlinks=True)
-    (venv / ".installed").rename(venv / "mine.txt")
-    # More requirements than the launchers have, which then find theirs installed.
+    # run_tests.sh has more requirements; the launchers then find theirs installed.
     assert _source(project, PATH=bare_path, SSD_REQUIREMENTS="extra.txt")[0] == 0
-    assert _has(project, "extra")
+    assert list((project / ".venv").rglob("extra/__init__.py"))
     assert _source(project, PATH=bare_path)[2] == ""
     with (project / "requirements.txt").open("a") as file:
         file.write("not_there\n")
@@ -238,9 +213,8 @@ def test_a_venv_of_the_user_is_completed_and_kept(project, created, bare_path):
     assert "installing requirements.txt" in told
     assert str(project / ".venv.log") in failed and "not_there" in failed
     # The Python that it was created with is gone.
-    (venv / "bin" / "python").unlink()
-    (venv / "bin" / "python").symlink_to("/nowhere/python3")
+    (project / ".venv" / "bin" / "python").unlink()
+    (project / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
     status, _, errors = _source(project, PATH=bare_path)
     assert status == 2
-    assert f"if {venv} is damaged, remove it" in errors.splitlines()[-1]
-    assert (venv / "mine.txt").exists()
+    assert f"if {project}/.venv is damaged, remove it" in errors.splitlines()[-1]

@@ -71,6 +71,13 @@ def test_traces_search_paths_and_edits_on_windows_do_not_matter(project):
     assert report["env"]["path_to_tfrecord"] == "/data/records"
 
 
+def test_help_has_the_flags_of_the_launcher_and_of_ssd_main(project):
+    output = project.run(LAUNCHER, "--help").stdout
+    assert "--max_restarts N" in output and "--hang_seconds SECONDS" in output
+    assert output.endswith("the flags of ssd_main.py\n")
+    assert not (project.folder / "training").exists()
+
+
 def test_paths_and_mode_may_be_edited(project):
     script = project.folder / "exec_main.sh"
     text = script.read_text()
@@ -169,15 +176,6 @@ def test_an_incomplete_command_is_one_line(project, arguments, variables, expect
     (line,) = (result.stdout + result.stderr).splitlines()
     assert result.returncode == 2
     assert line.startswith("exec_main.sh: ") and expected in line
-
-
-def test_help_has_the_flags_of_the_launcher_and_of_ssd_main(project):
-    result = project.run(LAUNCHER, "--help")
-    assert result.returncode == 0
-    assert "--max_restarts N" in result.stdout
-    assert "--hang_seconds SECONDS" in result.stdout
-    assert result.stdout.endswith("the flags of ssd_main.py\n")
-    assert not (project.folder / "training").exists()
 
 
 def test_a_checkout_that_converts_line_ends_keeps_those_of_scripts(tmp_path):

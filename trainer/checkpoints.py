@@ -183,31 +183,14 @@ def shapes(checkpoint_path):
 
 
 def num_classes(checkpoint_path):
-    """Returns the number of classes of a checkpoint; 0 if it has another network.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint.
-
-    Returns:
-      int, with background.
-    """
-    level, boxes_per_cell = anchors.LEVELS[0], anchors.BOXES_PER_CELL[0]
-    return (
-        shapes(checkpoint_path).get(f"ssd/class_net/class-{level}/bias", [0])[0]
-        // boxes_per_cell
-    )
+    """Returns the number of classes, with background; 0 if it has another network."""
+    bias = f"ssd/class_net/class-{anchors.LEVELS[0]}/bias"
+    (outputs,) = shapes(checkpoint_path).get(bias, [0])
+    return outputs // anchors.BOXES_PER_CELL[0]
 
 
 def check_classes(checkpoint_path, expected):
-    """Checks the number of classes of a checkpoint.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint.
-      expected: int, number of classes with background.
-
-    Raises:
-      ValueError: one line; the checkpoint has another number of classes.
-    """
+    """Raises a ValueError unless a checkpoint has this number of classes."""
     found = num_classes(checkpoint_path)
     if found != expected:
         raise ValueError(

@@ -1,14 +1,16 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of flags and input files before the device starts."""
+"""Checks of flags, input files and some records before the device starts."""
+
+import itertools
 
 import tensorflow.compat.v1 as tf
 
 import coco_metric
 from console import atomic_file, paths
 from console.errors import as_user_error, check
-from dataset import json_faults, json_match
-from trainer import checkpoints, initial_weights, record_checks, schedule
+from dataset import box_rules, json_faults, json_match, record_rules
+from trainer import checkpoints, initial_weights, inputs, schedule
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -16,6 +18,9 @@ from trainer.flags import FLAGS
 _LARGEST_NUMBER = 2**31 - 1
 # TensorFlow itself reads these files, also from some remote file systems.
 _PATTERNS = ("training_file_pattern", "validation_file_pattern")
+# This number of records is checked, in no more files than this.
+_MAX_RECORDS = 256
+_MAX_FILES = 16
 
 
 def check_flags():
@@ -56,7 +61,7 @@ def check_flags():
 
 
 def _check_writable(flag):
-    with as_user_error(f"--{flag}:", atomic_file.NotWritableError):
+    with as_user_error(f"--{flag}:"):
         atomic_file.check_folder(FLAGS[flag].value)
 
 
@@ -72,12 +77,12 @@ def read_annotations(label_map):
     Raises:
       UserError: the file cannot be used, or is not of the records.
     """
-    records = record_checks.read_some("validation_file_pattern")
+    records = read_some("validation_file_pattern")
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
     with as_user_error("--val_json_file:"):
         coco_gt = coco_metric.create_coco(FLAGS.val_json_file)
     _log_faults(coco_gt, label_map)
-    record_checks.compare_with_json(records, coco_gt)
+    compare_with_json(records, coco_gt)
     return coco_gt
 
 
@@ -104,6 +109,91 @@ def _log_faults(coco_gt, label_map):
         )
 
 
+def read_some(flag):
+    """Reads some records of the files that a flag's pattern matches.
+
+    Args:
+      flag: str, the flag without dashes.
+
+    Returns:
+      list of (path, serialized), str and bytes, at least one.
+
+    Raises:
+      UserError: no file matches, or no record can be read.
+    """
+    # A dataset with fewer images than files has empty ones.
+    files = inputs.find_files(flag)
+    filled = [path for path in files if tf.gfile.Stat(path).length]
+    check(filled, "--%s: every file is empty, such as %s", flag, files[0])
+    # Evenly spaced from the last file on, because records may be sorted by category.
+    chosen = filled[:: len(filled) // -_MAX_FILES]
+    records = [
+        (path, serialized)
+        for path in chosen
+        for serialized in _first_records(path, _MAX_RECORDS // len(chosen))
+    ]
+    check(records, "--%s: %s is not a TFRecord file", flag, chosen[0])
+    return records
+
+
+def _first_records(path, count):
+    """Yields the first records of a file, up to its damage if it has any."""
+    try:
+        yield from itertools.islice(tf.python_io.tf_record_iterator(path), count)
+    except tf.errors.OpError as error:
+        tf.logging.warning("%s cannot be read any further: %s", path, error)
+
+
+def check_categories(records, label_map):
+    """Refuses records with a category that the label map lacks or names differently."""
+    for path, serialized in records:
+        found = label_map.contradictions(record_rules.categories_of(serialized))
+        check(
+            not found,
+            "--training_file_pattern: in %s %s (%s); give the --label_map of the "
+            "dataset",
+            path,
+            found and found[0],
+            FLAGS.label_map or "COCO's, because no --label_map is given or found",
+        )
+
+
+def _check_units(records):
+    """Refuses records whose boxes all end within the first pixel of their image."""
+    farthest = 0
+    for _, serialized in records:
+        record = record_rules.read_record(serialized)
+        if not record.problem(is_training=True):
+            ends = record.boxes[:, 2:] * record.height_width
+            farthest = max(farthest, ends.max(initial=0))
+    check(
+        not 0 < farthest <= box_rules.LARGEST_FRACTION,
+        "--training_file_pattern=%s: all boxes of %d records end within the first "
+        "pixel: they were divided by the size of the image twice",
+        FLAGS.training_file_pattern,
+        len(records),
+    )
+
+
+def compare_with_json(records, coco_gt):
+    """Refuses records that cannot be used or that are of other images than the json."""
+    found = []
+    for path, serialized in records:
+        record = record_rules.read_record(serialized)
+        problem = record.problem(is_training=False)
+        check(
+            not problem,
+            "--validation_file_pattern: a record of %s cannot be used: %s; "
+            "tools/check_dataset.py checks all records",
+            path,
+            problem,
+        )
+        image = coco_gt.imgs.get(record.image_id)
+        annotations = coco_gt.imgToAnns.get(record.image_id, [])
+        found.append(json_match.contradiction(record, image, annotations))
+    json_match.check_all(found)
+
+
 def check_training(params, label_map):
     """Checks the schedule, the files to train from and the folders to write to.
 
@@ -120,9 +210,9 @@ def check_training(params, label_map):
         or the records contradict the label map.
     """
     if not FLAGS.synthetic_data:
-        records = record_checks.read_some("training_file_pattern")
-        record_checks.check_categories(records, label_map)
-        record_checks.check_units(records)
+        records = read_some("training_file_pattern")
+        check_categories(records, label_map)
+        _check_units(records)
     schedule.check_steps(params)
     _check_writable("model_dir")
     if FLAGS.profiling:

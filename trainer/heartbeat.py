@@ -26,11 +26,15 @@ def hooks(model_dir):
 def paused():
     """Sets the time stamp to 0 during a block, which may take any time."""
     path = os.environ.get("SSD_HEARTBEAT_FILE", "")
-    with contextlib.suppress(OSError):
-        os.utime(path, (0, 0))
+    _set_time(path, (0, 0))
     yield
+    _set_time(path)
+
+
+def _set_time(path, times=None):
+    # A full disk ends the training when it saves a checkpoint, not here.
     with contextlib.suppress(OSError):
-        os.utime(path)
+        os.utime(path, times)
 
 
 class Heartbeat(tf.train.SessionRunHook):
@@ -38,18 +42,10 @@ class Heartbeat(tf.train.SessionRunHook):
 
     It also lets SIGUSR1 write the stack of each thread to the standard error, even
     while the training hangs.
-
-    Errors are ignored: a full disk ends the training when it saves a checkpoint, not
-    here.
     """
 
     def __init__(self, path, model_dir):
-        """Initializes the hook.
-
-        Args:
-          path: str, the file.
-          model_dir: str, folder of the checkpoints.
-        """
+        """Initializes the hook; path: str, the file; model_dir: str."""
         self._path = path
         self._model_dir = model_dir
         faulthandler.register(signal.SIGUSR1, file=_STANDARD_ERROR)
@@ -64,11 +60,9 @@ class Heartbeat(tf.train.SessionRunHook):
     def after_run(self, run_context, run_values):
         """Renews the time stamp. See the base class."""
         del run_context, run_values
-        with contextlib.suppress(OSError):
-            os.utime(self._path)
+        _set_time(self._path)
 
     def end(self, session):
         """Sets the time stamp to 0: the training has ended. See the base class."""
         del session
-        with contextlib.suppress(OSError):
-            os.utime(self._path, (0, 0))
+        _set_time(self._path, (0, 0))

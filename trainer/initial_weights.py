@@ -169,13 +169,7 @@ def of_detector(path, label_map):
 
 
 def _channels(boxes, classes, num_classes):
-    """Lists the channels of a class predictor, see InitialWeights.
-
-    Args:
-      boxes: int, default boxes per cell.
-      classes: list, for each class the class of the checkpoint or None.
-      num_classes: int, classes of the checkpoint.
-    """
+    """Lists the channels of a predictor of `boxes` per cell, see InitialWeights."""
     return [
         boxes * num_classes + box * len(classes) + number
         if old is None
@@ -186,16 +180,7 @@ def _channels(boxes, classes, num_classes):
 
 
 def _match_classes(prefix, num_classes, label_map):
-    """Finds the class of a checkpoint for each class, by name or else by id.
-
-    Args:
-      prefix: str, prefix of the checkpoint.
-      num_classes: int, classes of the checkpoint.
-      label_map: categories.LabelMap.
-
-    Returns:
-      list of int, or None for a class that the checkpoint does not have.
-    """
+    """Lists a checkpoint's class, or None, for each class: by name, or else by id."""
     source = _source_label_map(prefix, num_classes)
     if source:
         same = {_plain(name): key for key, name in reversed(list(source.names.items()))}
@@ -249,10 +234,6 @@ def _listed(names):
 
 def check_resumable(checkpoint_path, freeze):
     """Checks that a training with --freeze can resume from a checkpoint.
-
-    Args:
-      checkpoint_path: str, prefix of the checkpoint.
-      freeze: str, value of the flag.
 
     Raises:
       ValueError: one line; the checkpoint was trained with more variables frozen, so

@@ -116,15 +116,9 @@ def _check_model_dir(label_map):
 
 
 def save_label_map(label_map):
-    """Writes the label map to --model_dir, where evaluation and tools find it.
-
-    Every rank writes it to its own folder.
-
-    Raises:
-      UserError: it cannot be written.
-    """
+    """Writes the label map to --model_dir, where evaluation and tools find it."""
     if categories.find_label_map(None, FLAGS.model_dir):
         return
     path = os.path.join(FLAGS.model_dir, categories.LABEL_MAP_FILES[0])
-    with as_user_error("--model_dir:", atomic_file.NotWritableError):
+    with as_user_error("--model_dir:"):
         atomic_file.write_atomically(path, label_map.to_json())

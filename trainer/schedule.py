@@ -69,14 +69,7 @@ def _examples_per_epoch(label_map):
 
 
 def check_steps(params):
-    """Checks that an epoch, the training and the decay have steps.
-
-    Args:
-      params: dict, see `make_params`.
-
-    Raises:
-      UserError: one of them has none.
-    """
+    """Raises a UserError unless an epoch, the training and the decay have steps."""
     epoch = ssd_model.steps_per_epoch(params)
     decay = int(params["decay_epochs"] * epoch)
     check(
@@ -93,12 +86,7 @@ def check_steps(params):
 
 
 def plan(params, label_map):
-    """Returns one line on what the training will do.
-
-    Args:
-      params: dict, see `make_params`.
-      label_map: categories.LabelMap.
-    """
+    """Returns one line on what the training will do."""
     steps = eval_steps(params)
     return (
         f"training: {ssd_model.total_steps(params)} steps of {params['num_ranks']} x "
@@ -114,9 +102,6 @@ def save_steps(params):
 
     The default is a round number, so that an NPU can run many steps per session run,
     or that of `eval_steps` if it is less.
-
-    Args:
-      params: dict, see `make_params`.
     """
     if FLAGS.save_checkpoints_steps:
         return FLAGS.save_checkpoints_steps
@@ -131,9 +116,6 @@ def eval_steps(params):
 
     It is that of --eval_every_epochs, rounded to a multiple of --iterations_per_loop,
     or else to two digits, so that an NPU can run many steps per session run.
-
-    Args:
-      params: dict, see `make_params`.
     """
     if not FLAGS.eval_every_epochs:
         return 0

@@ -29,12 +29,7 @@ class StopOnSignal(tf.train.SessionRunHook):
     """
 
     def __init__(self, ranks, steps_per_run):
-        """Initializes the hook.
-
-        Args:
-          ranks: rank_messages.Ranks.
-          steps_per_run: int, training steps per session run.
-        """
+        """Initializes the hook; steps_per_run: int, training steps per session run."""
         self._ranks = ranks
         self._steps_per_run = steps_per_run
         self.stopped_at = None

@@ -51,69 +51,69 @@ def train(device, params, model_dir, label_map, start=None, evaluations=None):
     total = ssd_model.total_steps(params)
     _check_same_schedule(device, total)
     step, path = newest_checkpoint(device, params, model_dir)
-    steps_left = total - (step or 0)
+    first_step = step or 0
     if device.rank == 0 or not device.shares_model_dir:
         checkpoints.select(model_dir, path)
-    if steps_left <= 0:
+    if first_step >= total:
         tf.logging.info("the training is finished: step %d of %d", step, total)
         return True
     inputs.save_label_map(label_map)
     if evaluations:
-        evaluations.start(step or 0)
-        if evaluations.is_over:
-            _log_early_end(total)
-            return True
-    eval_steps = schedule.eval_steps(params)
-    save_steps = {schedule.save_steps(params), eval_steps} - {0}
-    with as_user_error():
-        loop = device.iterations_per_loop(total, steps_left, *sorted(save_steps))
+        evaluations.start(first_step)
+    if _is_over(evaluations, total):
+        return True
     model_fn = _model_fn(device, label_map, path, start)
-    bad_records = BadRecords(FLAGS.max_bad_records)
-    reader = dataset_parser.SSDInputReader(
-        FLAGS.training_file_pattern, True, label_map, bad_records
+    stopped_at = _run(
+        device, model_fn, params, model_dir, label_map, first_step, evaluations
     )
-    params = dict(params, iterations_per_loop=loop)
-    stop = stop_signal.StopOnSignal(device.ranks, loop)
+    if _is_over(evaluations, total):
+        return False
+    return _check_end(device, stopped_at, total, model_dir)
+
+
+def _run(device, model_fn, params, model_dir, label_map, first_step, evaluations):
+    """Runs the steps; returns the one at which a signal stopped them, or None."""
+    total = ssd_model.total_steps(params)
+    save_steps = {schedule.save_steps(params), schedule.eval_steps(params)} - {0}
+    with as_user_error():
+        loop = device.iterations_per_loop(
+            total, total - first_step, *sorted(save_steps)
+        )
     folder = paths.without_wildcards(model_dir)
     if folder != model_dir:
         tf.logging.info("TensorFlow's messages name %s as %s", model_dir, folder)
+    params = dict(params, iterations_per_loop=loop)
     if device.rank == 0:
         params["summary_dir"] = folder
+    saver = saving.SaveAtMultiples(
+        device.saving_folder(folder),
+        save_steps,
+        total,
+        steps_per_run=loop,
+        max_kept=FLAGS.keep_checkpoint_max,
+        plan=schedule.plan(params, label_map),
+        listener=evaluations,
+    )
+    stop = stop_signal.StopOnSignal(device.ranks, loop)
     pictures = batch_pictures.BatchPictures(
-        _picture_steps(device, total), (step or 0) + 1, total, label_map, folder
+        _picture_steps(device, total), first_step + 1, total, label_map, folder
     )
-    hooks = [ssd_model.FiniteLossHook(), stop] + heartbeat.hooks(model_dir)
-    hooks.append(
-        saving.SaveAtMultiples(
-            device.saving_folder(folder),
-            save_steps,
-            total,
-            steps_per_run=loop,
-            max_kept=FLAGS.keep_checkpoint_max,
-            plan=schedule.plan(params, label_map),
-            listener=evaluations,
-        )
-    )
+    bad_records = BadRecords(FLAGS.max_bad_records)
     with stop, _errors_explained(model_dir, bad_records):
         device.train(
             model_fn,
             folder,
             params,
-            functools.partial(
-                _input_fn, device, reader, pictures, params["batch_size"]
-            ),
+            lambda: pictures.watch(_dataset(device, params, label_map, bad_records)),
             total,
-            hooks,
+            [ssd_model.FiniteLossHook(), stop, *heartbeat.hooks(model_dir), saver],
             # trainer/saving.py saves the checkpoints between the first and last step.
             save_checkpoints_steps=total,
             keep_checkpoint_max=FLAGS.keep_checkpoint_max,
             tf_random_seed=FLAGS.seed,
         )
     bad_records.log_boxes()
-    if evaluations and evaluations.is_over:
-        _log_early_end(total)
-        return False
-    return _check_end(device, stop.stopped_at, total, model_dir)
+    return stop.stopped_at
 
 
 def _picture_steps(device, total):
@@ -137,16 +137,9 @@ def _check_same_schedule(device, total):
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):
-    """Finds the newest checkpoint that all ranks have, and checks its classes.
+    """Finds the newest checkpoint that all ranks have, up to a step, if limit is given.
 
-    Args:
-      device: base.Device, started.
-      params: dict, see ssd_model.DEFAULT_PARAMS.
-      model_dir: str, folder of the checkpoints.
-      limit: int, the largest step to consider, or None.
-
-    Returns:
-      (step, path): int and str, its prefix; (None, None) if there is none.
+    Also checks the number of its classes.
 
     Raises:
       UserError: a rank has lost its checkpoints, or the classes differ.
@@ -187,14 +180,17 @@ def _model_fn(device, label_map, resumed_path, start):
     return initial_weights.apply(model_fn, start, FLAGS.freeze)
 
 
-def _input_fn(device, reader, pictures, batch_size):
-    """Builds the dataset of this rank; pictures: batch_pictures.BatchPictures."""
+def _dataset(device, params, label_map, bad_records):
+    """Returns the dataset of this rank."""
+    reader = dataset_parser.SSDInputReader(
+        FLAGS.training_file_pattern, True, label_map, bad_records
+    )
     if FLAGS.seed is not None:
         # Ranks draw different crops and colors, but the same initial weights.
         tf.set_random_seed(FLAGS.seed + device.rank)
     dataset = reader(
         {
-            "batch_size": batch_size,
+            "batch_size": params["batch_size"],
             "num_ranks": device.num_ranks,
             "rank": device.rank,
             "synthetic_data": FLAGS.synthetic_data,
@@ -206,7 +202,7 @@ def _input_fn(device, reader, pictures, batch_size):
         }
     )
     tf.set_random_seed(FLAGS.seed)
-    return pictures.watch(dataset)
+    return dataset
 
 
 @contextlib.contextmanager
@@ -238,12 +234,16 @@ def _errors_explained(model_dir, bad_records):
         )
 
 
-def _log_early_end(total):
+def _is_over(evaluations, total):
+    """Returns whether evaluations without gain have ended the training; logs it."""
+    if not evaluations or not evaluations.is_over:
+        return False
     tf.logging.info(
         "the training has ended before step %d, because of --stop_after=%d",
         total,
         FLAGS.stop_after,
     )
+    return True
 
 
 def _check_end(device, stopped_at, total, model_dir):

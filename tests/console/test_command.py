@@ -11,7 +11,6 @@ import commands
     "command, flag",
     [
         ("create_tf_record.py --annotations=x --image_dir=x", "--output_prefix"),
-        ("create_tf_record.py --output_prefix=out/val --image_dir=x", "--annotations"),
         ("make_sample_dataset.py", "--output_dir"),
         ("rank_table.py make --servers=1.2.3.4 --hccn /none", "--output"),
         ("export_model.py --model=x", "--output_dir"),
@@ -19,15 +18,12 @@ import commands
         ("check_dataset.py x", "--sheet"),
     ],
 )
-@pytest.mark.parametrize("scheme", ["obs", "hdfs"])
-def test_remote_paths_are_refused_before_anything_is_made(
-    tmp_path, command, flag, scheme
-):
-    name, *arguments = command.split() + [f"{flag}={scheme}://bucket/x"]
+def test_remote_paths_are_refused_before_anything_is_made(tmp_path, command, flag):
+    name, *arguments = command.split() + [f"{flag}=obs://bucket/x"]
     result = commands.run(name, arguments, tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        f"{name}: {flag}={scheme}://bucket/x: must be a local path; copy the data, or "
+        f"{name}: {flag}=obs://bucket/x: must be a local path; copy the data, or "
         "mount that file system as a folder\n"
     )
     assert not list(tmp_path.iterdir())

@@ -17,10 +17,10 @@ def _create(folder, *names):
         path.write_text("")
 
 
-@pytest.mark.parametrize("folder", ["plain", "run [1]", "a*b", "c?", "back\\slash"])
+@pytest.mark.parametrize("folder", ["run [1]", "a*b", "back\\slash"])
 def test_a_folder_that_exists_is_not_taken_as_a_pattern(tmp_path, folder):
     _create(tmp_path, f"{folder}/train-1", f"{folder}/train-0", f"{folder}/val")
-    _create(tmp_path, "run 1/train-9", "axb/train-9", "cd/train-9")
+    _create(tmp_path, "run 1/train-9", "axb/train-9")
     found = paths.expand(f"{tmp_path}/{folder}/train*")
     assert found == [f"{tmp_path}/{folder}/train-0", f"{tmp_path}/{folder}/train-1"]
 

@@ -63,7 +63,7 @@ def test_tf_config_of_other_ranks_is_refused(create, monkeypatch):
     ]
     + [
         ("cpu", {"loss_scale": scale}, f"--loss_scale={scale}: must be 0")
-        for scale in ("0.5", "-1", "inf", "nan", "much", "")
+        for scale in ("0.5", "inf", "nan", "much", "")
     ],
 )
 def test_a_flag_that_does_not_fit_the_machine_is_named(
@@ -73,11 +73,14 @@ def test_a_flag_that_does_not_fit_the_machine_is_named(
         create(device, options)
 
 
-def test_cpu_hides_gpus_and_must_keep_origin_dtype_turns_mixing_off(create):
-    config = create(options={"precision_mode": "must_keep_origin_dtype"})
-    config = config.session_config()
-    assert config.device_count["GPU"] == 0
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_must_keep_origin_dtype_turns_mixing_and_scaling_off(has_gpu):
+    options = base.Options(precision_mode="must_keep_origin_dtype")
+    device = cpu_gpu.SingleDevice(ALONE, options, has_gpu)
+    config = device.session_config()
+    assert ("GPU" in config.device_count) == (not has_gpu)
     assert "auto_mixed_precision" not in str(config)
+    assert device.optimizer_wrapper() is None
 
 
 @pytest.mark.parametrize("flags, is_mixed", [("avx2 avx512_bf16", 1), ("avx2", 0)])
@@ -115,14 +118,6 @@ def test_a_gpu_mixes_float16_in_and_scales_the_loss():
             assert session.run([weights, step]) == [pytest.approx([1.6]), 1]
 
 
-def test_a_gpu_that_must_keep_float32_scales_nothing():
-    options = base.Options(precision_mode="must_keep_origin_dtype")
-    device = cpu_gpu.SingleDevice(ALONE, options, has_gpu=True)
-    rewrites = device.session_config().graph_options.rewrite_options
-    assert rewrites.auto_mixed_precision == rewrites.DEFAULT
-    assert device.optimizer_wrapper() is None
-
-
 @pytest.mark.parametrize(
     "visible, local_rank, expected",
     [(None, 3, "3"), ("4,5,6,7", 1, "5"), ("GPU-af01,GPU-b2", 0, "GPU-af01")],
@@ -140,7 +135,6 @@ HOSTS = "localhost,node-1,10.0.0.2"
     "given, expected",
     [
         ({}, {"no_proxy": HOSTS}),
-        ({"no_proxy": "a,b"}, {"no_proxy": f"a,b,{HOSTS}"}),
         (
             {"no_proxy": "a", "no_grpc_proxy": "c"},
             {"no_proxy": f"a,{HOSTS}", "no_grpc_proxy": f"c,{HOSTS}"},

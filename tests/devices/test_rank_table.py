@@ -32,16 +32,6 @@ def load(path):
         return json.load(file)
 
 
-def refusal(path, content):
-    """The error for a file with this JSON value, without its path."""
-    path.write_text(json.dumps(content))
-    with pytest.raises(UserError) as error:
-        rank_table.read(str(path))
-    message = str(error.value)
-    assert message.startswith(f"{path}: ") and len(message.splitlines()) == 1
-    return message[len(f"{path}: ") :]
-
-
 def test_both_layouts_are_read():
     table = rank_table.read(ONE_SERVER)
     assert table.path == ONE_SERVER
@@ -65,43 +55,38 @@ def test_ranks_are_sorted_and_unknown_keys_and_a_byte_order_mark_are_accepted(tm
     assert rank_table.check("", content).ranks == rank_table.read(ONE_SERVER).ranks
 
 
-# Where in the document of RANKS, which value (None removes the key), and the error.
-DEVICE = "server_list/0/device/1/"
+# Where in a document, which value (None removes the key), and the error.
+DEVICE = "server_list/0/device/1"
+SERVER = "server_list/0/server_id"
 BAD_VERSION_1 = [
-    (DEVICE + "rank_id", "0", "rank_id 0 is already in server_list[0].device[0]; n"),
-    (DEVICE + "rank_id", "3", "rank_id is 3 in a table of 3 ranks; number the ranks 0"),
+    (DEVICE + "/rank_id", "0", f"rank_id 0 is already in {DEVICE[:-1]}0; n"),
     (
-        DEVICE + "rank_id",
-        None,
-        'server_list[0].device[1]: "rank_id" is missing; add it',
+        DEVICE + "/rank_id",
+        "3",
+        "rank_id is 3 in a table of 3 ranks; number the ranks 0",
     ),
-    (DEVICE + "rank_id", 1, "rank_id: must be a whole number in quotes; it is 1"),
-    (DEVICE + "device_id", "4", "device 4 of server 10.0.0.1 is already in server_l"),
-    (DEVICE + "device_id", "\u0665", "device_id: must be a whole number"),
-    (DEVICE + "device_ip", "192.168.100.102", "device_ip 192.168.100.102 is already"),
-    (DEVICE + "device_ip", "192.168.001.1", "must be the device's own IP address in q"),
-    ("server_list/0/device/1", "3", "device[1]: must be an object in {}; it is '3'"),
+    (DEVICE + "/rank_id", None, f'{DEVICE}: "rank_id" is missing; add it'),
+    (DEVICE + "/rank_id", 1, "rank_id: must be a whole number in quotes; it is 1"),
+    (DEVICE + "/device_id", "4", "device 4 of server 10.0.0.1 is already in server_l"),
+    (DEVICE + "/device_ip", "192.168.100.102", "device_ip 192.168.100.102 is already"),
+    (DEVICE + "/device_ip", "192.168.001.1", "must be the device's own IP address in"),
+    (DEVICE, "3", f"{DEVICE}: must be an object in {{}}; it is '3'"),
     ("server_list/0/device", [], "must be a list in [] that is not empty; it is []"),
-    ("server_list/0/server_id", "1.1.1.256", "server_id: must be an IP address or h"),
-    ("server_list/0/server_id", 10, "must be an IP address or host name in quotes; it"),
-    ("server_list/0/server_id", "NODE-2", "server_count: must be \"1\"; it is '2'"),
+    (SERVER, "1.1.1.256", "server_id: must be an IP address or host name in quotes"),
+    (SERVER, "NODE-2", "server_count: must be \"1\"; it is '2'"),
     ("server_list/1/server_id", "0.0.0.0", "server_id 0.0.0.0 is only for tables wit"),
     ("server_list", None, 'either "server_list" (layout version 1.0) or "group_list"'),
     ("group_list", [], "it has both"),
-    ("server_count", "1", "server_count: must be \"2\"; it is '1'"),
     ("status", "initializing", "status: must be \"completed\"; it is 'initializing'"),
     ("version", "2.0", 'version: must be "1.0"; it is'),
 ]
-
 # The same for npu_config/8p.json.
-INSTANCE = "group_list/0/instance_list/1/"
 BAD_GROUP_LIST = [
-    (INSTANCE + "rank_id", "0", "instance_list[1]: rank_id 0 is already in group_list"),
-    (INSTANCE + "server_id", "node-2", "server_num: must be \"2\"; it is '1'"),
-    ("group_list/0/device_num", "2", 'group_list[0].device_num: must be "8"; it is'),
-    ("group_list/0/server_num", "2", 'group_list[0].server_num: must be "1"; it is'),
-    ("group_count", "2", "group_count: must be \"1\"; it is '2'"),
+    ("group_list/0/instance_list/1/rank_id", "0", "instance_list/1: rank_id 0 is alre"),
     ("group_list", [{}, {}], "group_list: must be one group; put all ranks into it"),
+    ("group_list/0/device_num", "2", 'group_list/0/device_num: must be "8"; it is'),
+    ("group_list/0/server_num", "2", 'group_list/0/server_num: must be "1"; it is'),
+    ("group_count", "2", "group_count: must be \"1\"; it is '2'"),
 ]
 
 
@@ -110,9 +95,7 @@ BAD_GROUP_LIST = [
     [(rank_table.document(RANKS), *case) for case in BAD_VERSION_1]
     + [(load(ONE_SERVER), *case) for case in BAD_GROUP_LIST],
 )
-def test_an_invalid_table_is_refused_with_its_entry(
-    tmp_path, content, place, value, message
-):
+def test_an_invalid_table_is_refused_with_its_entry(content, place, value, message):
     *way, last = [int(key) if key.isdigit() else key for key in place.split("/")]
     parent = content = copy.deepcopy(content)
     for key in way:
@@ -120,28 +103,18 @@ def test_an_invalid_table_is_refused_with_its_entry(
     parent[last] = value
     if value is None:
         del parent[last]
-    assert message in refusal(tmp_path / "table.json", content)
+    # "server_list/0/device/1" is written "server_list[0].device[1]".
+    message = re.sub(r"(?<=[a-z])/([0-9]+)", r"[\1]", message).replace("/", ".")
+    with pytest.raises(UserError, match="table.json: .*" + re.escape(message)):
+        rank_table.check("table.json", content)
 
 
-@pytest.mark.parametrize(
-    "data, message",
-    [
-        (b'{\n  // rack 7\n  "status": 1}', "it is not JSON: line 2, column 3"),
-        (b"", "it is empty"),
-        ('"\u673a"'.encode("gbk"), "its text is not UTF-8 (byte 1 is 0xbb)"),
-        (b"[" * 100000, "its lists and objects are nested too deeply"),
-        (None, "Is a directory"),
-    ],
-    ids=["comment", "empty", "gbk", "too deep", "folder"],
-)
-def test_a_file_that_is_not_json_is_refused(tmp_path, data, message):
-    path = tmp_path / "table.json" if data is not None else tmp_path
-    if data is not None:
-        path.write_bytes(data)
-    with pytest.raises(UserError) as error:
+def test_a_file_that_is_not_json_is_refused(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text('{\n  // rack 7\n  "status": 1}')
+    reason = "it is not JSON: line 2, column 3, at '// rack 7.*without comments"
+    with pytest.raises(UserError, match=f"^cannot read {path}: {reason}"):
         rank_table.read(str(path))
-    assert str(error.value).startswith(f"cannot read {path}: {message}")
-    assert str(error.value).endswith("; give a rank table in JSON, without comments")
 
 
 def test_a_table_is_written_in_a_new_folder_and_read_in_the_usual_spelling(tmp_path):
@@ -149,16 +122,6 @@ def test_a_table_is_written_in_a_new_folder_and_read_in_the_usual_spelling(tmp_p
     rank_table.write(path, rank_table.document([Rank(0, "Node-2", 0, "FE80:0::1")]))
     ranks = [Rank(0, "node-2", 0, "fe80::1")]
     assert rank_table.read(path) == RankTable(path, ranks)
-
-
-def test_the_first_ranks_are_those_with_the_lowest_numbers():
-    table = RankTable("table.json", RANKS)
-    assert rank_table.first_ranks(table, 2).ranks == RANKS[:2]
-    assert rank_table.first_ranks(table, 3) == table
-    for wrong in (0, 4):
-        message = f"RANK_SIZE={wrong}: table.json has 3 ranks; set RANK_SIZE to 1 to 3"
-        with pytest.raises(UserError, match=message):
-            rank_table.first_ranks(table, wrong)
 
 
 def table_of(*servers):

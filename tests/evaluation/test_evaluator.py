@@ -19,7 +19,7 @@ import models
 import processes
 import records
 from evaluation import during_training
-from trainer import checkpoints, record_checks
+from trainer import checkpoints, checks
 
 pytestmark = pytest.mark.slow
 
@@ -193,7 +193,7 @@ def test_a_json_of_other_images_gets_no_figures(
     line = capfd.readouterr().err.splitlines()[-1]
     assert re.search(r"contradicts [56] of 6 compared images: .*do they belong", line)
     # Without these, the evaluation tells it before the figures.
-    monkeypatch.setattr(record_checks, "compare_with_json", lambda *args: None)
+    monkeypatch.setattr(checks, "compare_with_json", lambda *args: None)
     assert run(*flags) == 2
     line = capfd.readouterr().err.splitlines()[-1]
     assert re.search("_file contradicts [56] of 6 compared images: " + message, line)

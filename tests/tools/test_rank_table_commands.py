@@ -53,28 +53,13 @@ def test_the_tool_runs_from_any_folder_without_installed_packages(tmp_path):
     assert subprocess.check_output(command, cwd=str(tmp_path)).decode() == line
 
 
-def test_every_command_has_help(capsys):
-    for name in ("", "check", "show", "make"):
-        with pytest.raises(SystemExit) as error:
-            tool.main([*name.split(), "--help"])
-        assert error.value.code == 0
-        assert capsys.readouterr().out.startswith(f"usage: rank_table.py {name}")
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ([], "the following arguments are required: COMMAND; see --help"),
-        (["unknown"], "argument COMMAND: invalid choice: 'unknown'"),
-        (["show", "--all", ONE_SERVER], "unrecognized arguments: --all; see --help"),
-        (["check", os.devnull], f"cannot read {os.devnull}: it is empty"),
-    ],
-)
-def test_an_error_is_one_line_and_status_2(run, arguments, message):
-    status, output, error = run(*arguments)
-    assert (status, output) == (2, "")
-    assert error.startswith(f"rank_table.py: {message}")
-    assert error.count("\n") == 1
+def test_an_error_is_one_line_and_status_2(run):
+    line = "rank_table.py: unrecognized arguments: --all; see --help\n"
+    assert run("show", "--all", ONE_SERVER) == (2, "", line)
+    line = (
+        f"rank_table.py: cannot read {os.devnull}: it is empty; give a rank table in "
+    )
+    assert run("check", os.devnull) == (2, "", line + "JSON, without comments\n")
 
 
 def test_show_prints_one_line_per_rank(run, tmp_path):
@@ -87,14 +72,12 @@ def test_show_prints_one_line_per_rank(run, tmp_path):
     assert run("show", path) == (0, lines, "")
 
 
-@pytest.mark.parametrize("servers, counts", [("aaa", "3"), ("aab", "2, 1")])
-def test_check_notes_device_counts_that_hccl_refuses(run, tmp_path, servers, counts):
-    path = write_table(tmp_path / "table.json", *servers)
+def test_check_notes_device_counts_that_hccl_refuses(run, tmp_path):
+    path = write_table(tmp_path / "table.json", *"aab")
     status, output, note = run("check", path)
-    assert status == 0
-    assert output.startswith(f"{path}: valid: 3 rank(s) on ")
+    assert (status, output) == (0, f"{path}: valid: 3 rank(s) on 2 server(s), a, b\n")
     assert note.startswith(f"rank_table.py: note: {path}: on the 910, HCCL accepts ")
-    assert note.endswith(f"the table has {counts}\n")
+    assert note.endswith("the table has 2, 1\n")
 
 
 def test_make_creates_the_two_example_tables(run, tmp_path):
@@ -117,13 +100,7 @@ def test_make_creates_the_two_example_tables(run, tmp_path):
 
 @pytest.mark.parametrize(
     "newline, encoding",
-    [
-        ("\r\n", "utf-8-sig"),
-        ("\r\n", "utf-16"),
-        ("\n", "utf-16-be"),
-        ("\r", "utf-8"),
-        ("\n", "gbk"),
-    ],
+    [("\r\n", "utf-8-sig"), ("\r", "utf-16"), ("\n", "gbk")],
 )
 def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding):
     lines = ["address_0=10.1.0.1", "# \u7b2c", "#address_2=::3", "address_1 = ::2"]
@@ -140,10 +117,6 @@ def test_make_reads_hccn_files_of_other_systems(run, tmp_path, newline, encoding
     [
         (
             "adress_0=10.0.0.1\naddress_1=10.0.0.2\n",
-            "device 0 has no address; a device's line is like ",
-        ),
-        (
-            "netmask_0=255.0.0.0\n",
             "device 0 has no address; a device's line is like ",
         ),
         ("address_0=1.2.3\n", "line 1: 'address_0=1.2.3' is not a device's address; a"),
@@ -169,7 +142,6 @@ def test_make_refuses_a_wrong_hccn_file(run, tmp_path, text, message):
         ("a,b --hccn 1", "--hccn: 1 file(s) for 2 server(s); give the /etc/hccn"),
         ("a,b --hccn 1 1", "server_list[1].device[0]: device_ip 10.1.0.1 is"),
         ("a+b --hccn 1", "server_list[0].server_id: must be an IP address or h"),
-        ("a --hccn 2", "--hccn: cannot read 2: No such file or directory"),
         ("a --hccn 1", "--output=table: exists; give another file, or add --ov"),
     ],
 )

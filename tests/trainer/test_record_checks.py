@@ -8,7 +8,7 @@ from absl.testing import flagsaver
 import records
 from console.errors import UserError
 from dataset import categories
-from trainer import record_checks
+from trainer import checks
 from trainer.flags import FLAGS
 
 CELLS = categories.LabelMap({1: "red cell", 2: "white cell"})
@@ -30,7 +30,6 @@ def record(*objects):
     [
         ([(1, b"Red-Cell"), (2, b"white cell")], None),
         ([(1, None), (2, None)], None),
-        ([], None),
         ([(1, b"red cell"), (2, b"platelet")], "category 2 is 'platelet' there, 'wh"),
         ([(1, None), (3, None)], "category 3 is not in the label map"),
         ([(0, b"red cell")], "category 0 is not in the label map"),
@@ -50,12 +49,10 @@ def test_records_that_contradict_the_label_map_are_refused(
     if not FLAGS.is_parsed():
         FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(training_file_pattern=f"{tmp_path}/train-*"):
-        chosen = record_checks.read_some("training_file_pattern")
+        chosen = checks.read_some("training_file_pattern")
         if contradiction is None:
-            record_checks.check_categories(chosen, CELLS)
+            checks.check_categories(chosen, CELLS)
             return
-        with pytest.raises(UserError) as told:
-            record_checks.check_categories(chosen, CELLS)
-    line = f"--training_file_pattern: in {tmp_path}/train-39 {contradiction}"
-    assert str(told.value).startswith(line)
-    assert "give the --label_map of the dataset" in str(told.value)
+        line = f"^--training_file_pattern: in {tmp_path}/train-39 {contradiction}"
+        with pytest.raises(UserError, match=line + ".*; give the --label_map of the"):
+            checks.check_categories(chosen, CELLS)

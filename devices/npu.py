@@ -195,7 +195,9 @@ class Npu(base.Device):
     def _loss_scale_manager(self):
         managers = self._module("npu.npu_loss_scale_manager")
         if self._scale != "dynamic":
-            return managers.FixedLossScaleManager(self._scale)
+            return managers.FixedLossScaleManager(
+                self._scale, enable_overflow_check=True
+            )
         # The values of Huawei's guide to mixed precision.
         return managers.ExponentialUpdateLossScaleManager(
             init_loss_scale=2.0**32,

@@ -12,7 +12,7 @@ import re
 # Every comma before "name=" or "name.name=" starts the next pair.
 _NEXT_PAIR = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
-# Flags whose values arrive at NPURunConfig in these arguments.
+# The flags whose values arrive at NPURunConfig in these arguments.
 _OTHER_FLAGS = {
     "iterations_per_loop": "--iterations_per_loop",
     "keep_checkpoint_max": "--keep_checkpoint_max",
@@ -52,6 +52,8 @@ def parse(texts):
                 raise ValueError(
                     f"--npu_config={text}: {pair!r} is not of the form key=value"
                 )
+            if key in values:
+                raise ValueError(f"--npu_config={text}: {key} is given twice")
             flag = _OTHER_FLAGS.get(key.partition(".")[0])
             if flag:
                 raise ValueError(f"--npu_config={text}: instead of {key} use {flag}")
@@ -76,15 +78,16 @@ def _parse_value(text):
 
 
 def build(given, options, module):
-    """Builds the arguments of NPURunConfig that do not depend on the training.
+    """Builds the arguments that do not depend on the training.
 
     Args:
       given: dict, see `parse`.
       options: base.Options.
-      module: the adapter's module npu_config.
+      module: the adapter's npu_config, with NPURunConfig and the classes of its
+        arguments.
 
     Returns:
-      dict from name to value.
+      dict from names of NPURunConfig's arguments to values.
 
     Raises:
       ValueError: one line; this adapter does not know a key, or refuses a value.

@@ -177,7 +177,7 @@ class Ranks:
 
 
 def connect(rank, num_ranks, address):
-    """Connects the ranks; returns this rank's Ranks when all are connected.
+    """Connects the ranks; returns when all are connected.
 
     Waits for HCCL_CONNECT_TIMEOUT seconds. JOB_ID keeps ranks of other trainings out.
 
@@ -186,11 +186,15 @@ def connect(rank, num_ranks, address):
       num_ranks: int, at least 2.
       address: (host, port) where rank 0 listens.
 
+    Returns:
+      Ranks.
+
     Raises:
       UserError: one line; HCCL_CONNECT_TIMEOUT is not a number.
       ValueError: one line; the port is taken, or a rank did not connect in time.
     """
-    seconds = cluster.whole_variable("HCCL_CONNECT_TIMEOUT", _SECONDS_FOR_OTHERS)
+    name = "HCCL_CONNECT_TIMEOUT"
+    seconds = cluster.whole_number(name, os.environ.get(name) or _SECONDS_FOR_OTHERS)
     key = cluster.job_id().encode()
     # In threads, because neither accepting nor a silent stranger has a time limit.
     arrivals = queue.Queue()
@@ -200,7 +204,7 @@ def connect(rank, num_ranks, address):
     else:
         missing = set(range(1, num_ranks))
         _start_thread(_accept_all, _listener(num_ranks, address), key, arrivals)
-    connections = {}
+    connections, last_error = {}, ""
     deadline = time.monotonic() + seconds
     while missing:
         try:
@@ -208,10 +212,12 @@ def connect(rank, num_ranks, address):
         except queue.Empty:
             raise ValueError(
                 f"rank {rank}: no connection with rank {min(missing)} at {address[0]}:"
-                f"{address[1]} after {seconds} s; {len(missing)} of {num_ranks} ranks "
-                "are missing: look for an error in their logs"
+                f"{address[1]} after {seconds} s{last_error}; {len(missing)} of "
+                f"{num_ranks} ranks are missing: look for an error in their logs"
             ) from None
-        if peer in missing:
+        if peer is None:
+            last_error = f" ({arrived})"
+        elif peer in missing:
             missing.remove(peer)
             connections[peer] = arrived
     ranks = Ranks(rank, connections)
@@ -225,13 +231,15 @@ def _start_thread(target, *arguments):
 
 
 def _connect_with_retries(rank, address, key, arrivals):
-    """Puts (0, connection) when rank 0 has accepted it."""
+    """Puts (0, connection), before that (None, error) for each failed try."""
     while True:
-        with contextlib.suppress(EOFError, OSError, AuthenticationError):
+        try:
             connection = Client(tuple(address), authkey=key)
             connection.send_bytes(b"%d" % rank)
             arrivals.put((0, connection))
             return
+        except (EOFError, OSError, AuthenticationError) as error:
+            arrivals.put((None, error))
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both launchers with an ssd_main.py that only reports: starts, failures, signals."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from devices import launch, rank_table
 from launching import ROOT, Project
-from processes import wait_for
+from processes import free_ports, wait_for
 
 ONE, ALL = "run_npu_1p.sh", "run_npu_8p.sh"
 TWO_SERVERS = "npu_config/16p_2servers.json"
@@ -26,6 +27,16 @@ def project(tmp_path):
 
 def start(project, *arguments, script=ALL, ranks=3, **variables):
     return project.start(script, *arguments, RANK_SIZE=str(ranks), **variables)
+
+
+def write_table(path, *servers, devices=2):
+    """Writes a rank table with some devices on every server."""
+    places = [(server, device) for server in servers for device in range(devices)]
+    ranks = [
+        rank_table.Rank(rank, *place, f"10.1.0.{rank + 1}")
+        for rank, place in enumerate(places)
+    ]
+    path.write_text(json.dumps(rank_table.document(ranks)))
 
 
 @pytest.mark.slow
@@ -59,28 +70,65 @@ def test_a_single_rank_starts_without_a_rank_table(project, tmp_path):
     assert project.log(3, rank=0) == "rank 0 speaks\n"
 
 
-def test_a_server_starts_its_own_of_the_first_ranks(project):
+def test_a_server_starts_its_own_ranks(project):
+    table = project.folder / "table.json"
+    write_table(table, "10.0.0.1", "10.0.0.2")
     # A relative file is relative to where the launcher was called.
-    variables = {"RANK_TABLE_FILE": "16p_2servers.json", "SERVER_ID": "10.0.0.2"}
-    folder = project.folder / "npu_config"
-    # The table of nine ranks has one rank of the second server.
-    result = project.run(ALL, cwd=folder, RANK_SIZE="9", **variables)
-    assert (result.returncode, result.stdout) == (0, "rank 8 speaks\n")
-    (report,) = project.reports(device=0)
-    assert (report["env"]["RANK_ID"], report["env"]["DEVICE_ID"]) == ("8", "0")
-    assert report["env"]["RANK_SIZE"] == "9"
-    path = project.folder / "training" / "rank_table_9.json"
+    variables = {"RANK_TABLE_FILE": "table.json", "SERVER_ID": "10.0.0.2"}
+    result = project.run(ALL, cwd=project.folder, **variables)
+    assert (result.returncode, result.stdout) == (0, "rank 2 speaks\n")
+    for device in range(2):
+        (report,) = project.reports(device)
+        names = ("RANK_ID", "DEVICE_ID", "RANK_SIZE", "RANK_TABLE_FILE")
+        expected = [str(2 + device), str(device), "4", str(table)]
+        assert [report["env"][name] for name in names] == expected
+        assert project.log(device, 2 + device)
+
+
+def test_rank_size_takes_the_first_ranks_and_shortens_the_table(project):
+    assert project.run(ALL, RANK_SIZE="2").returncode == 0
+    (report,) = project.reports(1)
+    assert report["env"]["RANK_SIZE"] == "2"
+    path = project.folder / "training" / "rank_table_2.json"
     assert report["env"]["RANK_TABLE_FILE"] == str(path)
-    whole = rank_table.read(str(folder / "16p_2servers.json"))
-    assert rank_table.read(str(path)).ranks == whole.ranks[:9]
-    assert project.log(0, rank=8)
+    whole = rank_table.read(str(project.folder / "npu_config" / "8p.json"))
+    assert rank_table.read(str(path)).ranks == whole.ranks[:2]
+    assert not project.reports(2)
+
+
+@pytest.fixture
+def error_line(monkeypatch, capfd, tmp_path):
+    """Function that calls a launcher's program here; returns the line that it prints.
+
+    Its argument is the name of the launcher, then flags and environment variables.
+    """
+    code_dir = tmp_path / "code"
+    (code_dir / "npu_config").mkdir(parents=True)
+    for name in ("8p.json", "16p_2servers.json"):
+        shutil.copy(str(ROOT / "npu_config" / name), str(code_dir / "npu_config"))
+    monkeypatch.setattr(launch, "_CODE_DIR", str(code_dir))
+    monkeypatch.setenv("SSD_CALLED_FROM", str(code_dir))
+
+    def call(command):
+        name, *settings = command.split()
+        flags = [text for text in settings if text.startswith("-")]
+        for text in settings:
+            if text not in flags:
+                monkeypatch.setenv(*text.split("="))
+        assert launch.main(name, *flags) == 2
+        output, errors = capfd.readouterr()
+        assert not output and errors.startswith(f"{name}: ")
+        assert errors.count("\n") == 1
+        return errors
+
+    return call
 
 
 @pytest.mark.parametrize(
     "command, expected",
     [
         (f"{ALL} RANK_TABLE_FILE=/x.json", "cannot read /x.json: No such file"),
-        (f"{ALL} RANK_TABLE_FILE=bad.json", "bad.json: group_list[0].instance_list[7]"),
+        (f"{ALL} RANK_SIZE=no", "RANK_SIZE=no: must be a whole number"),
         (f"{ALL} RANK_SIZE=9", "8p.json has 8 ranks; set RANK_SIZE to 1 to 8"),
         (f"{ALL} RANK_TABLE_FILE={TWO_SERVERS} SERVER_ID=10.0.0.3", "=10.0.0.3: "),
         (f"{ALL} SSD_SECONDS_TO_SAVE=1.5", "SSD_SECONDS_TO_SAVE=1.5: must be a whole"),
@@ -89,25 +137,22 @@ def test_a_server_starts_its_own_of_the_first_ranks(project):
         (f"{ONE} --hang_seconds=1h", "--hang_seconds=1h: must be a whole number"),
         (f"{ONE} --hang_seconds", "--hang_seconds: expected one argument"),
         (f"{ONE} DEVICE_ID=01", "DEVICE_ID=01: must be a whole number"),
-        (ONE, "training/D0/train_0.log cannot be written"),
     ],
 )
-def test_a_bad_setting_is_one_line(monkeypatch, capfd, tmp_path, command, expected):
-    shutil.copytree(str(ROOT / "npu_config"), str(tmp_path / "npu_config"))
-    table = (ROOT / "npu_config" / "8p.json").read_text()
-    bad = table.replace('"rank_id": "7"', '"rank_id": "3"')
-    (tmp_path / "bad.json").write_text(bad)
-    (tmp_path / "training").write_text("in the way")
-    monkeypatch.setattr(launch, "_CODE_DIR", str(tmp_path))
-    monkeypatch.setenv("SSD_CALLED_FROM", str(tmp_path))
-    name, *settings = command.split()
-    flags = [text for text in settings if text.startswith("-")]
-    for text in settings[len(flags) :]:
-        monkeypatch.setenv(*text.split("="))
-    assert launch.main(name, *flags) == 2
-    output, errors = capfd.readouterr()
-    assert not output and errors.startswith(f"{name}: ")
-    assert errors.count("\n") == 1 and expected in errors
+def test_a_bad_setting_is_one_line(error_line, tmp_path, command, expected):
+    assert expected in error_line(command)
+    assert not (tmp_path / "code" / "training").exists()
+
+
+def test_a_bad_rank_table_is_one_line_with_the_entry(error_line, tmp_path):
+    table = tmp_path / "code" / "npu_config" / "8p.json"
+    table.write_text(table.read_text().replace('"rank_id": "7"', '"rank_id": "3"'))
+    assert f"{table}: group_list[0].instance_list[7]: rank_id 3" in error_line(ALL)
+
+
+def test_a_log_that_cannot_be_written_is_one_line(error_line, tmp_path):
+    (tmp_path / "code" / "training").write_text("in the way")
+    assert "training/D0/train_0.log cannot be written" in error_line(ALL)
 
 
 def test_the_log_is_shown_whole_but_not_that_of_earlier_runs(project):
@@ -120,9 +165,13 @@ def test_the_log_is_shown_whole_but_not_that_of_earlier_runs(project):
     assert project.log() == lines * 2
 
 
+def test_a_rank_that_ends_well_does_not_end_the_others(project):
+    process = start(project, FAKE_ALL="end 0 1", FAKE_1="end 0")
+    assert project.end(process) == (0, "rank 0 speaks\n")
+
+
 def test_a_rank_killed_from_outside_is_named_and_ends_the_others(project):
-    # Rank 2 ends well, which ends no other rank.
-    process = start(project, FAKE_ALL="wait", FAKE_2="end 0", FAKE_CHILD="1")
+    process = start(project, FAKE_ALL="wait", FAKE_CHILD="1")
     pids = project.wait_for_ranks(3)
     # The display of the log might be late otherwise.
     wait_for(project.output)
@@ -147,15 +196,11 @@ def test_the_rank_that_the_others_left_for_is_named_though_it_ends_later(project
     assert "rank 0 failed" not in output
 
 
-@pytest.mark.slow
-def test_ranks_that_left_for_one_on_another_server_start_again(project):
-    process = start(project, "--max_restarts=1", ranks=2, FAKE_ALL="end 75 0")
-    status, output = project.end(process)
+def test_ranks_that_left_for_one_on_another_server_are_named(project):
+    status, output = project.end(start(project, FAKE_ALL="end 75 0"))
     assert status == 75
-    causes = "rank 0 failed with status 75, rank 1 failed with status 75"
-    assert f"{causes}; all ranks of this server start again" in output
-    assert f"{causes}; not started again: 1 restart(s) have brought no new" in output
-    assert len(project.reports(1)) == 2
+    assert "rank 0 failed with status 75" in output
+    assert "rank 2 failed with status 75" in output
 
 
 @pytest.mark.parametrize(
@@ -204,6 +249,13 @@ def test_the_ranks_save_when_the_terminal_is_gone(project):
     assert project.log(1) == "rank 1 speaks\nrank 1 saved\n"
 
 
+def test_ranks_that_cannot_save_yet_end_with_the_signals_status(project):
+    process = start(project, ranks=1, FAKE_ALL="wait", FAKE_CHILD="1")
+    project.wait_for_ranks(1)
+    process.send_signal(signal.SIGINT)
+    assert project.end(process)[0] == 128 + signal.SIGINT
+
+
 @pytest.mark.slow
 def test_ranks_that_do_not_save_in_time_are_named_and_killed(project):
     process = start(
@@ -247,11 +299,11 @@ def test_nothing_outlives_a_launcher_that_is_killed(project):
 
 
 def test_the_launcher_starts_without_tensorflow(project):
-    names = "import sys, devices.launch; print(*sys.modules)"
-    command = [sys.executable, "-c", names]
-    names = subprocess.check_output(command, cwd=str(project.folder)).split()
-    assert b"devices.job" in names
-    assert not {b"tensorflow", b"numpy", b"absl"} & set(names)
+    command = [sys.executable, "-X", "importtime", "-c", "import devices.launch"]
+    result = subprocess.run(command, cwd=str(project.folder), stderr=subprocess.PIPE)
+    names = {line.split()[-1] for line in result.stderr.splitlines()}
+    assert result.returncode == 0 and b"devices.job" in names
+    assert not {b"tensorflow", b"numpy", b"absl"} & names
 
 
 @pytest.mark.slow
@@ -277,6 +329,40 @@ def test_a_rank_killed_five_times_is_started_again_from_the_newest_checkpoint(pr
     for text in (output, project.log(0), project.log(1)):
         assert text.count(restart) == 5
     assert len(list(saved.glob("*"))) == 40
+
+
+_CONNECTED_RANKS = """
+import os, signal
+from devices import rank_messages
+
+rank = int(os.environ["RANK_ID"])
+is_first_run = not os.path.exists("started")
+open("started", "w").close()
+ranks = rank_messages.connect(rank, 2, ("127.0.0.1", int(os.environ["FAKE_PORT"])))
+if rank and is_first_run:
+    os.kill(os.getpid(), signal.SIGKILL)
+ranks.exchange("trained")
+ranks.close()
+"""
+
+
+@pytest.mark.slow
+def test_two_servers_start_again_together(tmp_path):
+    write_table(tmp_path / "table.json", "10.0.0.1", "10.0.0.2", devices=1)
+    port = str(free_ports(1))
+    launchers = []
+    for server in ("10.0.0.1", "10.0.0.2"):
+        (tmp_path / server).mkdir()
+        project = Project(tmp_path / server)
+        (project.folder / "ssd_main.py").write_text(_CONNECTED_RANKS)
+        variables = {"RANK_TABLE_FILE": str(tmp_path / "table.json")}
+        variables.update(SERVER_ID=server, FAKE_PORT=port, SSD_MAX_RESTARTS="1")
+        launchers.append((project, project.start(ALL, **variables)))
+    for rank, cause in enumerate(["failed with status 75", "was killed by SIGKILL"]):
+        project, process = launchers[rank]
+        assert project.end(process)[0] == 0, project.output()
+        restart = f"rank {rank} {cause}; all ranks of this server start again"
+        assert project.log(0, rank).count(restart) == 1
 
 
 def test_an_error_of_the_user_is_not_started_again(project):

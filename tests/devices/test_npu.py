@@ -36,7 +36,7 @@ def run(command, folder, package="npu_bridge", **environment):
         **environment,
     )
     result = subprocess.run(
-        [sys.executable] + command, env=env, capture_output=True, text=True, timeout=900
+        [sys.executable] + command, env=env, capture_output=True, text=True, timeout=300
     )
     calls = []
     if os.path.exists(log):
@@ -77,6 +77,7 @@ def test_ranks_that_a_launcher_gives_one_folder_have_folders_of_their_own(
     create, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+
     assert create(num_ranks=8).folder_of_rank("/data/out") == "/data/out/rank_7"
     assert create().folder_of_rank("/data/out") == "/data/out"
     # The default is in the working folder of the rank.
@@ -84,60 +85,97 @@ def test_ranks_that_a_launcher_gives_one_folder_have_folders_of_their_own(
     assert create(num_ranks=8).folder_of_rank(own) == own
 
 
-@pytest.mark.slow
-def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
-    # TensorFlow would take this name for a pattern, and CANN would refuse it.
-    folder = tmp_path / "run [1]"
-    folder.mkdir()
+def program_and_data(folder):
+    """Writes five images with a box each; returns the start of a command."""
     boxes = [(number, 1, own_data.BOX) for number in range(1, 6)]
     own_data.write_coco(folder / "coco.json", ["dog"], boxes)
     own_data.succeed(folder, "--annotations=coco.json", "--output_prefix=train")
-    command = [os.path.join(processes.ROOT, "ssd_main.py")]
-    command += [f"--training_file_pattern={folder}/train-*"]
-    command += [f"--validation_file_pattern={folder}/train-*"]
-    command += [f"--val_json_file={folder}/instances_train.json"]
-    command += [f"--model_dir={folder}", f"--profiling={folder}/prof"]
-    command += ["--train_batch_size=1", "--eval_batch_size=5", "--color_on=device"]
-    command += ["--num_examples_per_epoch=6", "--num_epochs=1", "--decay_epochs=1"]
-    command += ["--save_checkpoints_steps=6", "--log_every_n_steps=1"]
-    command += ["--eval_every_epochs=0.34"]
-    result, calls = run(command, folder)
-    assert result.returncode == 0, result.stderr[-3000:]
-    # One model_fn builds the graph of the training, the other that of all evaluations.
-    assert names(calls) == (
-        "import npu_bridge, initialize_system, NPURunConfig, NPURunConfig, "
-        "keep_dtype_scope, compute_gradients, model_fn, model_fn, trained, "
-        "shutdown_system, exit"
+    return [
+        os.path.join(processes.ROOT, "ssd_main.py"),
+        f"--training_file_pattern={folder}/train-*",
+        f"--validation_file_pattern={folder}/train-*",
+        f"--val_json_file={folder}/instances_train.json",
+        f"--model_dir={folder}",
+    ]
+
+
+@pytest.mark.slow
+def test_the_whole_program_trains_and_evaluates_on_one_npu(tmp_path):
+    # TensorFlow would take this name for a pattern, and CANN would refuse it.
+    tmp_path = tmp_path / "run [1]"
+    tmp_path.mkdir()
+    command = (
+        program_and_data(tmp_path)
+        + ["--train_batch_size=1", "--eval_batch_size=2", "--log_every_n_steps=1"]
+        + ["--num_examples_per_epoch=4", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--save_checkpoints_steps=2", f"--profiling={tmp_path}/prof"]
+        + ["--color_on=device"]
     )
-    assert find(calls, "trained")["step"] == 6
+    result, calls = run(command, tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, keep_dtype_scope, "
+        "compute_gradients, "
+        "model_fn, trained, NPURunConfig, model_fn, shutdown_system, exit"
+    )
+    assert find(calls, "trained")["step"] == 4
     assert "RANK_TABLE_FILE" not in calls[0] and calls[0]["JOB_ID"]
-    config = calls[3]
-    # Two of the six steps per session run end at each evaluation.
+    config = find(calls, "NPURunConfig")
+    # The largest divisor of 100, of the 4 steps and of the 2 between checkpoints.
     assert config["iterations_per_loop"] == 2
     assert config["enable_data_pre_proc"] and config["hcom_parallel"]
     # The adapter's own defaults, and a warning if they are passed.
     assert not {"enable_data_pre_proc", "hcom_parallel"} & set(config["given"])
     assert config["deterministic"] == 0
     assert config["precision_mode"] == "allow_mix_precision"
-    # trainer/saving.py saves the checkpoints between the first and the last one.
-    assert config["save_checkpoints_steps"] == 6
-    assert checkpoints.steps(str(folder)) == [0, 2, 4, 6]
-    assert checkpoints.steps(str(folder / "best")) == [2]
+    # trainer/saving.py saves the checkpoint between the first and the last one.
+    assert config["save_checkpoints_steps"] == 4
+    assert checkpoints.steps(str(tmp_path)) == [0, 2, 4]
     assert config["save_summary_steps"] == 100
     assert config["keep_checkpoint_max"] == 32
     profile = config["profiling_config"]["output"]
     assert os.path.isabs(profile) and "[" not in profile
-    assert (folder / "prof").is_dir()
+    assert (tmp_path / "prof").is_dir()
     assert config["profiling_config"]["task_trace"] == "on"
     assert "device: NPU, rank 0 of 1" in result.stderr
     steps = [line for line in result.stderr.splitlines() if ":step " in line]
-    assert [line.split()[1] for line in steps] == ["2", "4", "6"]
-    assert result.stderr.count("evaluated 5 of 5 images") == 3
+    assert [line.split()[1] for line in steps] == ["2", "4"]
+    assert "global_step/sec" not in result.stderr
+    assert "evaluated 5 of 5 images" in result.stderr
     assert "Eval results: {'COCO/AP'" in result.stderr
-    for text in ("Using config", "listeners", "global_step/sec"):
+    for text in ("Using config", "listeners"):
         assert text not in result.stderr
+
     # Batches are drawn only if this is asked for.
-    assert not (folder / "train_batches.png").exists()
+    picture = tmp_path / "train_batches.png"
+    assert not picture.exists()
+    more = ["--mode=train", "--num_epochs=1.5", "--summary_images_every=1"]
+    result, _ = run(command + more, tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "step 6 of 6" in result.stderr and picture.exists()
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_share_one_graph_and_one_start_of_the_npu(tmp_path):
+    result, calls = run(
+        program_and_data(tmp_path)
+        + ["--mode=train", "--train_batch_size=1", "--eval_batch_size=5"]
+        + ["--num_examples_per_epoch=6", "--num_epochs=1", "--decay_epochs=1"]
+        + ["--save_checkpoints_steps=6", "--eval_every_epochs=0.34"],
+        tmp_path,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    # One model_fn builds the graph of the training, the other that of all evaluations.
+    assert names(calls) == (
+        "import npu_bridge, initialize_system, NPURunConfig, NPURunConfig, "
+        "compute_gradients, model_fn, model_fn, trained, shutdown_system, exit"
+    )
+    # The training's. Two of the six steps per session run end at each evaluation.
+    configs = [c for c in calls if c["call"] == "NPURunConfig"]
+    assert [c["iterations_per_loop"] for c in configs] == [1, 2]
+    assert checkpoints.steps(str(tmp_path)) == [0, 2, 4, 6]
+    assert result.stderr.count("evaluated 5 of 5 images") == 3
+    assert checkpoints.steps(str(tmp_path / "best")) == [2]
 
 
 @pytest.mark.slow
@@ -243,6 +281,7 @@ def test_a_dynamic_loss_scale_skips_and_counts_steps_that_overflow(tmp_path):
     "package, options, message",
     [
         ("npu_device", {"loss_scale": "dynamic"}, "=dynamic: .* has no loss scaling"),
+        ("npu_bridge", {"loss_scale": "0.5"}, "--loss_scale=0.5: must be 0"),
         (
             "npu_bridge",
             {"iterations_per_loop": 3},

@@ -44,6 +44,7 @@ def build(*texts, run_config=new_run_config, **options):
         ([], {}),
         (["a=1,b=-2.5,c=1e3"], {"a": 1, "b": -2.5, "c": 1000.0}),
         (["a=True", "b=false"], {"a": True, "b": False}),
+        (["a=26*1024*1024,b=0,1"], {"a": "26*1024*1024", "b": "0,1"}),
         # Only a comma before "name=" starts a new pair.
         (["a=Pooling,SoftmaxV2,b=x"], {"a": "Pooling,SoftmaxV2", "b": "x"}),
         (["a='2'", 'b="true"', "c="], {"a": "2", "b": "true", "c": ""}),
@@ -78,6 +79,7 @@ def test_what_the_user_gives_wins_and_the_precision_modes_exclude_each_other():
     [
         ("aoe_mode", "--npu_config=aoe_mode: 'aoe_mode' is not of the form"),
         ("a.b.c=1", "'a.b.c=1' is not of the form key=value"),
+        ("a=1,a=2", "a is given twice"),
         ("tf_random_seed=1", "instead of tf_random_seed use --seed$"),
         ("session_config.a=1", "instead of session_config.a use the other flags$"),
         ("precision_mode=x,precision_mode_v2=y", "exclude each other"),

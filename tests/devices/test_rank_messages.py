@@ -13,6 +13,7 @@ import textwrap
 import pytest
 
 import processes
+from console.errors import UserError
 from devices import rank_messages
 
 
@@ -126,7 +127,21 @@ def test_ranks_that_do_not_appear_or_have_another_job_id_are_named():
     assert [process.returncode for process in running] == [1, 1, 75]
 
 
-def test_an_address_that_cannot_be_used_is_named():
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "listens, reason", [(False, r" \(.*refused\)"), (True, "")], ids=["none", "silent"]
+)
+def test_rank_0_that_does_not_answer_is_named(monkeypatch, listens, reason):
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if listens:
+            silent.listen()
+        with pytest.raises(ValueError, match=f"with rank 0 at .* after 1 s{reason};"):
+            rank_messages.connect(1, 2, silent.getsockname())
+
+
+def test_a_server_without_an_address_is_named():
     with pytest.raises(ValueError, match="at node_0:.*, server_id must be an address"):
         rank_messages.connect(0, 2, ("node_0", 21001))
 
@@ -137,3 +152,9 @@ def test_a_port_that_is_taken_is_named():
         other.listen()
         with pytest.raises(ValueError, match="--base_port chooses other ports"):
             rank_messages.connect(0, 2, other.getsockname())
+
+
+def test_a_wait_that_is_not_a_number_is_named(monkeypatch):
+    monkeypatch.setenv("HCCL_CONNECT_TIMEOUT", "ten")
+    with pytest.raises(UserError, match="HCCL_CONNECT_TIMEOUT=ten: must be a whole"):
+        rank_messages.connect(0, 2, ("127.0.0.1", 1))

@@ -31,7 +31,7 @@ import ssd_model
 from console.errors import UserError, as_user_error, check, describe
 from devices import selection
 from evaluation import during_training, evaluator
-from trainer import checkpoints, checks, inputs, log, schedule, train
+from trainer import checkpoints, checks, hyperparameters, inputs, log, train
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -45,7 +45,7 @@ def _run_mode():
         FLAGS.model_dir = device.folder_of_rank(FLAGS.model_dir)
     inputs.use_data_dir()
     label_map = inputs.read_label_map()
-    params = schedule.make_params(device.num_ranks, label_map)
+    params = hyperparameters.make_params(device.num_ranks, label_map)
     # All files are checked before the device starts.
     coco_gt = checks.read_annotations(label_map) if evaluates else None
     start = checks.check_training(params, label_map) if trains else None
@@ -86,7 +86,7 @@ def _create_evaluator(stack, device, params, model_dir, label_map, coco_gt):
     if FLAGS.mode == "eval" or not FLAGS.eval_every_epochs:
         return coco_evaluator
     return during_training.Evaluations(
-        coco_evaluator, schedule.eval_steps(params), FLAGS.stop_after
+        coco_evaluator, hyperparameters.eval_steps(params), FLAGS.stop_after
     )
 
 

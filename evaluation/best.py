@@ -1,6 +1,8 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The best checkpoint of a training by COCO AP, in the folder "best" of --model_dir.
+"""The folder "best" of --model_dir, with the best checkpoint by COCO AP.
+
+during_training.py decides which one it is.
 
 It has the files of the checkpoint, TensorFlow's file "checkpoint", label_map.json, and
 metrics.json, see report.py. The folder is replaced whole or not at all.

@@ -10,7 +10,7 @@ import coco_metric
 from console import atomic_file, paths
 from console.errors import as_user_error, check
 from dataset import box_rules, json_faults, json_match, record_rules
-from trainer import checkpoints, initial_weights, inputs, schedule
+from trainer import checkpoints, hyperparameters, initial_weights, inputs
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
@@ -213,7 +213,7 @@ def check_training(params, label_map):
         records = read_some("training_file_pattern")
         check_categories(records, label_map)
         _check_units(records)
-    schedule.check_steps(params)
+    hyperparameters.check_steps(params)
     _check_writable("model_dir")
     if FLAGS.profiling:
         _check_writable("profiling")

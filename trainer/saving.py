@@ -38,7 +38,7 @@ class SaveAtMultiples(tf.train.SessionRunHook):
           total_steps: int, the last step of the training.
           steps_per_run: int, training steps per session run.
           max_kept: int, how many checkpoints are kept.
-          plan: str, see schedule.plan.
+          plan: str, see hyperparameters.plan.
           listener: tf.train.CheckpointSaverListener, or None. It is told of the
             checkpoint that the training starts from and of each later one, and may end
             the training.

@@ -18,10 +18,10 @@ from trainer import (
     batch_pictures,
     checkpoints,
     heartbeat,
+    hyperparameters,
     initial_weights,
     inputs,
     saving,
-    schedule,
     stop_signal,
 )
 from trainer.flags import FLAGS
@@ -74,7 +74,10 @@ def train(device, params, model_dir, label_map, start=None, evaluations=None):
 def _run(device, model_fn, params, model_dir, label_map, first_step, evaluations):
     """Runs the steps; returns the one at which a signal stopped them, or None."""
     total = ssd_model.total_steps(params)
-    save_steps = {schedule.save_steps(params), schedule.eval_steps(params)} - {0}
+    save_steps = {
+        hyperparameters.save_steps(params),
+        hyperparameters.eval_steps(params),
+    } - {0}
     with as_user_error():
         loop = device.iterations_per_loop(
             total, total - first_step, *sorted(save_steps)
@@ -91,7 +94,7 @@ def _run(device, model_fn, params, model_dir, label_map, first_step, evaluations
         total,
         steps_per_run=loop,
         max_kept=FLAGS.keep_checkpoint_max,
-        plan=schedule.plan(params, label_map),
+        plan=hyperparameters.plan(params, label_map),
         listener=evaluations,
     )
     stop = stop_signal.StopOnSignal(device.ranks, loop)
@@ -146,7 +149,7 @@ def newest_checkpoint(device, params, model_dir, limit=None):
     """
     with as_user_error("--model_dir:"):
         step, path = checkpoints.newest_common(
-            model_dir, device, schedule.save_steps(params), limit
+            model_dir, device, hyperparameters.save_steps(params), limit
         )
         if path:
             checkpoints.check_classes(path, params["num_classes"])

@@ -39,7 +39,7 @@ def test_flags_are_of_known_types_and_have_the_published_defaults():
     defaults = {flag.name: flag.default for flag in settings.own_flags()}
     assert defaults["train_batch_size"] == 32
     same = set(defaults) & set(ssd_model.DEFAULT_PARAMS) - {"iterations_per_loop"}
-    # The default of these follows from the data, see test_schedule.py.
+    # The default of these follows from the data, see test_hyperparameters.py.
     same -= {"num_examples_per_epoch", "decay_epochs", "warmup_epochs"}
     assert {n: defaults[n] for n in same} == {
         n: ssd_model.DEFAULT_PARAMS[n] for n in same

@@ -1,6 +1,9 @@
 # Copyright 2026 The SSD-ResNet34 Authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The hyperparameters of a training; its length follows from the data by default."""
+"""The hyperparameters of a training, and the steps at which it saves and evaluates.
+
+Its length follows from the data by default. ssd_model.py has the learning rate.
+"""
 
 import tensorflow.compat.v1 as tf
 

@@ -10,7 +10,7 @@ import ssd_model
 from console.errors import UserError
 from dataset import categories, record_files
 from devices import selection
-from trainer import schedule, train
+from trainer import hyperparameters, train
 from trainer.flags import FLAGS
 
 CELLS = categories.LabelMap({1: "red", 2: "white"})
@@ -27,9 +27,9 @@ def params_of(tmp_path, monkeypatch):
             FLAGS.mark_as_parsed()
         pattern = {"training_file_pattern": str(tmp_path / "train")}
         with flagsaver.flagsaver(**dict(pattern, **flags)):
-            params = schedule.make_params(num_ranks, label_map)
-            params["eval_steps"] = schedule.eval_steps(params)
-            return dict(params, save_steps=schedule.save_steps(params))
+            params = hyperparameters.make_params(num_ranks, label_map)
+            params["eval_steps"] = hyperparameters.eval_steps(params)
+            return dict(params, save_steps=hyperparameters.save_steps(params))
 
     return make
 
@@ -59,7 +59,7 @@ def test_cocos_schedule_is_the_published_one(params_of, count, num_ranks, expect
     params = params_of(copy, count, num_ranks)
     assert (params["decay_epochs"], params["warmup_epochs"]) == (106.0, 0.8)
     assert steps(params) == expected
-    assert schedule.plan(params, categories.COCO) == (
+    assert hyperparameters.plan(params, categories.COCO) == (
         f"training: {expected[0]} steps of {num_ranks} x 32 images are 115.2 epochs of "
         "120000 images; 80 categories of COCO"
     )

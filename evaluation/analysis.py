@@ -105,6 +105,8 @@ class Results(NamedTuple):
     file_pattern: str  # glob of the TFRecord files with the images
     judgement: coco_metric.Judgement
     analysis: Analysis
+    # Of images with several records; not shown, as another one may have been evaluated.
+    repeated_ids: frozenset = frozenset()
 
 
 class _Truth(NamedTuple):

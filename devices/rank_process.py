@@ -23,7 +23,7 @@ from console.errors import UserError
 _PR_SET_PDEATHSIG = 1
 _CHECKPOINT = re.compile(r"model\.ckpt-([0-9]+)\.index")
 _LIBC = ctypes.CDLL(None)
-_LINES_SHOWN = 20
+_LINES_SHOWN, _BYTES_SHOWN = 20, 1 << 14
 
 
 class RankProcess:
@@ -161,4 +161,6 @@ class RankProcess:
     def end_of_log(self) -> bytes:
         """Returns the last lines of the log."""
         with open(self.log, "rb") as log:
-            return b"".join(collections.deque(log, _LINES_SHOWN))
+            lines = b"".join(collections.deque(log, _LINES_SHOWN))
+        # A rank that was killed may have left its last line without an end.
+        return lines[-_BYTES_SHOWN:].rstrip(b"\n") + b"\n"

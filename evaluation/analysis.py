@@ -105,6 +105,8 @@ class Results(NamedTuple):
     file_pattern: str  # glob of the TFRecord files with the images
     judgement: coco_metric.Judgement
     analysis: Analysis
+    # Of images with several records; not shown, as another one may have been evaluated.
+    repeated_ids: frozenset = frozenset()
 
 
 class _Truth(NamedTuple):
@@ -126,6 +128,9 @@ class _Found(NamedTuple):
     # The row of the ground truth that would match if the detection had the right class
     # (WRONG_CLASS) or place (BAD_PLACE), or -1.
     target: np.ndarray
+    # The row of the ground truth of another category with the highest IoU, if that is
+    # at least FOREGROUND_IOU, or -1.
+    other: np.ndarray
 
 
 def analyze(judgement):
@@ -195,9 +200,10 @@ def _classify(judgement, image_id, truth, rows):
         BOTH,
     ).astype(np.int8)
     rows = np.append(rows, -1).astype(np.int64)
+    other_row = np.where(other_iou >= FOREGROUND_IOU, rows[other.argmax(axis=1)], -1)
     target = np.where(kind == BAD_PLACE, rows[own.argmax(axis=1)], -1)
-    target = np.where(kind == WRONG_CLASS, rows[other.argmax(axis=1)], target)
-    return _Found(detections.category_ids, detections.scores, kind, target)
+    target = np.where(kind == WRONG_CLASS, other_row, target)
+    return _Found(detections.category_ids, detections.scores, kind, target, other_row)
 
 
 def _join(parts):
@@ -226,21 +232,21 @@ def _curve(found, truth, category_id=None):
 def _confusion(found, truth, score, ids):
     """Returns Analysis.confusion.
 
-    A detection of a wrong class counts in the row of its target, if no other detection
-    has found that box.
+    A false detection counts in the row of the ground truth of another category with the
+    highest IoU, if no other detection has found that box.
     """
     matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
     is_shown = found.score >= score
     is_left = truth.score < score
-    # If several of them have the same target, the highest score counts.
-    is_taker = is_shown & (found.kind == WRONG_CLASS)
-    is_taker &= np.append(is_left, False)[found.target]
+    # If several false detections overlap a box, the highest score counts.
+    is_taker = is_shown & (found.kind != RIGHT)
+    is_taker &= np.append(is_left, False)[found.other]
     takers = np.flatnonzero(is_taker)
-    takers = takers[np.unique(found.target[takers], return_index=True)[1]]
-    is_left[found.target[takers]] = False
+    takers = takers[np.unique(found.other[takers], return_index=True)[1]]
+    is_left[found.other[takers]] = False
     column = np.searchsorted(ids, found.category_id)
     row = np.where(found.kind == RIGHT, column, len(ids))
-    row[takers] = np.searchsorted(ids, truth.category_id[found.target[takers]])
+    row[takers] = np.searchsorted(ids, truth.category_id[found.other[takers]])
     np.add.at(matrix, (row[is_shown], column[is_shown]), 1)
     np.add.at(matrix, (np.searchsorted(ids, truth.category_id[is_left]), -1), 1)
     return matrix

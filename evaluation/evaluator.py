@@ -118,7 +118,7 @@ class Evaluator:
         if not all(shares):
             tf.logging.info("the evaluation of step %d is left out", step)
             return None
-        found = self._merge(shares)
+        found, repeated_ids = self._merge(shares)
         judgement = coco_metric.judge(found, self._coco_gt, self._only_predicted)
         results = analysis.Results(
             step,
@@ -126,6 +126,7 @@ class Evaluator:
             self._file_pattern,
             judgement,
             analysis.analyze(judgement),
+            repeated_ids,
         )
         summaries.write(results)
         try:
@@ -170,8 +171,8 @@ class Evaluator:
     def _merge(self, shares):
         """Joins the detections of all ranks; logs how they differ from coco_gt.
 
-        Returns a dict from image id to coco_metric.Detections, those of the image's
-        last record.
+        Returns (dict from image id to coco_metric.Detections, those of the image's
+        last record; frozenset of the image ids that several records have).
 
         Raises:
           UserError: coco_gt contradicts more than half of the images.
@@ -179,12 +180,13 @@ class Evaluator:
         detections = [d for share in shares for d in _unpack(share)]
         found = {d.image_id: d for d in detections}
         counts = collections.Counter(d.image_id for d in detections)
-        if len(counts) < len(detections):
+        repeated_ids = [image_id for image_id, count in counts.items() if count > 1]
+        if repeated_ids:
             tf.logging.warning(
                 "%d records have the image id of another one, and only the last of "
                 "each counts; the first such id is %d",
                 len(detections) - len(counts),
-                next(image_id for image_id, count in counts.items() if count > 1),
+                repeated_ids[0],
             )
         images = self._coco_gt.imgs
         identities = sorted((d.image_id, d.height_width) for d in detections)
@@ -204,7 +206,7 @@ class Evaluator:
             )
         found = {i: d for i, d in found.items() if i in images}
         tf.logging.info("evaluated %d of %d images", len(found), len(images))
-        return found
+        return found, frozenset(repeated_ids)
 
 
 def _pack(detections):

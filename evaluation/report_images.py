@@ -94,7 +94,8 @@ def collect(results):
     Raises:
       ImportError: Pillow is not installed.
     """
-    boxes = {i: boxes_of(results, i) for i in results.judgement.detections}
+    shown = results.judgement.detections.keys() - results.repeated_ids
+    boxes = {i: boxes_of(results, i) for i in shown}
     chosen = _choose(boxes, results.analysis)
     encoded = {}
     for image_id, content in read_records(results.file_pattern):

@@ -53,8 +53,9 @@ def write(results):
 
 def _images(results):
     """Yields (tag, tf.Summary.Value) of each evaluated image that Pillow can read."""
+    shown = results.judgement.detections.keys() - results.repeated_ids
     for image_id, encoded in report_images.read_records(results.file_pattern):
-        if image_id in results.judgement.detections:
+        if image_id in shown:
             boxes = report_images.boxes_of(results, image_id)
             shrunk = report_images.shrink(encoded, boxes, _LONGER_SIDE)
             if shrunk:

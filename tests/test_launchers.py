@@ -5,6 +5,7 @@
 tests/devices/test_launch.py has what the launchers do with the ranks.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -104,6 +105,8 @@ def test_paths_and_mode_may_be_edited(project):
 def test_without_paths_the_sample_is_used_with_a_short_schedule(
     project, grep_status, images, epochs
 ):
+    if images == 2 and (glob.glob("/dev/davinci*") or glob.glob("/dev/nvidia*")):
+        pytest.skip("an NPU or GPU computes steps of 4 images")
     # exec_main.sh also runs a rank without a launcher.
     arguments = ["0", "1", str(project.folder), "--num_epochs=2"]
     folder = project.folder / "training" / "D0"

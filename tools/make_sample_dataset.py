@@ -172,8 +172,9 @@ def main(_):
         raise UserError("--output_dir is missing")
     # The target of a link: a folder cannot be renamed to the name of a link.
     folder = os.path.realpath(FLAGS.output_dir)
-    last_file = os.path.join(folder, "instances_val2017.json")
-    if os.path.exists(last_file):
+    # COCO's own folders have a file instances_val2017.json as well.
+    own_file = os.path.join(folder, "val2017-00001-of-00002.tfrecord")
+    if os.path.exists(own_file):
         print(f"the sample exists already: {folder}")
         return
     try:
@@ -182,7 +183,7 @@ def main(_):
                 _make_split(partial, split)
     except UserError:
         # On a file system without locks, another rank may have created it meanwhile.
-        if not os.path.exists(last_file):
+        if not os.path.exists(own_file):
             raise
 
 

@@ -141,6 +141,17 @@ def test_confusion_and_sizes_count_every_object(result):
     ]
 
 
+def test_an_object_is_confused_although_another_of_that_class_is_near():
+    bolt, nut = [0, 0, 100, 100], [60, 0, 100, 100]
+    coco = to_coco([(1, BOLT, bolt, 0), (1, NUT, nut, 0)])
+    found = {1: to_detections(1, [(0.9, NUT, bolt)])}
+    result = analysis.analyze(coco_metric.judge(found, coco))
+    # The IoU with the nut is 1/4.
+    assert result.kinds_of_image[1].tolist() == [analysis.BAD_PLACE]
+    assert result.confusion.tolist()[:2] == [[0, 1, 0, 0], [0, 0, 0, 1]]
+    assert result.confusion.sum() == 2
+
+
 @pytest.mark.parametrize("only_predicted, objects", [(False, 5), (True, 0)])
 def test_without_detections_there_is_no_best_score(coco, only_predicted, objects):
     empty = coco_metric.Detections(3, np.zeros([0, 4]), np.zeros(0), np.zeros(0, int))

@@ -302,7 +302,10 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
         changed = written.results.analysis._replace(score=score)
         summaries.write(
             written.results._replace(
-                step=step, model_dir=str(tmp_path), analysis=changed
+                step=step,
+                model_dir=str(tmp_path),
+                analysis=changed,
+                repeated_ids=frozenset([14]),
             )
         )
     run = event_accumulator.EventAccumulator(str(tmp_path / "eval")).Reload()
@@ -314,7 +317,7 @@ def test_tensorboard_shows_curves_and_the_same_images_of_all_evaluations(
     expected = pytest.approx(67 / 101 / 2)
     assert points == [(500, expected), (600, expected)]
     assert [p.value for p in run.Scalars(f"category_AP/{NAMES[7]}")] == [0, 0]
-    images = [f"detections/{i}" for i in SIZES]
+    images = [f"detections/{i}" for i in (11, 12, 13)]
     assert sorted(run.Tags()["images"]) == images
     colors = {
         (11, (79, 60)): [summaries.RIGHT_COLOR] * 2,

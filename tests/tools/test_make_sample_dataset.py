@@ -94,13 +94,17 @@ def border_of(pixels, left, top, right, bottom):
         ("--output_dir={}/file", "/file: "),
         ("--output_dir={}/file/s", "/file/s: "),
         ("--output_dir={}", " is not empty; name a new folder"),
+        ("--output_dir={}/coco", " is not empty; name a new folder"),
         ("--output_dir=", "--output_dir is missing"),
     ],
-    ids="file below_a_file other_folder no_folder".split(),
+    ids="file below_a_file other_folder coco no_folder".split(),
 )
 def test_a_bad_flag_is_one_line_and_changes_nothing(tmp_path, flag, message):
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco" / "instances_val2017.json").write_text("mine")
     flags = [flag.format(tmp_path)]
     assert message in commands.fail("make_sample_dataset.py", flags, "/")
-    assert os.listdir(str(tmp_path)) == ["file"]
+    assert sorted(os.listdir(str(tmp_path))) == ["coco", "file"]
+    assert os.listdir(str(tmp_path / "coco")) == ["instances_val2017.json"]
     assert (tmp_path / "file").read_text() == "mine"

@@ -128,6 +128,18 @@ def test_a_broken_annotation_outside_the_set_is_told_where_it_decides(voc):
     assert voc.read(label_map=str(path))["images"]
 
 
+def test_a_label_map_gives_the_ids_and_other_names_are_left_out_and_counted(voc):
+    folder = voc.folder.parent
+    names = [{"id": 4, "name": "dog"}, {"id": 9, "name": "car"}]
+    (folder / "map.json").write_text(json.dumps({"categories": names}))
+    output = succeed(folder, *FLAGS, "--label_map=map.json")
+    assert "3 images, 3 boxes" in output
+    assert "left out: 1 boxes of a category that is not listed" in output
+    dataset = json.loads((folder / "out" / "instances_voc.json").read_text())
+    assert dataset["categories"] == names
+    assert sorted(a["category_id"] for a in dataset["annotations"]) == [4, 4, 9]
+
+
 @pytest.mark.parametrize(
     "names, ids",
     [

@@ -103,7 +103,7 @@ def build_network(images, label_map):
 
 
 def image_input(batch_size):
-    """Creates the placeholder INPUT for B images, or for any number if B is None."""
+    """Creates the placeholder INPUT, float32 [B or None, 300, 300, 3] in 0..1."""
     size = anchors.IMAGE_SIZE
     return tf.placeholder(tf.float32, [batch_size, size, size, 3], INPUT)
 

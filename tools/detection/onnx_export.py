@@ -51,6 +51,8 @@ def detections(class_logits, box_offsets):
     ONNX suppresses with one set of boxes for all classes, so the scores that are not
     among the 200 best of their class become zeros in their places. Boxes and classes
     that cannot reach 0.05 are not removed first, which takes more time.
+
+    From float32 [B, N, C] and [B, N, 4] to the results of postprocess.detections.
     """
     boxes = postprocess.give_extent(anchors.decode_offsets(box_offsets))
     scores = tf.transpose(tf.nn.softmax(class_logits)[:, :, 1:], [0, 2, 1])

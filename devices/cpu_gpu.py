@@ -37,10 +37,9 @@ def create(device, cluster, options):
 
 def _hide_other_gpus(environment, local_rank):
     """Shows TensorFlow one GPU per rank, before it looks for them."""
-    name = str(local_rank)
-    if environment.get("CUDA_VISIBLE_DEVICES"):
-        names = environment["CUDA_VISIBLE_DEVICES"].split(",")
-        name = names[local_rank % len(names)]
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    given = [name for name in visible.split(",") if name]
+    name = given[local_rank % len(given)] if given else str(local_rank)
     environment["CUDA_VISIBLE_DEVICES"] = name
 
 

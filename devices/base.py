@@ -29,7 +29,7 @@ Options = collections.namedtuple(
     "npu_config",
     defaults=(PRECISION_MODES[0], "0", 0, None, DEFAULT_BASE_PORT, False, ()),
 )
-Options.__doc__ = "Values of the flags of these names; ssd_main.py --help explains them."
+Options.__doc__ = "Values of the flags of these names, see ssd_main.py --help."
 
 DEFAULT_OPTIONS = Options()
 

@@ -58,8 +58,8 @@ class SSDInputReader:
 
         Args:
           file_pattern: str, a glob over TFRecord files.
-          is_training: bool; endless augmented batches, or every image once and not
-            augmented.
+          is_training: bool; True: endless augmented batches; False: every image once,
+            not augmented.
           label_map: categories.LabelMap; evaluation does not need it.
           bad_records: bad_records.BadRecords, to which the datasets add what they leave
             out. If its `error` is set, a dataset has ended early. The default allows
@@ -91,14 +91,14 @@ class SSDInputReader:
               order and the augmentation of the images.
 
         Returns:
-          tf.data.Dataset. For training of (features, labels): {"image": float32
-          [B, 300, 300, 3] in 0..1 or a little outside}, and {"classes": int32 [B, N],
-          "boxes": float32 [B, N, 4], offsets, "num_matched_boxes": float32 [B]}.
-          With color_on="device" the image is uint8 in 0..255, and the features have
-          "color_changes", float32 [B, 4], see color.adjust_color.
-          For evaluation of {"image": likewise, "source_id": int64 [B], "raw_shape":
-          int32 [B, 3], height, width and 3}; the last batch is filled up with
-          images of source_id PADDING_ID.
+          tf.data.Dataset. For training, elements are (features, labels): {"image":
+          float32 [B, 300, 300, 3] in 0..1 or a little outside}, and {"classes": int32
+          [B, N], "boxes": float32 [B, N, 4], offsets, "num_matched_boxes": float32
+          [B]}. With color_on="device" the image is uint8 in 0..255, and the features
+          have "color_changes", float32 [B, 4], see color.adjust_color.
+          For evaluation, elements are {"image": float32 [B, 300, 300, 3] in 0..1,
+          "source_id": int64 [B], "raw_shape": int32 [B, 3], height, width and 3}; the
+          last batch is filled up with images of source_id PADDING_ID.
           The dataset ends early if there are more broken records than allowed, and in
           training also after an epoch in which no usable image has a box.
 
@@ -222,8 +222,8 @@ class SSDInputReader:
 def explaining_undecodable_images(file_pattern):
     """Raises a UserError where TensorFlow could not decode an image.
 
-    This is rare: records are checked first, so that only a complete image whose data
-    behind the header is damaged gets this far.
+    This is rare: records are checked first, so decoding fails only on a complete image
+    whose data after the header is damaged.
 
     Args:
       file_pattern: str, the flag and its value, for the message.
@@ -243,8 +243,8 @@ def explaining_undecodable_images(file_pattern):
 def num_cores():
     """Returns how many cores this process may use.
 
-    It is the number of parallel calls, because AUTOTUNE starts with one and takes long
-    to add more.
+    The input makes this many parallel calls, because AUTOTUNE starts with one and takes
+    long to add more.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -252,10 +252,10 @@ def num_cores():
 
 
 def _threads():
-    """Returns tf.data.Options for TensorFlow 1.15: each thread has an image of its own.
+    """Returns tf.data.Options: in TensorFlow 1.15, each thread processes a whole image.
 
     Sharing each operation among threads, the default, makes the training input a
-    quarter slower there on two cores. TensorFlow 2.15 gains nothing.
+    quarter slower there on two cores. TensorFlow 2.15 would gain nothing.
     """
     options = tf.data.Options()
     if tf.version.VERSION.startswith("1."):
@@ -272,7 +272,7 @@ def synthetic_batches(batch_size, color_on="host"):
       color_on: "host" or "device", see SSDInputReader.
 
     Returns:
-      tf.data.Dataset, as of SSDInputReader for training.
+      tf.data.Dataset with the elements of SSDInputReader for training.
     """
     boxes = tf.constant([[0.1, 0.2, 0.5, 0.9], [0.4, 0.1, 0.9, 0.3]])
 
@@ -360,10 +360,10 @@ def training_example(example, color_on="host", zoom_out=0.0):
 
 
 def _image_features(pixels, color_on):
-    """Returns the features of an image, float32 [300, 300, 3] in 0..255."""
+    """Returns the features of an image; pixels are float32 [300, 300, 3] in 0..255."""
     changes = color.random_changes()
     if color_on == "device":
-        # Rounds, because the cast cuts off; tf.round is slow in TensorFlow 1.15.
+        # Adds 0.5 because the cast truncates; tf.round is slow in TensorFlow 1.15.
         return {"image": tf.cast(pixels + 0.5, tf.uint8), "color_changes": changes}
     return {"image": color.adjust_color(pixels, changes)}
 

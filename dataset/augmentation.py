@@ -15,8 +15,8 @@ import tensorflow.compat.v1 as tf
 
 import anchors
 
-# Each round draws one of seven choices: the whole image, or one of these as the IoU
-# that every box must exceed with the window.
+# Each round draws the whole image or one of six minimum IoUs. The IoU of every box with
+# the window must exceed that minimum.
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 WINDOWS_PER_ROUND = 50
 MIN_WINDOW_SIDE = 0.3
@@ -24,7 +24,7 @@ MAX_ASPECT = 2.0
 
 FLIP_PROBABILITY = 0.5
 
-# Largest ratio of the sides of the canvas and of the image.
+# Largest ratio of a canvas side to the image side.
 MAX_ZOOM_OUT = 4.0
 # RGB of the canvas: ssd_model.MEAN_RGB in 0..255.
 CANVAS_COLOR = (124.0, 116.0, 104.0)
@@ -38,8 +38,8 @@ def decode(encoded):
     """Decodes a whole image.
 
     Args:
-      encoded: string scalar, a JPEG or PNG; its header says how much memory is needed,
-        so it must have passed image_header.read_size.
+      encoded: string scalar, a JPEG or PNG. It must have passed image_header.read_size,
+        because decoding allocates memory for the size in the header.
 
     Returns:
       uint8 [height, width, 3].
@@ -57,14 +57,15 @@ def zoom_out(boxes, height_width, probability):
     Args:
       boxes: float32 [G, 4], ltrb in the image.
       height_width: int32 [2], of the image.
-      probability: float; otherwise the canvas is the image itself.
+      probability: float, the probability of a larger canvas; otherwise the canvas is
+        the image itself.
 
     Returns:
       boxes: float32 [G, 4], ltrb in the canvas.
       canvas: int32 [2], its height and width: those of the image times a ratio that is
         uniform in 1..MAX_ZOOM_OUT.
-      origin: int32 [2], row and column of the image's first pixel, uniform in the
-        canvas.
+      origin: int32 [2], row and column of the image's first pixel in the canvas,
+        uniform over the positions where the image fits.
     """
     is_zoomed = tf.random_uniform([]) < probability
     ratio = tf.where(is_zoomed, tf.random_uniform([], 1.0, MAX_ZOOM_OUT), 1.0)
@@ -84,8 +85,8 @@ def random_crop(boxes, classes, height_width):
     whole image. Otherwise it draws one minimum IoU and 50 windows, with sides uniform
     in 0.3..1 and a uniform position. It takes the last valid window: its aspect ratio
     is strictly within 1:2, its IoU with every box exceeds the minimum, and the center
-    of some box lies strictly inside. Windows consist of whole pixels. Minimums that are
-    out of reach for any window (_iou_bound) are not drawn. No round with them would be
+    of some box lies strictly inside. Windows consist of whole pixels. Minimum IoUs that
+    no window can exceed, see _iou_bound, are not drawn. No round with them would be
     accepted, so this does not change the probabilities of the accepted windows.
 
     Args:
@@ -136,7 +137,8 @@ def _iou_bound(boxes, height_width):
     pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
     window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
     bound = tf.reduce_min(sides[:, 0] * sides[:, 1]) / window * _ROUNDING
-    # In an image of very few pixels a window may be empty, which sets no bound.
+    # In an image of very few pixels, the smallest window may have no area; then there
+    # is no bound except 1, which no IoU exceeds.
     return tf.where(window > 0.0, bound, 1.0)
 
 
@@ -171,7 +173,14 @@ def _strictly_inside(centers, window):
 
 
 def flip_left_right(boxes):
-    """Mirrors boxes, float32 [G, 4], ltrb, with the image."""
+    """Mirrors boxes with the image.
+
+    Args:
+      boxes: float32 [G, 4], ltrb.
+
+    Returns:
+      float32 [G, 4], ltrb in the mirrored image.
+    """
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
     return tf.stack([ymin, 1.0 - xmax, ymax, 1.0 - xmin], axis=1)
 
@@ -227,7 +236,7 @@ def decode_canvas_window(encoded, height_width, canvas, origin, window, is_flipp
     """
     corners = _corners(window, canvas) - tf.tile(origin, [2])
     inside = tf.clip_by_value(corners, 0, tf.tile(height_width - 1, [2]))
-    # Otherwise rounding errors would place samples of the last pixel behind it.
+    # 0.01 keeps samples of the last pixel inside the image in spite of rounding errors.
     last_pixel = tf.cast(inside[2:] - inside[:2], tf.float32) + 0.01
     part = tf.cast(corners - tf.tile(inside[:2], [2]), tf.float32)
     resized = tf.image.crop_and_resize(

@@ -35,8 +35,7 @@ _LENGTH = struct.Struct("<Q")
 
 # Names of TFRecord files. A file with another name may be anything.
 _SHARD_NAME = re.compile(r".*(-\d+-of-\d+|\.tfrecords?|\.tfrec|\.record)", re.I | re.S)
-# Hidden files, macOS's copies of attributes among them, and files that other programs
-# are writing or have kept.
+# Hidden files, including macOS attribute copies, and temporary or backup files.
 _PASSED_OVER = re.compile(
     r"\..*|.*(~|\.(tmp|part|partial|crdownload|crc|bak|old|orig|swp))", re.I | re.S
 )
@@ -50,12 +49,12 @@ def find(pattern):
     """Finds the TFRecord files that a pattern matches.
 
     Folders, hidden and temporary files, and files that cannot be TFRecords are passed
-    over and named once in the log. A damaged file that is named like a shard, or that
-    the pattern names without wildcards, is not.
+    over and named once in the log. A file is kept if the pattern is its exact path. A
+    damaged file is also kept if it is named like a shard.
 
     Args:
-      pattern: str, a glob pattern; a part of a local path that exists as typed is not
-        taken as a pattern.
+      pattern: str, a glob pattern; wildcards in a part of a local path that exists
+        literally are not expanded.
 
     Returns:
       list of str, sorted, at least one.
@@ -116,9 +115,20 @@ def _warn_once(text):
 
 
 def _may_hold_records(path, is_meant):
-    """Returns whether a path is a file that is meant to have, or may have, records."""
+    """Returns whether a path is a file that may hold records, or is kept anyway.
+
+    Args:
+      path: str.
+      is_meant: bool, whether the pattern is this exact path.
+
+    Returns:
+      bool, see `find`.
+
+    Raises:
+      ValueError: one line; the file cannot be read or is compressed.
+    """
     name = os.path.basename(path.rstrip("/"))
-    # Not a pipe, which would be waited for, and not a link that leads nowhere.
+    # Excludes pipes, which would block, and broken links.
     is_file = os.path.isfile(path) or paths.is_remote(path)
     is_passed_over = _PASSED_OVER.fullmatch(name) or not is_file
     if (is_passed_over and not is_meant) or tf.gfile.IsDirectory(path):
@@ -133,7 +143,7 @@ def _may_hold_records(path, is_meant):
         ) from error
     if _first_length(start) <= size - _FRAMING_BYTES:
         return True
-    # 47: the format of GZIP or ZLIB.
+    # wbits=47 detects GZIP or ZLIB.
     with contextlib.suppress(zlib.error):
         unpacked = zlib.decompressobj(47).decompress(start, _LENGTH.size)
         if _first_length(unpacked) < _LARGEST_RECORD:
@@ -188,8 +198,8 @@ def shard_records(
         elements = read_file(path)
         if whole_files:
             return elements
-        # The first record of each file goes to another rank, since files may hold
-        # only one record.
+        # First records of successive files go to different ranks, because files may
+        # hold only one record.
         return elements.shard(num_ranks, (rank + number) % num_ranks)
 
     reads_ahead = is_training and not is_deterministic
@@ -219,7 +229,8 @@ def read_file(path):
     attempts = tf.py_func(_most_records, [path], tf.int64)
     attempts.set_shape([])
     # Opening a file that has vanished fails again and again, and ignore_errors would
-    # try forever. The flags end that: there are no more of them than records can be.
+    # try forever. Zipping with is_end limits the attempts to the most records that the
+    # file can hold.
     is_end = tf.data.Dataset.from_tensors(False).repeat(attempts)
     records = tf.data.Dataset.zip((is_end, tf.data.TFRecordDataset(path)))
     records = records.apply(tf.data.experimental.ignore_errors())
@@ -243,7 +254,7 @@ def read_file(path):
 
 
 def _most_records(path):
-    """int64, how many records a file can hold at most; 0 if it cannot be opened."""
+    """Returns int64, the most records a file can hold; 0 if it cannot be opened."""
     try:
         with tf.gfile.Open(path.decode(), "rb") as file:
             file.read(1)

@@ -14,11 +14,11 @@ from trainer import checkpoints, hyperparameters, initial_weights, inputs
 from trainer import flags as settings
 from trainer.flags import FLAGS
 
-# Only a typo exceeds it. It is the largest number of protocol buffers' int32.
+# The largest int32; only a typo exceeds it.
 _LARGEST_NUMBER = 2**31 - 1
 # TensorFlow itself reads these files, also from some remote file systems.
 _PATTERNS = ("training_file_pattern", "validation_file_pattern")
-# This number of records is checked, in no more files than this.
+# At most this many records are checked, from at most this many files.
 _MAX_RECORDS = 256
 _MAX_FILES = 16
 
@@ -75,7 +75,8 @@ def read_annotations(label_map):
       pycocotools COCO.
 
     Raises:
-      UserError: the file cannot be used, or is not of the records.
+      UserError: the json or the records cannot be used, no box of the json has a
+        category of the label map, or the json does not describe the records' images.
     """
     records = read_some("validation_file_pattern")
     check(FLAGS.val_json_file, "--val_json_file is missing: give a COCO JSON file")
@@ -87,7 +88,15 @@ def read_annotations(label_map):
 
 
 def _log_faults(coco_gt, label_map):
-    """Logs the faults of the json, unless they leave no box to evaluate."""
+    """Logs the faults of the json.
+
+    Args:
+      coco_gt: pycocotools COCO, see coco_metric.create_coco.
+      label_map: categories.LabelMap.
+
+    Raises:
+      UserError: the json has boxes, but none has a category of the label map.
+    """
     boxes = [a for a in coco_gt.dataset["annotations"] if not a["iscrowd"]]
     check(
         not boxes or any(a["category_id"] in label_map.names for a in boxes),
@@ -121,11 +130,12 @@ def read_some(flag):
     Raises:
       UserError: no file matches, or no record can be read.
     """
-    # A dataset with fewer images than files has empty ones.
+    # A dataset with fewer images than files has empty files.
     files = inputs.find_files(flag)
     filled = [path for path in files if tf.gfile.Stat(path).length]
     check(filled, "--%s: every file is empty, such as %s", flag, files[0])
-    # Evenly spaced from the last file on, because records may be sorted by category.
+    # The files are evenly spaced, because records may be sorted by category. The
+    # negative step starts at the last file and chooses at most _MAX_FILES.
     chosen = filled[:: len(filled) // -_MAX_FILES]
     records = [
         (path, serialized)
@@ -137,7 +147,7 @@ def read_some(flag):
 
 
 def _first_records(path, count):
-    """Yields the first records of a file, up to its damage if it has any."""
+    """Yields the first records of a file, up to the first that cannot be read."""
     try:
         yield from itertools.islice(tf.python_io.tf_record_iterator(path), count)
     except tf.errors.OpError as error:
@@ -145,7 +155,15 @@ def _first_records(path, count):
 
 
 def check_categories(records, label_map):
-    """Refuses records with a category that the label map lacks or names differently."""
+    """Checks that the label map has all categories of records, with the same names.
+
+    Args:
+      records: list of (path, serialized), str and bytes, see `read_some`.
+      label_map: categories.LabelMap.
+
+    Raises:
+      UserError: the label map lacks a category or names it differently.
+    """
     for path, serialized in records:
         found = label_map.contradictions(record_rules.categories_of(serialized))
         check(
@@ -176,7 +194,18 @@ def _check_units(records):
 
 
 def compare_with_json(records, coco_gt):
-    """Refuses records that cannot be used or that are of other images than the json."""
+    """Checks that records can be used, and that the json describes their images.
+
+    Contradictions of at most half of the records are only logged.
+
+    Args:
+      records: list of (path, serialized), str and bytes, see `read_some`.
+      coco_gt: pycocotools COCO.
+
+    Raises:
+      UserError: a record cannot be used, or the json contradicts more than half of
+        them.
+    """
     found = []
     for path, serialized in records:
         record = record_rules.read_record(serialized)

@@ -39,9 +39,9 @@ def train(device, params, model_dir, label_map, start=None, evaluations=None):
       evaluations: during_training.Evaluations, or None.
 
     Returns:
-      bool, whether the newest checkpoint is to be evaluated: it is that of the last
-      step, or the training had ended before. It is False after a signal, or after an
-      evaluation that has ended the training.
+      bool, whether the newest checkpoint is to be evaluated. True if the last step is
+      reached, or the training was already over at the start; False if a signal or an
+      evaluation of this run ended it.
 
     Raises:
       UserError: the ranks have different schedules, the training files have no usable
@@ -129,7 +129,17 @@ def _picture_steps(device, total):
 
 
 def _check_same_schedule(device, total):
-    """Compares the ranks' schedules; with different ones they would wait forever."""
+    """Checks that all ranks train for the same number of steps.
+
+    Ranks with different totals would wait forever.
+
+    Args:
+      device: base.Device, started.
+      total: int, the last step of this rank.
+
+    Raises:
+      UserError: the totals differ.
+    """
     totals = device.ranks.exchange(total)
     check(
         len(set(totals)) == 1,
@@ -140,12 +150,20 @@ def _check_same_schedule(device, total):
 
 
 def newest_checkpoint(device, params, model_dir, limit=None):
-    """Finds the newest checkpoint that all ranks have, up to a step, if limit is given.
+    """Finds the newest checkpoint that all ranks have, and checks its classes.
 
-    Also checks the number of its classes.
+    Args:
+      device: base.Device, started.
+      params: dict, see ssd_model.DEFAULT_PARAMS.
+      model_dir: str, folder of the checkpoints.
+      limit: int, the largest step to consider, or None.
+
+    Returns:
+      (step, path): int and str, its prefix; (None, None) if there is none.
 
     Raises:
-      UserError: a rank has lost its checkpoints, or the classes differ.
+      UserError: a rank has lost its checkpoints, or the checkpoint has another number
+        of classes than params.
     """
     with as_user_error("--model_dir:"):
         step, path = checkpoints.newest_common(
@@ -165,7 +183,8 @@ def _model_fn(device, label_map, resumed_path, start):
         if FLAGS.init_checkpoint:
             tf.logging.info("--init_checkpoint is ignored: the training resumes")
     else:
-        # Without any usable checkpoint in model_dir, nothing has been read before.
+        # check_training reads no weights if model_dir has checkpoints; if none of them
+        # is usable, the weights are read here.
         start = start or initial_weights.from_flags(label_map)
         if not start:
             tf.logging.warning(
@@ -175,8 +194,8 @@ def _model_fn(device, label_map, resumed_path, start):
     model_fn = functools.partial(
         ssd_model.ssd_model_fn,
         wrap_optimizer=device.optimizer_wrapper(),
-        # Estimator copies model_fn, but not a function in it: a method would be copied
-        # with its device, and the connections of several ranks cannot be.
+        # Estimator copies model_fn. A lambda is not copied; a bound method is copied
+        # with its device, whose connections to other ranks cannot be.
         keep_float32=lambda: device.keep_float32(),
         updates_batch_norm=FLAGS.freeze == "none",
     )
@@ -250,7 +269,12 @@ def _is_over(evaluations, total):
 
 
 def _check_end(device, stopped_at, total, model_dir):
-    """Checks the end: was the last step reached, or did a signal stop the training?"""
+    """Returns whether the last step was reached; if not, a signal stopped the training.
+
+    Raises:
+      UserError: the training ended early without a signal: no usable image has a box
+        that counts.
+    """
     if stopped_at is not None:
         tf.logging.info(
             "stopped at step %d of %d; the same command continues from there",

@@ -16,10 +16,10 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 # Time for the other ranks to end after one has failed.
 _SECONDS_TO_END = 10
 _STATUS_USER_ERROR = 2
-# A rank that others have left for may end later, because it cleans up: wait this long
-# for its status.
+# The rank that made others stop may end later, because it cleans up; wait this long for
+# its status.
 _SECONDS_FOR_THE_CAUSE = 5
-# The command timeout uses the same.
+# The same exit status as that of the command `timeout`.
 _STATUS_HANG = 124
 _SECONDS_TO_DUMP_STACKS = 2
 _FIRST_PAUSE, _LONGEST_PAUSE = 1, 60
@@ -64,7 +64,7 @@ class _LogDisplay(threading.Thread):
         # After an error the terminal is gone. The training goes on without it.
         with contextlib.suppress(OSError):
             while True:
-                # Read this first: a complete log does not grow any more.
+                # Check this before reading: a complete log does not grow any more.
                 is_complete = self._is_complete.is_set()
                 data = self._file.read(1 << 16)
                 if is_complete and not data:
@@ -93,9 +93,11 @@ class Job:
 
         Args:
           name: the launcher's name for messages.
-          ranks: they have logs already; the first log is displayed.
+          ranks: the ranks of this server, whose logs exist; the first log is
+            displayed.
           flags: flags of ssd_main.py.
           environment: the variables that all ranks share.
+          options: see Options.
         """
         self._name = name
         self._ranks = ranks
@@ -105,14 +107,21 @@ class Job:
         self._display = _LogDisplay(ranks[0].log)
         self._signals: List[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Under nohup SIGHUP is ignored, and stays so. Background commands of a
-            # script inherit an ignored SIGINT as well, but whoever sends it to the
-            # process id wants the job to stop.
+            # An ignored SIGHUP (nohup) stays ignored. SIGINT is handled even if it was
+            # inherited as ignored, as by background commands of a script, because its
+            # sender wants the job to stop.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, _: self._signals.append(number))
 
     def run(self) -> int:
-        """Runs the ranks, again after failures, and returns the exit status."""
+        """Runs the ranks, and restarts them after failures.
+
+        Returns:
+          int, the exit status: 0 if all ranks exited with 0, also after a signal; 128 +
+          the signal's number if a signal ended the ranks and one of them did not exit
+          with 0, or if it came during the pause before a restart; 124 if the ranks
+          hung; otherwise the status of the first rank that caused the failure.
+        """
         restarts = 0
         while True:
             for rank in self._ranks:
@@ -156,6 +165,8 @@ class Job:
             if not running:
                 return None
             former, heartbeats = heartbeats, {r: r.heartbeat() for r in running}
+            # While no rank has a heartbeat, nothing counts as a hang: the training has
+            # not begun or is over, or the ranks evaluate.
             if heartbeats != former or not any(heartbeats.values()):
                 last_change = time.monotonic()
             elif 0 < self._options.hang_seconds < time.monotonic() - last_change:
@@ -253,7 +264,7 @@ class Job:
             f"within {seconds} s; a second signal ends it at once",
         )
         for rank in self._failed():
-            # A rank that could not save yet has ended as it was asked to.
+            # A rank that was terminated before it could save did not fail.
             if rank.status != 128 + signal.SIGTERM:
                 self._say(f"{rank.describe_end()}, see {rank.log}")
         return self._display_rest(128 + number if self._failed() else 0)

@@ -22,16 +22,16 @@ from evaluation import postprocess
 # The scores among which the best one is chosen: 0.05, 0.06, ..., 0.99.
 SCORES = np.arange(round(postprocess.MIN_SCORE * 100), 100) / 100
 
-# Kinds of detections, and one of ground truth.
+# Kinds of detections; only MISSED is a kind of ground truth box.
 IGNORED = -1
 RIGHT, WRONG_CLASS, BAD_PLACE, BOTH, REPEATED, BACKGROUND, MISSED = range(7)
-# A detection belongs to an object from the first IoU on, and to background up to the
-# second.
+# A detection with IoU >= FOREGROUND_IOU belongs to an object, one with IoU <=
+# BACKGROUND_IOU to background.
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
 
 # Bounds of the sizes in pixels; COCO's small objects end at 32, large ones start at 96.
 _SIZES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, np.inf)
-# COCO's AP is the mean of the precision at these.
+# COCO's AP is the mean of the precision at these recalls.
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -59,7 +59,10 @@ class Curve(NamedTuple):
 
     @property
     def best_score(self):
-        """The score with the highest F1, of several the middle one; None: no match."""
+        """The score of SCORES with the highest F1.
+
+        float; the middle one if several are equal; None if no detection is right.
+        """
         best = np.flatnonzero(self.f1 == self.f1.max())
         return float(SCORES[best[len(best) // 2]]) if self.right.any() else None
 
@@ -91,7 +94,7 @@ class Analysis(NamedTuple):
     # int64 [K + 1, K + 1], ground truth by detections with at least `score`; the last
     # row and column are background: false detections, and objects without detection.
     confusion: np.ndarray
-    kinds: list  # of Kind, by RIGHT to MISSED
+    kinds: list  # of Kind, indexed by RIGHT to MISSED
     # From image id to int8 [D], IGNORED or RIGHT to BACKGROUND for each detection.
     kinds_of_image: dict
     sizes: list  # of Size, from the smallest to the largest that occurs
@@ -112,29 +115,37 @@ class Results(NamedTuple):
 class _Truth(NamedTuple):
     """The ground truth boxes that count, as columns of length G."""
 
-    image_id: np.ndarray
-    box_xywh: np.ndarray
-    category_id: np.ndarray
-    area: np.ndarray
-    score: np.ndarray  # of the detection that matches it; 0 if there is none
+    image_id: np.ndarray  # int64 [G]
+    box_xywh: np.ndarray  # float64 [G, 4], upper left corner and extent in pixels
+    category_id: np.ndarray  # int64 [G]
+    area: np.ndarray  # float64 [G], COCO's area in square pixels
+    # float64 [G], the score of the detection that matches the box; 0 if there is none.
+    score: np.ndarray
 
 
 class _Found(NamedTuple):
-    """The detections of all images as columns of length D, the best first."""
+    """The detections of one or all images, as columns of length D, the best first."""
 
-    category_id: np.ndarray
-    score: np.ndarray
-    kind: np.ndarray
-    # The row of the ground truth that would match if the detection had the right class
-    # (WRONG_CLASS) or place (BAD_PLACE), or -1.
+    category_id: np.ndarray  # int64 [D]
+    score: np.ndarray  # float64 [D], in 0..1
+    kind: np.ndarray  # int8 or int64 [D], IGNORED or RIGHT to BACKGROUND
+    # int64 [D], the row in _Truth of the box that would match if the detection had the
+    # right class (WRONG_CLASS) or place (BAD_PLACE); -1 for other kinds.
     target: np.ndarray
-    # The row of the ground truth of another category with the highest IoU, if that is
-    # at least FOREGROUND_IOU, or -1.
+    # int64 [D], the row in _Truth of the box of another category with the highest IoU;
+    # -1 if that IoU is below FOREGROUND_IOU.
     other: np.ndarray
 
 
 def analyze(judgement):
-    """Computes the Analysis of a coco_metric.Judgement."""
+    """Computes the figures for choosing a score and finding errors.
+
+    Args:
+      judgement: coco_metric.Judgement.
+
+    Returns:
+      Analysis.
+    """
     truth = _collect_truth(judgement)
     rows = collections.defaultdict(list)
     for row, image_id in enumerate(truth.image_id.tolist()):
@@ -178,7 +189,7 @@ def _classify(judgement, image_id, truth, rows):
     """Returns the _Found of one image, whose ground truth has the given rows."""
     detections = judgement.detections[image_id]
     verdicts = judgement.verdicts[image_id]
-    # One more box, with which nothing overlaps, because there may be none.
+    # The extra column with IoU 0 lets max() work without ground truth.
     iou = np.zeros([len(verdicts), len(rows) + 1])
     if len(rows) and len(verdicts):
         iou[:, :-1] = mask.iou(
@@ -238,8 +249,10 @@ def _confusion(found, truth, score, ids):
     matrix = np.zeros([len(ids) + 1, len(ids) + 1], np.int64)
     is_shown = found.score >= score
     is_left = truth.score < score
-    # If several false detections overlap a box, the highest score counts.
+    # If several false detections overlap a box, only the one with the highest score
+    # counts.
     is_taker = is_shown & (found.kind != RIGHT)
+    # The row -1, for no box, picks the appended False.
     is_taker &= np.append(is_left, False)[found.other]
     takers = np.flatnonzero(is_taker)
     takers = takers[np.unique(found.other[takers], return_index=True)[1]]
@@ -254,6 +267,8 @@ def _confusion(found, truth, score, ids):
 
 def _missed(found, truth, score):
     """Returns bool [G]: neither matched nor the target of a correctable detection."""
+    # Boxes without a match have the score 0. With the smallest positive number, they
+    # are missed at score 0 too.
     is_missed = truth.score < max(score, np.nextafter(0, 1))
     targets = found.target[found.score >= score]
     is_missed[targets[targets >= 0]] = False
@@ -261,17 +276,18 @@ def _missed(found, truth, score):
 
 
 def _counts(found, truth, score):
-    """Returns the number of each kind at a score, a list by RIGHT to MISSED."""
+    """Returns the number of each kind at a score: list indexed by RIGHT to MISSED."""
     counts = np.bincount(found.kind[found.score >= score], minlength=MISSED)
     return counts.tolist() + [int(_missed(found, truth, score).sum())]
 
 
 def _costs(found, truth):
-    """Returns the cost in AP50 of each kind, a list by RIGHT to MISSED."""
+    """Returns the cost in AP50 of each kind: list indexed by RIGHT to MISSED."""
     boxes = collections.Counter(truth.category_id.tolist())
     is_right = found.kind == RIGHT
     before = _mean_ap(found, is_right, boxes)
-    # If several detections can be corrected to one box, the best one is.
+    # If several detections can be corrected to one box, only the one with the highest
+    # score is corrected. The target -1, for no box, picks the appended False.
     can_match = np.append(truth.score == 0, False)[found.target]
     candidates = np.flatnonzero(can_match)
     best = candidates[np.unique(found.target[candidates], return_index=True)[1]]

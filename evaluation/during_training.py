@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluations during a training: when, which checkpoint was best, when to stop.
 
-They run in the process of the training, whose session waits, or with --watch in another
-process. The files of earlier evaluations alone tell what was best (best.py) and how
-many evaluations there were since (history.py), so a training that resumes goes on as if
-it had not been stopped. Only rank 0 has these files.
+Evaluations run in the training process, which waits, or in another with --watch. The
+files of earlier evaluations alone tell what was best (best.py) and how many evaluations
+there were since (history.py), so a training that resumes goes on as if it had not been
+stopped. Only rank 0 has these files.
 """
 
 import math
@@ -36,8 +36,8 @@ class Evaluations(tf.train.CheckpointSaverListener):
           evaluator: evaluator.Evaluator.
           every_steps: int, an evaluation is due when a checkpoint reaches or passes a
             multiple of it.
-          stop_after: int, evaluations in a row without gain that end the training; 0:
-            they do not.
+          stop_after: int, number of consecutive evaluations without gain after which
+            the training ends; 0: never.
         """
         self._evaluator = evaluator
         self._ranks = evaluator.device.ranks
@@ -72,8 +72,8 @@ class Evaluations(tf.train.CheckpointSaverListener):
         if step // self._every_steps <= self._last // self._every_steps:
             return self.is_over
         with heartbeat.paused(), ssd_model.TrainingLogHook.paused():
-            # All ranks wait until rank 0 has saved. A signal leaves no time to
-            # evaluate.
+            # exchange() waits until rank 0 has saved. After a signal there is no time
+            # to evaluate.
             if not any(self._ranks.exchange(self._ranks.is_stop_wanted)):
                 self.evaluate(os.path.join(self._model_dir, f"model.ckpt-{step}"), step)
                 self._last = step
@@ -87,7 +87,16 @@ class Evaluations(tf.train.CheckpointSaverListener):
         self.is_over = self._ranks.exchange(is_over)[0]
 
     def evaluate(self, path, step):
-        """Evaluates a checkpoint, and keeps it if it is the best. See Evaluator."""
+        """Evaluates a checkpoint, and keeps it if it is the best.
+
+        Args:
+          path: str, prefix of the checkpoint's files.
+          step: int, training step of the checkpoint.
+
+        Raises:
+          UserError: see Evaluator.evaluate; or the files of earlier evaluations cannot
+            be read, or the folder of the best checkpoint cannot be written.
+        """
         figures = self._evaluator.evaluate(path, step)
         if not figures:
             return
@@ -125,6 +134,11 @@ def watch(evaluator, find_checkpoint, last_step):
         of the newest usable checkpoint up to that step, the same on all ranks;
         (None, None) if there is none.
       last_step: int, the last step of the training.
+
+    Raises:
+      UserError, ValueError, tf.errors.OpError: those of find_checkpoint and of
+        Evaluator.evaluate. A single rank logs a warning instead if the training
+        has deleted the checkpoint.
     """
     tf.logging.info(
         "--watch: waiting for checkpoints in %s up to step %d, which follows from the "
@@ -135,8 +149,8 @@ def watch(evaluator, find_checkpoint, last_step):
     done, failed = -1, None
     while done < last_step:
         step = _next_step(evaluator, done)
-        # A checkpoint that cannot be used twice in a row is damaged. Before that, other
-        # ranks may still be saving it in folders of their own.
+        # A checkpoint that is unusable twice in a row is damaged, and is skipped. The
+        # first time, other ranks may still be saving it in folders of their own.
         if step is not None and (
             _evaluate(evaluator, find_checkpoint, done, step) or step == failed
         ):

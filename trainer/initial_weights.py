@@ -5,7 +5,8 @@
 --resnet_checkpoint gives the weights of the backbone. --init_checkpoint gives those of
 a whole detector: the class predictors take the outputs of the categories that both
 label maps have, and keep random weights for the others. Weights are assigned when the
-variables are initialized; the operators of a training step are the same as without.
+variables are initialized; the operators of a training step are the same as without
+initial weights.
 """
 
 import collections
@@ -44,8 +45,8 @@ class InitialWeights(
       variables: dict from the name of a variable in the checkpoint to its name in the
         network. Their shapes are the same.
       channels: dict from the name of a variable of the class predictors to a list of
-        int, one for each of its output channels: an index into the channels of the
-        checkpoint's variable, followed by those of the random initial value.
+        int, one for each of its output channels: an index into the checkpoint's
+        channels followed by the random ones.
     """
 
 
@@ -59,7 +60,8 @@ def from_flags(label_map):
       InitialWeights, or None without --init_checkpoint and --resnet_checkpoint.
 
     Raises:
-      UserError: the checkpoint cannot be used, or --freeze lacks one.
+      UserError: the checkpoint cannot be used, or --freeze needs a checkpoint that is
+        not given.
     """
     check(
         FLAGS.init_checkpoint
@@ -169,7 +171,15 @@ def of_detector(path, label_map):
 
 
 def _channels(boxes, classes, num_classes):
-    """Lists the channels of a predictor of `boxes` per cell, see InitialWeights."""
+    """Returns the channels of a class predictor, see InitialWeights.
+
+    Args:
+      boxes: int, boxes per cell.
+      classes: list with the checkpoint's class, int or None, for each class.
+      num_classes: int, number of classes of the checkpoint.
+    """
+    # The channels of a variable are ordered by box, then by class. The random ones
+    # follow the boxes * num_classes channels of the checkpoint.
     return [
         boxes * num_classes + box * len(classes) + number
         if old is None
@@ -180,9 +190,14 @@ def _channels(boxes, classes, num_classes):
 
 
 def _match_classes(prefix, num_classes, label_map):
-    """Lists a checkpoint's class, or None, for each class: by name, or else by id."""
+    """Returns, for each class of label_map, the checkpoint's class or None.
+
+    The list starts with background. Classes are matched by name, or by id if the names
+    of the checkpoint's classes are not known.
+    """
     source = _source_label_map(prefix, num_classes)
     if source:
+        # In reversed order, the first of equal names is the one that stays in the dict.
         same = {_plain(name): key for key, name in reversed(list(source.names.items()))}
         found = {key: same.get(_plain(name)) for key, name in label_map.names.items()}
         how = "by name"
@@ -222,7 +237,7 @@ def _source_label_map(prefix, num_classes):
 
 
 def _plain(name):
-    """The name in lower case; spaces, hyphens and underscores become one space."""
+    """Returns a name in lower case, with one space for spaces, hyphens, underscores."""
     return re.sub(r"[\s_-]+", " ", name).strip().lower() or name
 
 
@@ -234,6 +249,10 @@ def _listed(names):
 
 def check_resumable(checkpoint_path, freeze):
     """Checks that a training with --freeze can resume from a checkpoint.
+
+    Args:
+      checkpoint_path: str, prefix of the checkpoint.
+      freeze: str, value of --freeze.
 
     Raises:
       ValueError: one line; the checkpoint was trained with more variables frozen, so
@@ -252,12 +271,15 @@ def check_resumable(checkpoint_path, freeze):
 
 
 def apply(model_fn, weights, freeze):
-    """Returns a model_fn that starts from weights and does not train frozen variables.
+    """Creates a model_fn that starts from weights and does not train frozen variables.
 
     Args:
       model_fn: function of (features, labels, mode, params).
       weights: InitialWeights, or None for random ones or those of a resumed training.
       freeze: str, value of --freeze.
+
+    Returns:
+      function with the arguments and the result of model_fn.
     """
 
     path = weights and paths.without_wildcards(weights.path)
@@ -303,8 +325,8 @@ def _initializer(path, name, channels, random_initializer):
 def _restored(path, name, dtype):
     """Returns the value of a checkpoint's variable as tf.train.Saver reads it.
 
-    A value in the graph itself would make each checkpoint's graph tens of megabytes
-    larger.
+    A constant in the graph would make the graph that is saved with each checkpoint tens
+    of megabytes larger.
     """
     types = tf.AttrValue.ListValue(type=[dtype.as_datatype_enum])
     # Only CPUs have this operation.

@@ -7,7 +7,8 @@
   label_map.json                  categories, for all shards of the folder
   train.txt                       names of the images; only with --val_fraction
 
-A json or list that this tool wrote before is replaced, and no other file is.
+Shards of the same names are replaced, and so are a json and a list that this tool wrote
+before. No other file is.
 
 All files are written to a hidden folder beside their final place, and renamed when all
 of them are complete. A run that fails or is killed before that changes no file. A run
@@ -29,7 +30,7 @@ from dataset import categories, coco_json
 
 _MARK = "converted by create_tf_record.py"
 _MARK_OF_SPLIT = _MARK + " with --val_fraction"
-# The mark is that near to the start of the file, which may be large.
+# The mark is within the first 200 bytes of the file, which may be large.
 _MARK_BYTES = 200
 
 
@@ -52,12 +53,15 @@ def check_free(output_prefix, num_shards, annotations, is_split):
     """Checks that no file of the user or of another run is in the way.
 
     Args:
-      output_prefix, num_shards: of the shards to be written.
-      annotations: path of the json that is converted, or None.
+      output_prefix: str, folder of the shards to be written and start of their names.
+      num_shards: int, number of these shards.
+      annotations: str, path of the json that is converted, or None.
       is_split: bool, whether the shards are one part of a split, and have a list.
 
     Raises:
-      UserError: there are some; they are listed.
+      UserError: such files exist; they are listed, see raise_all. Or one of them
+        cannot be read, or the shards there are part of a split and the new ones are
+        not.
     """
     json_path = _json_path(output_prefix)
     is_source = _is_source(json_path, annotations)
@@ -107,7 +111,7 @@ def _has_mark(path, mark=_MARK):
 
 
 def _is_own_list(output_prefix):
-    """Returns whether a list is the one of this tool's json beside it."""
+    """Returns whether the list matches the images of the json that this tool wrote."""
     path = _json_path(output_prefix)
     if not _has_mark(path, _MARK_OF_SPLIT):
         return False
@@ -126,9 +130,12 @@ def split(entries: list, fraction: float, seed: int):
     both sets show rare categories. One image of every group stays in the training set.
 
     Args:
-      entries: list of shards.Entry, in the order of their ids, as in both results.
+      entries: list of shards.Entry, in the order of their ids.
       fraction: share of the images that become the validation set, between 0 and 1.
       seed: the same images and seed give the same sets, whatever the Python version.
+
+    Returns:
+      (training, validation): lists of shards.Entry, each in the order of the ids.
 
     Raises:
       UserError: there are too few images for two sets.
@@ -145,7 +152,7 @@ def split(entries: list, fraction: float, seed: int):
     generator, chosen, due = random.Random(seed), set(), 0.0
     for _, image_ids in sorted(groups.items()):
         generator.shuffle(image_ids)
-        # What is rounded in one group is made up for in the next one.
+        # The rounding error of a group is carried to the next one.
         due += fraction * len(image_ids)
         count = min(int(due + 0.5), len(image_ids) - 1)
         due -= count
@@ -164,7 +171,11 @@ def all_or_none(output_prefix):
     """Yields a hidden folder; moves its files if the block ends without error.
 
     Args:
-      output_prefix: final folder of the files, and name of the run.
+      output_prefix: str; its folder is the final folder of the files, and its base
+        name becomes part of the hidden folder's name.
+
+    Yields:
+      str, path of the hidden folder.
 
     Raises:
       UserError: a file cannot be written.
@@ -192,13 +203,16 @@ def all_or_none(output_prefix):
 
 
 def write_others(folder, sets, names, annotations):
-    """Writes the files beside the shards; lists the paths that they will have.
+    """Writes the files beside the shards: json, label map, and the lists of a split.
 
     Args:
-      folder: where to write, see `all_or_none`.
+      folder: str, where to write, see `all_or_none`.
       sets: dict from output prefix to list of shards.Entry that were written.
       names: dict from category id to name.
-      annotations: path of the json that is converted, or None.
+      annotations: str, path of the json that is converted, or None.
+
+    Returns:
+      list of str, the final paths of the files that were written.
     """
     files = {}
     for prefix, entries in sets.items():
@@ -231,7 +245,7 @@ def _to_json(entries, names, mark):
         image = {"id": entry.image_id, "file_name": entry.file_name}
         images.append({**image, "width": width, "height": height})
         for box in entry.boxes:
-            # pycocotools takes a box with the id 0 for one that was not found.
+            # pycocotools treats a match with id 0 as no match, so ids start at 1.
             ids = {"id": len(annotations) + 1, "image_id": entry.image_id}
             annotations.append({**ids, **box})
     dataset = {

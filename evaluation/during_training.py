@@ -184,6 +184,8 @@ def _evaluate(evaluator, find_checkpoint, done, step):
         if not path or found <= done:
             return False
         evaluator.evaluate(path, found)
+        # At first, an older one may be usable before the newest is saved completely.
+        return found == step
     except (UserError, ValueError, tf.errors.OpError):
         is_there = step in checkpoints.steps(evaluator.model_dir)
         if is_there or evaluator.device.num_ranks > 1:

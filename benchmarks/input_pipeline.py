@@ -55,7 +55,7 @@ WANTED_RATE = 4474
 # Evaluation reads its files once, so they are listed this often to fill a run.
 _EVALUATION_READS = 200
 _STAGE_IMAGES = 64
-# What the stages of training share, which is subtracted from each of them.
+# A stage that does nothing: its cost is subtracted from that of each other stage.
 _NO_STAGE = "nothing"
 
 

@@ -137,8 +137,8 @@ def _iou_bound(boxes, height_width):
     pixel = 1.0 / tf.cast(tf.maximum(height_width - 1, 1), tf.float32)
     window = tf.reduce_prod(tf.maximum(MIN_WINDOW_SIDE - pixel, 0.0))
     bound = tf.reduce_min(sides[:, 0] * sides[:, 1]) / window * _ROUNDING
-    # In an image of very few pixels, the smallest window may have no area; then there
-    # is no bound except 1, which no IoU exceeds.
+    # In an image of very few pixels, the smallest window may have no area. The bound is
+    # then 1, the largest IoU.
     return tf.where(window > 0.0, bound, 1.0)
 
 

@@ -108,7 +108,8 @@ class Results(NamedTuple):
     file_pattern: str  # glob of the TFRecord files with the images
     judgement: coco_metric.Judgement
     analysis: Analysis
-    # Of images with several records; not shown, as another one may have been evaluated.
+    # Image ids that several records have. These images are not shown, because another
+    # record may have been evaluated.
     repeated_ids: frozenset = frozenset()
 
 

@@ -72,8 +72,8 @@ class Evaluations(tf.train.CheckpointSaverListener):
         if step // self._every_steps <= self._last // self._every_steps:
             return self.is_over
         with heartbeat.paused(), ssd_model.TrainingLogHook.paused():
-            # exchange() waits until rank 0 has saved. After a signal there is no time
-            # to evaluate.
+            # exchange() waits until rank 0 has saved. After a signal, the
+            # training ends without this evaluation.
             if not any(self._ranks.exchange(self._ranks.is_stop_wanted)):
                 self.evaluate(os.path.join(self._model_dir, f"model.ckpt-{step}"), step)
                 self._last = step
